@@ -198,6 +198,12 @@ impl Finding for Calibration {
                 per_seed: |seed| seed.scalar("binary", "likelihood/overconfidence"),
             },
             Contrast {
+                name: "overconfidence: mean stated confidence - accuracy, binary",
+                direction: Direction::Increase,
+                smallest_effect: 0.05,
+                per_seed: |seed| seed.scalar("binary", "stated/overconfidence"),
+            },
+            Contrast {
                 name: "ECE of the stated confidence: binary - with Brier",
                 direction: Direction::Increase,
                 smallest_effect: 0.05,
@@ -286,8 +292,9 @@ impl Finding for Calibration {
         .by_category("likelihood of the answer", over("likelihood/overconfidence")?)
         .by_category("stated confidence", over("stated/overconfidence")?)
         .caption(
-            "A binary reward sharpens the answer distribution beyond what can be known; the stated \
-                 confidence receives no gradient from it.",
+            "Both rewards sharpen the answer distribution beyond what can be known: Brier repairs what the \
+             policy states, not the likelihood of its answers. A binary reward gives the stated confidence no \
+             gradient but through shared weights.",
         );
         Ok(vec![accuracy, stated, mechanism])
     }
