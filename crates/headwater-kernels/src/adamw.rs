@@ -1,0 +1,73 @@
+//! One AdamW update in place (Loshchilov & Hutter 2019, in PyTorch's order of operations).
+
+use pulp::Simd;
+
+use crate::simd::arch;
+
+/// The numbers of one update.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamWStep {
+    /// Gradients are multiplied by this first: the clip to a global norm.
+    pub clip: f32,
+    /// Decay of the first moment.
+    pub beta_1: f32,
+    /// Decay of the second moment.
+    pub beta_2: f32,
+    /// What the weights are multiplied by: `1 - learning rate * weight decay`.
+    pub keep: f32,
+    /// Learning rate over the first moment's bias correction, `rate / (1 - beta_1^t)`.
+    pub rate: f32,
+    /// Root of the second moment's bias correction, `sqrt(1 - beta_2^t)`.
+    pub root_correction: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+}
+
+/// Updates `values` and both moments from `gradients`; all of one length.
+#[pulp::with_simd(adamw = arch())]
+#[inline(always)]
+#[allow(unreachable_pub)]
+pub fn adamw_with<'a, S: Simd>(
+    simd: S,
+    step: AdamWStep,
+    values: &'a mut [f32],
+    gradients: &'a [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+) {
+    assert!(
+        values.len() == gradients.len()
+            && values.len() == first.len()
+            && values.len() == second.len(),
+        "one gradient and two moments for every value"
+    );
+    let splat = |v: f32| simd.splat_f32s(v);
+    let (new_1, new_2) = (splat((1.0 - step.beta_1) * step.clip), splat(1.0 - step.beta_2));
+    let (beta_1, beta_2) = (splat(step.beta_1), splat(step.beta_2));
+    let (keep, rate, clip) = (splat(step.keep), splat(-step.rate), splat(step.clip));
+    let (correction, epsilon) = (splat(1.0 / step.root_correction), splat(step.epsilon));
+    let f = |value: S::f32s, gradient: S::f32s, m: S::f32s, v: S::f32s| {
+        let m = simd.mul_add_e_f32s(gradient, new_1, simd.mul_f32s(m, beta_1));
+        let clipped = simd.mul_f32s(gradient, clip);
+        let square = simd.mul_f32s(clipped, clipped);
+        let v = simd.mul_add_e_f32s(square, new_2, simd.mul_f32s(v, beta_2));
+        let root = simd.mul_add_e_f32s(simd.sqrt_f32s(v), correction, epsilon);
+        let update = simd.div_f32s(m, root);
+        (simd.mul_add_e_f32s(update, rate, simd.mul_f32s(value, keep)), m, v)
+    };
+    let (body, tail) = S::as_mut_simd_f32s(values);
+    let (first_body, first_tail) = S::as_mut_simd_f32s(first);
+    let (second_body, second_tail) = S::as_mut_simd_f32s(second);
+    let (gradients, gradient_tail) = S::as_simd_f32s(gradients);
+    let moments = first_body.iter_mut().zip(second_body);
+    for ((value, gradient), (m, v)) in body.iter_mut().zip(gradients).zip(moments) {
+        (*value, *m, *v) = f(*value, *gradient, *m, *v);
+    }
+    if !gradient_tail.is_empty() {
+        let load = |tail: &[f32]| simd.partial_load_f32s(tail);
+        let (value, m, v) = f(load(tail), load(gradient_tail), load(first_tail), load(second_tail));
+        simd.partial_store_f32s(tail, value);
+        simd.partial_store_f32s(first_tail, m);
+        simd.partial_store_f32s(second_tail, v);
+    }
+}

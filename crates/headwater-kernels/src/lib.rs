@@ -1,0 +1,55 @@
+//! Kernels on slices, forward and backward, for small models on a CPU: the two halves of a decoder block, RMS
+//! norm, embedding, token scores, the divergence of two models, AdamW, and decoding with a key-value cache.
+//!
+//! Matrices are row-major f32. A forward function that *keeps* returns what its backward function needs; a
+//! backward function returns gradients of weights and turns the gradient of its result into that of its input.
+//!
+//! Invariants: no tensor library, no file or network access, no clock, no randomness. The instruction set is
+//! chosen at run time (AVX-512, AVX2 with FMA, or none). On one thread the result is a function of the input's bits and
+//! the instruction set; on several ([`with_threads`]) also of their number. Unsafe code is in `matmul` alone.
+//!
+//! ```
+//! use headwater_kernels::{Into, Strided, product};
+//!
+//! let (a, b) = ([1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 0.5, 0.0, 1.0, 0.5]);
+//! let mut c = [0.0; 6];
+//! product(&mut c, 3, Strided::rows(&a, 2), &b, 3, (2, 2, 3), Into::Set);
+//! assert_eq!(c, [1.0, 2.0, 1.5, 3.0, 4.0, 3.5]);
+//! ```
+
+mod adamw;
+mod attention;
+mod buffer;
+mod decode;
+mod divergence;
+mod embedding;
+mod feed_forward;
+mod heads;
+mod matmul;
+mod norm;
+mod rotary;
+mod scores;
+mod simd;
+mod threads;
+
+pub use adamw::{AdamWStep, adamw};
+pub use attention::{
+    AttentionGradients, AttentionKept, AttentionShape, AttentionWeights, attention,
+    attention_backward, attention_keeping,
+};
+pub use buffer::Buffer;
+pub use decode::{Cache, DecoderWeights};
+pub use divergence::{SideGradients, divergence, divergence_backward};
+pub use embedding::{embed, embed_backward};
+pub use feed_forward::{
+    FeedForwardGradients, FeedForwardKept, FeedForwardWeights, feed_forward, feed_forward_backward,
+    feed_forward_keeping,
+};
+pub use matmul::{Into, Strided, product};
+pub use norm::{rms_norm, rms_norm_backward};
+pub use rotary::Rotary;
+pub use scores::{
+    Scored, ScoresKept, log_softmax, sum_of_squares, token_scores, token_scores_backward,
+};
+pub use simd::{InstructionSet, with_instruction_set};
+pub use threads::{in_parts, threads, with_threads};
