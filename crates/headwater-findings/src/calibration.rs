@@ -170,9 +170,7 @@ impl Finding for Calibration {
                         })
                         .collect::<Result<Vec<_>, _>>()?;
                     let rate = warmup_then_cosine(step, steps);
-                    let (next, loss) = supervised_step(policy, &mut optimizer, &examples, rate)?;
-                    policy = next;
-                    losses.push(loss);
+                    losses.push(supervised_step(&mut policy, &mut optimizer, &examples, rate)?);
                 }
                 let metrics = measure(&policy, &[0, 1, 2, 3, 4], &streams)?.series("loss", losses);
                 Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))

@@ -170,9 +170,7 @@ impl Finding for NegativeReinforcement {
                     });
                     let examples = examples.collect::<Result<Vec<_>, _>>()?;
                     let rate = warmup_then_cosine(step, steps);
-                    let (next, loss) = supervised_step(policy, &mut optimizer, &examples, rate)?;
-                    policy = next;
-                    losses.push(loss);
+                    losses.push(supervised_step(&mut policy, &mut optimizer, &examples, rate)?);
                 }
                 let test = Test::new(test, &streams)?;
                 let metrics = test.measure(&policy, None)?.series("loss", losses);

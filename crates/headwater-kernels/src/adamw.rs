@@ -9,10 +9,10 @@ use crate::simd::arch;
 pub struct AdamWStep {
     /// Gradients are multiplied by this first: the clip to a global norm.
     pub clip: f32,
-    /// Decay of the first moment.
-    pub beta_1: f32,
-    /// Decay of the second moment.
-    pub beta_2: f32,
+    /// Decay of the first moment, and what is left of 1 (taken in double precision).
+    pub beta_1: [f32; 2],
+    /// Decay of the second moment, and what is left of 1.
+    pub beta_2: [f32; 2],
     /// What the weights are multiplied by: `1 - learning rate * weight decay`.
     pub keep: f32,
     /// Learning rate over the first moment's bias correction, `rate / (1 - beta_1^t)`.
@@ -42,13 +42,13 @@ pub fn adamw_with<'a, S: Simd>(
         "one gradient and two moments for every value"
     );
     let splat = |v: f32| simd.splat_f32s(v);
-    let (new_1, new_2) = (splat((1.0 - step.beta_1) * step.clip), splat(1.0 - step.beta_2));
-    let (beta_1, beta_2) = (splat(step.beta_1), splat(step.beta_2));
+    let [beta_1, new_1] = step.beta_1.map(splat);
+    let [beta_2, new_2] = step.beta_2.map(splat);
     let (keep, rate, clip) = (splat(step.keep), splat(-step.rate), splat(step.clip));
     let (correction, epsilon) = (splat(1.0 / step.root_correction), splat(step.epsilon));
     let f = |value: S::f32s, gradient: S::f32s, m: S::f32s, v: S::f32s| {
-        let m = simd.mul_add_e_f32s(gradient, new_1, simd.mul_f32s(m, beta_1));
         let clipped = simd.mul_f32s(gradient, clip);
+        let m = simd.mul_add_e_f32s(clipped, new_1, simd.mul_f32s(m, beta_1));
         let square = simd.mul_f32s(clipped, clipped);
         let v = simd.mul_add_e_f32s(square, new_2, simd.mul_f32s(v, beta_2));
         let root = simd.mul_add_e_f32s(simd.sqrt_f32s(v), correction, epsilon);

@@ -55,8 +55,9 @@ impl DecoderWeights<'_> {
         turned
     }
 
-    /// Reads whole prompts, each once; a cache in which prompt p fills the rows `p * copies ..` and has room
-    /// for `room` more positions, and the next-token logits of every prompt, `[prompts][vocabulary]`.
+    /// Reads whole prompts, each once; a cache in which prompt p fills `copies[p]` rows in succession, each
+    /// with room for `capacity` positions, and the next-token logits of every prompt,
+    /// `[prompts][vocabulary]`.
     ///
     /// # Panics
     /// When a prompt is empty or a token outside the vocabulary.
@@ -64,11 +65,11 @@ impl DecoderWeights<'_> {
     pub fn prefill(
         &self,
         output: &[f32],
-        prompts: &[Vec<u32>],
-        copies: usize,
-        room: usize,
+        prompts: &[&[u32]],
+        copies: &[usize],
+        capacity: usize,
     ) -> (Cache, Vec<f32>) {
-        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
         let shape = AttentionShape { positions: longest, ..self.shape };
         let width = shape.width;
         // What stands behind a shorter prompt's end is read by nothing before it.
@@ -79,7 +80,7 @@ impl DecoderWeights<'_> {
                 x.extend_from_slice(&self.embedding[token as usize * width..][..width]);
             }
         }
-        let mut cache = Cache::new(self, prompts.iter().map(Vec::len), copies, longest + room);
+        let mut cache = Cache::new(self, prompts, copies, capacity.max(longest));
         for (layer, (attention, forward)) in self.blocks.iter().enumerate() {
             let (y, kept) = attention_keeping(&shape, self.rotary, *attention, &x);
             cache.fill(self, layer, longest, &kept.key, &kept.value, copies);
@@ -171,12 +172,13 @@ impl DecoderWeights<'_> {
 impl Cache {
     fn new(
         weights: &DecoderWeights<'_>,
-        lengths: impl Iterator<Item = usize>,
-        copies: usize,
+        prompts: &[&[u32]],
+        copies: &[usize],
         capacity: usize,
     ) -> Self {
+        let rows = prompts.iter().zip(copies);
         let lengths: Vec<usize> =
-            lengths.flat_map(|length| std::iter::repeat_n(length, copies)).collect();
+            rows.flat_map(|(prompt, copies)| std::iter::repeat_n(prompt.len(), *copies)).collect();
         // Whole vectors of positions.
         let capacity = capacity.next_multiple_of(16);
         let size =
@@ -198,16 +200,16 @@ impl Cache {
         longest: usize,
         keys: &[f32],
         values: &[f32],
-        copies: usize,
+        copies: &[usize],
     ) {
         let shape = &weights.shape;
         let (narrow, capacity) = (shape.key_value_width(), self.capacity);
         let head_width = shape.head_width();
-        for row in (0..self.rows).step_by(copies.max(1)) {
-            let prompt = row / copies * longest * narrow;
+        let (mut row, size) = (0, narrow * capacity);
+        for (prompt, copies) in copies.iter().enumerate().filter(|(_, copies)| **copies > 0) {
             let at = self.at(shape, (layer, row));
             for position in 0..self.lengths[row] {
-                let token = prompt + position * narrow;
+                let token = (prompt * longest + position) * narrow;
                 for column in 0..narrow {
                     let (head, within) = (column / head_width, column % head_width);
                     self.keys[at + column * capacity + position] = keys[token + column];
@@ -215,11 +217,11 @@ impl Cache {
                         values[token + column];
                 }
             }
-            let size = narrow * capacity;
-            for copy in 1..copies {
+            for copy in 1..*copies {
                 self.keys.copy_within(at..at + size, at + copy * size);
                 self.values.copy_within(at..at + size, at + copy * size);
             }
+            row += copies;
         }
     }
 

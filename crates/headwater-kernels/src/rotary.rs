@@ -27,6 +27,12 @@ impl Rotary {
         }
     }
 
+    /// Positions there are tables for.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.cosine.len() / self.half
+    }
+
     /// Cosines, `[positions][head width / 2]`.
     #[must_use]
     pub fn cosine(&self) -> &[f32] {

@@ -4,11 +4,14 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use headwater_core::{Check, ConfigError, require};
+use headwater_kernels::{AdamWStep, adamw, sum_of_squares};
+use replace_with::replace_with_or_abort;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 use crate::NnError;
 use crate::checkpoint::{tensors_from_bytes, tensors_to_bytes};
+use crate::ops::host;
 use crate::weights::{NamedTensor, host_values};
 
 /// AdamW (Loshchilov & Hutter 2019) with PyTorch's defaults, and a global-norm clip.
@@ -104,19 +107,22 @@ impl AdamW {
     }
 
     /// One update of every parameter of `module` from `gradients`, at `rate` times the configured
-    /// learning rate; returns the new module and the global gradient norm before clipping.
+    /// learning rate; returns the global gradient norm before clipping.
+    ///
+    /// Where the weights are on the host and `module` alone holds them, nothing is allocated. A clone of the
+    /// module keeps its values, at the price of one copy.
     ///
     /// A parameter without a gradient (unused in the loss) counts as one with gradient zero, so that
     /// moments and parameters stay aligned.
     ///
     /// # Errors
-    /// A gradient norm that is not finite; the module is then lost, the caller keeps its last checkpoint.
+    /// A gradient norm that is not finite; module and optimiser are then as they were.
     pub fn step<M: Module>(
         &mut self,
-        module: M,
+        module: &mut M,
         mut gradients: GradientsParams,
         rate: f64,
-    ) -> Result<(M, f64), NnError> {
+    ) -> Result<f64, NnError> {
         let mut norm = GradientNorm { gradients: &gradients, square: 0.0 };
         module.visit(&mut norm);
         let norm = norm.square.sqrt();
@@ -125,18 +131,24 @@ impl AdamW {
             return Err(NnError::NotFinite { what: "gradient norm", value, step: self.steps });
         }
         self.steps += 1;
-        let clip = self.settings.max_grad_norm.map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0));
-        let mut update = Update {
-            gradients: &mut gradients,
-            clip,
-            learning_rate: rate * self.settings.learning_rate,
-            first_correction: 1.0 - self.settings.beta_1.powi(self.steps as i32),
-            second_correction: 1.0 - self.settings.beta_2.powi(self.steps as i32),
-            settings: &self.settings,
-            moments: &mut self.moments,
-            index: 0,
+        let config = &self.settings;
+        let clip = config.max_grad_norm.map_or(1.0, |most| (most / (norm + 1e-6)).min(1.0));
+        let learning_rate = rate * config.learning_rate;
+        let correction = |beta: f64| 1.0 - beta.powi(self.steps as i32);
+        let step = AdamWStep {
+            clip: clip as f32,
+            beta_1: [config.beta_1 as f32, (1.0 - config.beta_1) as f32],
+            beta_2: [config.beta_2 as f32, (1.0 - config.beta_2) as f32],
+            keep: (1.0 - learning_rate * config.weight_decay) as f32,
+            rate: (learning_rate / correction(config.beta_1)) as f32,
+            root_correction: correction(config.beta_2).sqrt() as f32,
+            epsilon: config.epsilon as f32,
         };
-        Ok((module.map(&mut update), norm))
+        let before = std::mem::take(&mut self.moments).into_iter();
+        let gradients = &mut gradients;
+        let mut update = Update { gradients, step, before, after: &mut self.moments };
+        replace_with_or_abort(module, |module| module.map(&mut update));
+        Ok(norm)
     }
 
     /// The state as safetensors bytes, to continue exactly where this optimiser stands.
@@ -195,20 +207,20 @@ struct GradientNorm<'a> {
 impl ModuleVisitor for GradientNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            self.square += f64::from(gradient.square().sum().into_scalar::<f32>());
+            self.square += match host::borrow(&gradient) {
+                Some(gradient) => sum_of_squares(gradient.values()),
+                None => f64::from(gradient.square().sum().into_scalar::<f32>()),
+            };
         }
     }
 }
 
+/// One step, parameter by parameter in module order.
 struct Update<'a> {
     gradients: &'a mut GradientsParams,
-    clip: f64,
-    learning_rate: f64,
-    first_correction: f64,
-    second_correction: f64,
-    settings: &'a AdamWConfig,
-    moments: &'a mut Vec<Moments>,
-    index: usize,
+    step: AdamWStep,
+    before: std::vec::IntoIter<Moments>,
+    after: &'a mut Vec<Moments>,
 }
 
 impl ModuleMapper for Update<'_> {
@@ -216,29 +228,41 @@ impl ModuleMapper for Update<'_> {
         let (id, tensor, mapper) = param.consume();
         let dims = tensor.dims();
         let size: usize = dims.iter().product();
-        let gradient = self.gradients.remove::<D>(id);
         let value = tensor.inner().reshape([size]);
-        let gradient = match gradient {
-            Some(gradient) => gradient.reshape([size]).mul_scalar(self.clip),
+        let gradient = match self.gradients.remove::<D>(id) {
+            Some(gradient) => gradient.reshape([size]),
             None => value.zeros_like(),
         };
-        if self.index == self.moments.len() {
-            let zero = value.zeros_like();
-            self.moments.push(Moments { first: zero.clone(), second: zero });
-        }
-        let config = self.settings;
-        let moments = &mut self.moments[self.index];
-        self.index += 1;
-        let first = moments.first.clone().mul_scalar(config.beta_1)
-            + gradient.clone().mul_scalar(1.0 - config.beta_1);
-        let second = moments.second.clone().mul_scalar(config.beta_2)
-            + gradient.square().mul_scalar(1.0 - config.beta_2);
-        let root = second.clone().sqrt().div_scalar(self.second_correction.sqrt());
-        let step = first.clone() / root.add_scalar(config.epsilon);
-        let decayed = value.mul_scalar(1.0 - self.learning_rate * config.weight_decay);
-        let value = decayed - step.mul_scalar(self.learning_rate / self.first_correction);
-        *moments = Moments { first, second };
+        let moments = self
+            .before
+            .next()
+            .unwrap_or_else(|| Moments { first: value.zeros_like(), second: value.zeros_like() });
+        let (value, moments) = update(&self.step, value, &gradient, moments);
+        self.after.push(moments);
         let tensor = Tensor::from_inner(value.reshape(dims)).require_grad();
         Param::from_mapped_value(id, tensor, mapper)
     }
+}
+
+/// The new value and moments: in place where the storage is on the host, else by tensor operations.
+fn update(
+    step: &AdamWStep,
+    value: Tensor<1>,
+    gradient: &Tensor<1>,
+    Moments { first, second }: Moments,
+) -> (Tensor<1>, Moments) {
+    let Some(on_host) = host::borrow(gradient) else {
+        let clipped = gradient.clone().mul_scalar(step.clip);
+        let first = first.mul_scalar(step.beta_1[0]) + clipped.clone().mul_scalar(step.beta_1[1]);
+        let second =
+            second.mul_scalar(step.beta_2[0]) + clipped.square().mul_scalar(step.beta_2[1]);
+        let root = second.clone().sqrt().div_scalar(step.root_correction);
+        let change = first.clone() / root.add_scalar(step.epsilon);
+        let value = value.mul_scalar(step.keep) - change.mul_scalar(step.rate);
+        return (value, Moments { first, second });
+    };
+    let [mut value, mut first, mut second] = [value, first, second].map(host::InPlace::of);
+    adamw(*step, value.values(), on_host.values(), first.values(), second.values());
+    let [value, first, second] = [value, first, second].map(host::InPlace::tensor);
+    (value, Moments { first, second })
 }

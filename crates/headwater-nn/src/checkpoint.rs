@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use headwater_core::Check;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::decoder::{DecoderConfig, DecoderShape};
+use crate::shape::{DecoderConfig, DecoderShape};
 use crate::weights::NamedTensor;
 use crate::{Decoder, Device, NnError};
 

@@ -3,154 +3,16 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use headwater_core::{Check, ConfigError, StreamRng, require};
+use headwater_core::StreamRng;
+use headwater_kernels::{AttentionWeights, DecoderWeights, FeedForwardWeights, Rotary};
 use rand_distr::{Distribution, Normal};
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-use crate::ops::{self, Attention, FeedForward};
-use crate::weights::NamedTensor;
-use crate::{NnError, named_tensors};
-
-/// Sizes of a decoder, unchecked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DecoderConfig {
-    /// Number of tokens in the vocabulary, at least 2.
-    pub vocabulary: usize,
-    /// Width of the residual stream; a multiple of `heads` with an even head width.
-    pub width: usize,
-    /// Number of blocks, at least 1.
-    pub layers: usize,
-    /// Query heads.
-    pub heads: usize,
-    /// Key and value heads; divides `heads`.
-    pub key_value_heads: usize,
-    /// Hidden width of the feed-forward half.
-    pub hidden: usize,
-    /// Longest sequence, in tokens.
-    pub context: usize,
-    /// Base of the rotary frequencies.
-    pub rotary_base: f64,
-    /// Added to the mean square in RMS norm.
-    pub norm_epsilon: f64,
-}
-
-impl Default for DecoderConfig {
-    fn default() -> Self {
-        Self {
-            vocabulary: 32,
-            width: 32,
-            layers: 2,
-            heads: 2,
-            key_value_heads: 2,
-            hidden: 96,
-            context: 64,
-            rotary_base: 10_000.0,
-            norm_epsilon: 1e-5,
-        }
-    }
-}
-
-/// A checked [`DecoderConfig`]; reads like the config it came from.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct DecoderShape(DecoderConfig);
-
-impl std::ops::Deref for DecoderShape {
-    type Target = DecoderConfig;
-
-    fn deref(&self) -> &DecoderConfig {
-        &self.0
-    }
-}
-
-impl Check for DecoderConfig {
-    type Checked = DecoderShape;
-
-    fn check(self) -> Result<DecoderShape, ConfigError> {
-        let positive = |value: usize, field, at_least: usize, allowed| {
-            require(value >= at_least, "DecoderConfig", field, value, allowed)
-        };
-        positive(self.vocabulary, "vocabulary", 2, "2 or more")?;
-        positive(self.layers, "layers", 1, "1 or more")?;
-        positive(self.heads, "heads", 1, "1 or more")?;
-        positive(self.hidden, "hidden", 1, "1 or more")?;
-        positive(self.context, "context", 1, "1 or more")?;
-        require(
-            self.width > 0 && self.width.is_multiple_of(2 * self.heads),
-            "DecoderConfig",
-            "width",
-            self.width,
-            "a positive multiple of twice the number of heads",
-        )?;
-        require(
-            self.key_value_heads > 0 && self.heads.is_multiple_of(self.key_value_heads),
-            "DecoderConfig",
-            "key_value_heads",
-            self.key_value_heads,
-            "a positive divisor of heads",
-        )?;
-        let base = self.rotary_base;
-        require(
-            base.is_finite() && base > 1.0,
-            "DecoderConfig",
-            "rotary_base",
-            base,
-            "a finite number above 1",
-        )?;
-        let epsilon = self.norm_epsilon;
-        require(
-            epsilon.is_finite() && epsilon > 0.0,
-            "DecoderConfig",
-            "norm_epsilon",
-            epsilon,
-            "a finite number above 0",
-        )?;
-        Ok(DecoderShape(self))
-    }
-}
-
-impl DecoderShape {
-    /// Width of one head.
-    #[must_use]
-    pub fn head_width(&self) -> usize {
-        self.width / self.heads
-    }
-
-    /// Width of the keys (and of the values) of all heads together.
-    #[must_use]
-    pub fn key_value_width(&self) -> usize {
-        self.head_width() * self.key_value_heads
-    }
-
-    /// Name and shape of every parameter, in module order.
-    #[must_use]
-    pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
-        let (width, hidden, key_value) = (self.width, self.hidden, self.key_value_width());
-        let mut all = vec![("embedding".to_string(), vec![self.vocabulary, width])];
-        for layer in 0..self.layers {
-            let block: [(&str, Vec<usize>); 9] = [
-                ("attention.norm", vec![width]),
-                ("attention.query", vec![width, width]),
-                ("attention.key", vec![width, key_value]),
-                ("attention.value", vec![width, key_value]),
-                ("attention.output", vec![width, width]),
-                ("feed_forward.norm", vec![width]),
-                ("feed_forward.gate", vec![width, hidden]),
-                ("feed_forward.up", vec![width, hidden]),
-                ("feed_forward.down", vec![hidden, width]),
-            ];
-            all.extend(block.map(|(name, shape)| (format!("blocks.{layer}.{name}"), shape)));
-        }
-        all.push(("norm".to_string(), vec![width]));
-        all
-    }
-
-    /// Number of scalar parameters.
-    #[must_use]
-    pub fn parameter_count(&self) -> usize {
-        self.parameters().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
-    }
-}
+use crate::NnError;
+use crate::ops::host::HostTensor;
+use crate::ops::{self, Attention, FeedForward, TokenScores};
+use crate::shape::DecoderShape;
+use crate::weights::{NamedTensor, named_tensors};
 
 /// One decoder block: attention half, then feed-forward half, each with its own norm and residual.
 #[derive(Module, Debug)]
@@ -167,15 +29,8 @@ pub struct Decoder {
     norm: Param<Tensor<1>>,
     #[module(skip)]
     shape: DecoderShape,
-}
-
-/// Log-probability and entropy of target tokens under a decoder, each of shape `[sequences, positions]`.
-#[derive(Debug, Clone)]
-pub struct TokenScores {
-    /// Natural log of the probability of the target token.
-    pub log_probs: Tensor<2>,
-    /// Entropy of the next-token distribution in nats.
-    pub entropy: Tensor<2>,
+    #[module(skip)]
+    rotary: Arc<Rotary>,
 }
 
 impl Decoder {
@@ -261,6 +116,7 @@ impl Decoder {
                 .collect(),
             norm: vector(next(), device),
             shape: shape.clone(),
+            rotary: Arc::new(Rotary::new(shape.context, shape.head_width() / 2, shape.rotary_base)),
         })
     }
 
@@ -287,10 +143,9 @@ impl Decoder {
     /// `tokens` has shape `[sequences, positions]`. Attention is causal, so padding on the right of a
     /// sequence changes nothing before it.
     pub fn hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let rotary = ops::Rotary::new(&self.shape, tokens.dims()[1], &tokens.device());
         let mut state = ops::embed(self.embedding.val(), tokens);
         for block in &self.blocks {
-            state = ops::attention(state, &block.attention, &rotary, &self.shape);
+            state = ops::attention(state, &block.attention, &self.rotary, &self.shape);
             state = ops::feed_forward(state, &block.feed_forward, self.shape.norm_epsilon);
         }
         ops::rms_norm(state, self.norm.val(), self.shape.norm_epsilon)
@@ -302,15 +157,69 @@ impl Decoder {
         hidden.matmul(self.embedding.val().transpose().unsqueeze())
     }
 
-    /// Log-probability of `targets` `[sequences, positions]` and entropy, both at `temperature`, from the
-    /// final hidden states that predict them, `[sequences, positions, width]`.
+    /// Log-probability of `targets` `[rows]` and entropy, both at `temperature`, from the final hidden states
+    /// that predict them: the rows `at` `[rows]` of `hidden` `[tokens, width]`.
     pub fn score_hidden(
         &self,
-        hidden: Tensor<3>,
-        targets: Tensor<2, Int>,
+        hidden: Tensor<2>,
+        at: Tensor<1, Int>,
+        targets: Tensor<1, Int>,
         temperature: f64,
     ) -> TokenScores {
-        ops::token_scores(hidden, self.embedding.val(), targets, temperature)
+        ops::token_scores(hidden, at, self.embedding.val(), targets, temperature)
+    }
+
+    /// The weights where the kernels can read them: borrowed on the CPU backend, copied from others.
+    pub(crate) fn on_host(&self) -> HostDecoder {
+        let vector = |param: &Param<Tensor<1>>| HostTensor::of(&param.val().inner());
+        let matrix = |param: &Param<Tensor<2>>| HostTensor::of(&param.val().inner());
+        HostDecoder {
+            shape: self.shape.clone(),
+            rotary: Arc::clone(&self.rotary),
+            embedding: matrix(&self.embedding),
+            blocks: self
+                .blocks
+                .iter()
+                .map(|Block { attention: a, feed_forward: f }| {
+                    let attention = [&a.query, &a.key, &a.value, &a.output].map(matrix);
+                    let feed_forward = [&f.gate, &f.up, &f.down].map(matrix);
+                    ([vector(&a.norm), vector(&f.norm)], attention, feed_forward)
+                })
+                .collect(),
+            norm: vector(&self.norm),
+        }
+    }
+}
+
+/// A decoder's weights on the host. Drop it before an optimiser step, which would copy what is still held.
+pub(crate) struct HostDecoder {
+    pub(crate) shape: DecoderShape,
+    rotary: Arc<Rotary>,
+    embedding: HostTensor,
+    /// Norms; query, key, value, output; gate, up, down.
+    blocks: Vec<([HostTensor; 2], [HostTensor; 4], [HostTensor; 3])>,
+    norm: HostTensor,
+}
+
+impl HostDecoder {
+    pub(crate) fn weights(&self) -> DecoderWeights<'_> {
+        let blocks = self.blocks.iter().map(|(norms, attention, feed_forward)| {
+            let [query, key, value, output] = attention.each_ref().map(HostTensor::values);
+            let [gate, up, down] = feed_forward.each_ref().map(HostTensor::values);
+            let [norm, second_norm] = norms.each_ref().map(HostTensor::values);
+            let epsilon = self.shape.norm_epsilon as f32;
+            (
+                AttentionWeights { norm, query, key, value, output },
+                FeedForwardWeights { norm: second_norm, gate, up, down, epsilon },
+            )
+        });
+        DecoderWeights {
+            shape: self.shape.attention(1),
+            rotary: &self.rotary,
+            embedding: self.embedding.values(),
+            blocks: blocks.collect(),
+            norm: self.norm.values(),
+        }
     }
 }
 

@@ -1,17 +1,19 @@
 //! Batched sampling with a key-value cache, on the host, from the decoder's own weights.
 //!
-//! A prompt is read once and its cache shared by the samples of its group; all rows of a chunk advance
-//! together; finished rows are dropped. Every row draws from its own stream, named by prompt and sample
-//! index, so its random numbers do not depend on which other rows are in the batch.
+//! A prompt is read once for all samples of its group; all rows of a chunk advance together; finished rows
+//! are dropped. Every row draws from its own stream, named by prompt and sample index, and its logits are
+//! the same bits in every company, so what is sampled does not depend on which other rows are in the batch,
+//! nor on the number of threads.
 
 use headwater_core::{Check, ConfigError, StreamRng, Streams, require};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::decoder::DecoderShape;
-use crate::host::{Cache, HostDecoder};
+use headwater_kernels::{DecoderWeights, in_parts, log_softmax};
+use std::ops::Range;
+
 use crate::tokenizer::EOS;
-use crate::{Decoder, NnError};
+use crate::{Decoder, DecoderShape, NnError};
 
 /// How to sample, unchecked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,8 +95,8 @@ pub struct Completion {
     pub finished: bool,
 }
 
-/// Rows advanced together: enough to fill the matrix products, few enough to keep the caches small.
-const ROWS_PER_CHUNK: usize = 512;
+/// Rows advanced together: enough to fill the matrix products, few enough to keep the key-value caches small.
+const ROWS_PER_CHUNK: usize = 256;
 
 /// Samples `samples_per_prompt` completions of every prompt; result `[prompt][sample]`.
 ///
@@ -111,14 +113,17 @@ pub fn sample(
     for prompt in prompts {
         check_prompt(prompt, shape)?;
     }
-    let host = HostDecoder::new(decoder);
-    let mut groups = Vec::with_capacity(prompts.len());
-    let prompts_per_chunk = (ROWS_PER_CHUNK / samples_per_prompt.max(1)).max(1);
-    for (chunk, prompts) in prompts.chunks(prompts_per_chunk).enumerate() {
-        let first = chunk * prompts_per_chunk;
-        groups.extend(sample_chunk(&host, prompts, first, samples_per_prompt, sampling, streams));
-    }
-    Ok(groups)
+    let host = decoder.on_host();
+    let batch = Batch { weights: host.weights(), prompts, samples_per_prompt, sampling, streams };
+    let output = batch.weights.output();
+    // Rows are (prompt, sample) pairs in prompt-major order; each thread takes a run of them.
+    let parts = in_parts(prompts.len() * samples_per_prompt, |part| {
+        let chunks = part.clone().step_by(ROWS_PER_CHUNK);
+        let chunk = |first: usize| first..part.end.min(first + ROWS_PER_CHUNK);
+        chunks.flat_map(|first| batch.sample(chunk(first), &output)).collect::<Vec<_>>()
+    });
+    let mut completions = parts.into_iter().flatten();
+    Ok(prompts.iter().map(|_| completions.by_ref().take(samples_per_prompt).collect()).collect())
 }
 
 fn check_prompt(prompt: &[u32], shape: &DecoderShape) -> Result<(), NnError> {
@@ -142,67 +147,76 @@ pub(crate) fn check_tokens(tokens: &[u32], shape: &DecoderShape) -> Result<(), N
     }
 }
 
-fn sample_chunk(
-    host: &HostDecoder,
-    prompts: &[Vec<u32>],
-    first_prompt: usize,
+struct Batch<'a> {
+    weights: DecoderWeights<'a>,
+    prompts: &'a [Vec<u32>],
     samples_per_prompt: usize,
-    sampling: &Sampling,
-    streams: &Streams,
-) -> Vec<Vec<Completion>> {
-    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
-    // The prompts, each read once. A shorter prompt simply stops taking part.
-    let mut prompt_cache = Cache::new(host, prompts.len(), longest);
-    let mut prompt_logits = vec![Vec::new(); prompts.len()];
-    for position in 0..longest {
-        let rows: Vec<usize> =
-            (0..prompts.len()).filter(|r| prompts[*r].len() > position).collect();
-        let tokens: Vec<u32> = rows.iter().map(|r| prompts[*r][position]).collect();
-        let logits = host.step(&mut prompt_cache, &rows, &tokens);
-        for (logits, row) in logits.chunks(host.shape.vocabulary).zip(&rows) {
-            if prompts[*row].len() == position + 1 {
-                prompt_logits[*row] = logits.to_vec();
-            }
+    sampling: &'a Sampling,
+    streams: &'a Streams,
+}
+
+impl Batch<'_> {
+    /// The completions of a run of rows.
+    fn sample(&self, rows: Range<usize>, output: &[f32]) -> Vec<Completion> {
+        let each = self.samples_per_prompt;
+        let (first, last) = (rows.start / each, rows.end.div_ceil(each));
+        let prompts: Vec<&[u32]> = self.prompts[first..last].iter().map(Vec::as_slice).collect();
+        let copies: Vec<usize> = (first..last)
+            .map(|prompt| rows.end.min((prompt + 1) * each) - rows.start.max(prompt * each))
+            .collect();
+        let vocabulary = output.len() / self.weights.shape.width;
+        let capacity = prompts.iter().map(|prompt| prompt.len() + self.budget(prompt)).max();
+        let capacity = capacity.unwrap_or(0);
+        let (mut cache, prompt_logits) = self.weights.prefill(output, &prompts, &copies, capacity);
+
+        let mut states: Vec<RowState> = rows
+            .clone()
+            .map(|row| {
+                let indices = [(row / each) as u64, (row % each) as u64];
+                let stream = self.streams.stream("token", &indices);
+                RowState::new(stream, self.budget(prompts[row / each - first]))
+            })
+            .collect();
+        let mut active: Vec<usize> = (0..states.len()).collect();
+        let mut logits = Vec::with_capacity(states.len() * vocabulary);
+        for row in rows {
+            let at = (row / each - first) * vocabulary;
+            logits.extend_from_slice(&prompt_logits[at..at + vocabulary]);
         }
+        let mut probabilities = vec![0.0; vocabulary];
+        let mut tokens = Vec::with_capacity(states.len());
+        loop {
+            for (logits, row) in logits.chunks_exact_mut(vocabulary).zip(&active) {
+                states[*row].draw(logits, &mut probabilities, self.sampling);
+            }
+            active.retain(|row| !states[*row].is_done());
+            if active.is_empty() {
+                break;
+            }
+            tokens.clear();
+            tokens.extend(active.iter().map(|row| states[*row].last()));
+            logits.truncate(active.len() * vocabulary);
+            self.weights.step(output, &mut cache, &active, &tokens, &mut logits);
+        }
+        states.into_iter().map(|state| state.completion).collect()
     }
 
-    let rows = prompts.len() * samples_per_prompt;
-    let budget = sampling.max_new_tokens.min(host.shape.context - longest);
-    let mut cache = prompt_cache.repeat(host, samples_per_prompt, longest + budget);
-    let mut states: Vec<RowState> = (0..rows)
-        .map(|row| {
-            let (prompt, sample) = (row / samples_per_prompt, row % samples_per_prompt);
-            let indices = [(first_prompt + prompt) as u64, sample as u64];
-            RowState::new(streams.stream("token", &indices))
-        })
-        .collect();
-    let mut active: Vec<usize> = (0..rows).collect();
-    let mut logits: Vec<f32> =
-        (0..rows).flat_map(|row| prompt_logits[row / samples_per_prompt].clone()).collect();
-    for step in 0..budget {
-        for (logits, row) in logits.chunks_mut(host.shape.vocabulary).zip(&active) {
-            states[*row].draw(logits, sampling);
-        }
-        active.retain(|row| !states[*row].completion.finished);
-        if active.is_empty() || step + 1 == budget {
-            break;
-        }
-        let tokens: Vec<u32> = active.iter().map(|row| states[*row].last()).collect();
-        logits = host.step(&mut cache, &active, &tokens);
+    /// Most tokens a prompt's completion may have: the rest of the context, which is as long as the rotary
+    /// tables.
+    fn budget(&self, prompt: &[u32]) -> usize {
+        self.sampling.max_new_tokens.min(self.weights.rotary.positions() - prompt.len())
     }
-    let mut completions = states.into_iter().map(|state| state.completion);
-    prompts.iter().map(|_| completions.by_ref().take(samples_per_prompt).collect()).collect()
 }
 
 struct RowState {
     stream: StreamRng,
     completion: Completion,
-    probabilities: Vec<f32>,
+    budget: usize,
     order: Vec<u32>,
 }
 
 impl RowState {
-    fn new(stream: StreamRng) -> Self {
+    fn new(stream: StreamRng, budget: usize) -> Self {
         let completion = Completion {
             tokens: Vec::new(),
             log_probs: Vec::new(),
@@ -210,7 +224,11 @@ impl RowState {
             entropies: Vec::new(),
             finished: false,
         };
-        Self { stream, completion, probabilities: Vec::new(), order: Vec::new() }
+        Self { stream, completion, budget, order: Vec::new() }
+    }
+
+    fn is_done(&self) -> bool {
+        self.completion.finished || self.completion.tokens.len() == self.budget
     }
 
     fn last(&self) -> u32 {
@@ -218,18 +236,17 @@ impl RowState {
     }
 
     /// Draws one token; `logits` is overwritten with log-probabilities.
-    fn draw(&mut self, logits: &mut [f32], sampling: &Sampling) {
+    fn draw(&mut self, logits: &mut [f32], probabilities: &mut [f32], sampling: &Sampling) {
         let temperature = if sampling.greedy { 1.0 } else { sampling.temperature };
-        let mut probabilities = std::mem::take(&mut self.probabilities);
-        let entropy = log_softmax(logits, &mut probabilities, temperature as f32);
+        let entropy = log_softmax(logits, probabilities, temperature as f32);
         let (token, kept_mass) = if sampling.greedy {
-            (most_likely(&probabilities), probabilities[most_likely(&probabilities)])
+            let token = most_likely(probabilities);
+            (token, probabilities[token])
         } else if sampling.top_k == 0 && sampling.top_p >= 1.0 {
-            (self.draw_from_all(&probabilities), 1.0)
+            (self.draw_from_all(probabilities), 1.0)
         } else {
-            self.draw_truncated(&probabilities, sampling)
+            self.draw_truncated(probabilities, sampling)
         };
-        self.probabilities = probabilities;
         let completion = &mut self.completion;
         completion.tokens.push(token as u32);
         completion.log_probs.push(logits[token]);
@@ -276,25 +293,6 @@ impl RowState {
         }
         (self.order[kept - 1] as usize, kept_mass)
     }
-}
-
-/// Turns logits into log-probabilities (in place) at `temperature`; returns their entropy in nats.
-fn log_softmax(logits: &mut [f32], probabilities: &mut Vec<f32>, temperature: f32) -> f32 {
-    let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    probabilities.clear();
-    probabilities.extend(logits.iter_mut().map(|logit| {
-        *logit = (*logit - top) / temperature;
-        logit.exp()
-    }));
-    let total: f32 = probabilities.iter().sum();
-    let log_total = total.ln();
-    let mut entropy = 0.0;
-    for (logit, probability) in logits.iter_mut().zip(probabilities.iter_mut()) {
-        *logit -= log_total;
-        *probability /= total;
-        entropy -= *probability * *logit;
-    }
-    entropy
 }
 
 fn most_likely(probabilities: &[f32]) -> usize {

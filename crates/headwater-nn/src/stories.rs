@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use headwater_core::Check;
 
-use crate::decoder::{DecoderConfig, DecoderShape};
+use crate::shape::{DecoderConfig, DecoderShape};
 use crate::weights::NamedTensor;
 use crate::{Checkpoint, NnError};
 

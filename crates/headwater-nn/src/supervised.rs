@@ -3,9 +3,10 @@
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::ops::TokenScores;
 use crate::sampler::check_tokens;
 use crate::tokenizer::PAD;
-use crate::{AdamW, Decoder, DecoderShape, NnError, TokenScores};
+use crate::{AdamW, Decoder, DecoderShape, NnError};
 
 /// One demonstration: the loss is taken on the completion only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,27 +89,35 @@ impl SequenceBatch {
         self.lengths.len()
     }
 
+    /// Hidden states of every token read, `[sequences * positions, model width]`, and the rows of them that
+    /// predict the completion tokens, `[sequences * width]` (any row, on padding).
+    fn read(&self, decoder: &Decoder) -> (Tensor<2>, Tensor<1, Int>) {
+        let device = decoder.device();
+        let rows = [self.sequences(), self.positions];
+        let inputs = integers(self.inputs.iter().map(|t| i64::from(*t)), &device);
+        let hidden = decoder.hidden(inputs.reshape(rows));
+        let at = integers(self.predicted_at.iter().map(|at| *at as i64), &device);
+        (hidden.reshape([rows[0] * rows[1], decoder.shape().width]), at)
+    }
+
     /// Hidden states that predict the completion tokens, `[sequences, width, model width]`; on padding
     /// they mean nothing.
     pub fn hidden(&self, decoder: &Decoder) -> Tensor<3> {
-        let device = decoder.device();
-        let width = decoder.shape().width;
-        let inputs = integers(self.inputs.iter().map(|t| i64::from(*t)), &device);
-        let hidden = decoder.hidden(inputs.reshape([self.sequences(), self.positions]));
-        let at = integers(self.predicted_at.iter().map(|at| *at as i64), &device);
-        hidden.reshape([self.sequences() * self.positions, width]).select(0, at).reshape([
-            self.sequences(),
-            self.width,
-            width,
-        ])
+        let (hidden, at) = self.read(decoder);
+        hidden.select(0, at).reshape([self.sequences(), self.width, decoder.shape().width])
     }
 
     /// Log-probability and entropy of every completion token under `decoder` at `temperature`, each
     /// `[sequences, width]`; on padding they mean nothing.
-    pub fn scores(&self, decoder: &Decoder, temperature: f64) -> TokenScores {
+    pub fn scores(&self, decoder: &Decoder, temperature: f64) -> TokenScores<2> {
+        let (hidden, at) = self.read(decoder);
         let targets = integers(self.targets.iter().map(|t| i64::from(*t)), &decoder.device());
-        let targets = targets.reshape([self.sequences(), self.width]);
-        decoder.score_hidden(self.hidden(decoder), targets, temperature)
+        let scores = decoder.score_hidden(hidden, at, targets, temperature);
+        let shape = [self.sequences(), self.width];
+        TokenScores {
+            log_probs: scores.log_probs.reshape(shape),
+            entropy: scores.entropy.reshape(shape),
+        }
     }
 }
 
@@ -131,26 +140,25 @@ pub fn supervised_loss(decoder: &Decoder, batch: &SequenceBatch) -> Tensor<1> {
     (log_probs * weights).sum()
 }
 
-/// One AdamW step on `examples` at `rate` times the learning rate; returns the decoder and the loss
-/// before the step.
+/// One AdamW step on `examples` at `rate` times the learning rate; returns the loss before the step.
 ///
 /// # Errors
 /// Examples that do not fit the decoder, or a loss or gradient that is not finite.
 pub fn supervised_step(
-    decoder: Decoder,
+    decoder: &mut Decoder,
     optimizer: &mut AdamW,
     examples: &[Example],
     rate: f64,
-) -> Result<(Decoder, f64), NnError> {
+) -> Result<f64, NnError> {
     let pairs = examples.iter().map(|e| (e.prompt.as_slice(), e.completion.as_slice()));
     let batch = SequenceBatch::new(pairs, decoder.shape())?;
-    let loss = supervised_loss(&decoder, &batch);
+    let loss = supervised_loss(decoder, &batch);
     let value = f64::from(loss.clone().inner().into_scalar::<f32>());
     if !value.is_finite() {
         let step = optimizer.steps();
         return Err(NnError::NotFinite { what: "loss", value: value.to_string(), step });
     }
-    let gradients = GradientsParams::from_grads(loss.backward(), &decoder);
-    let (decoder, _) = optimizer.step(decoder, gradients, rate)?;
-    Ok((decoder, value))
+    let gradients = GradientsParams::from_grads(loss.backward(), decoder);
+    optimizer.step(decoder, gradients, rate)?;
+    Ok(value)
 }

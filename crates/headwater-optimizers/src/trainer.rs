@@ -416,8 +416,7 @@ impl Trainer {
         }
         finite("loss", loss_value, self.optimizer.steps())?;
         let rate = self.rate();
-        let (policy, norm) = self.optimizer.step(self.policy.clone(), accumulated.grads(), rate)?;
-        self.policy = policy;
+        let norm = self.optimizer.step(&mut self.policy, accumulated.grads(), rate)?;
         updates.policy(loss_value, norm);
         Ok(())
     }
@@ -429,10 +428,8 @@ impl Trainer {
         updates: &mut UpdateSums,
     ) -> Result<(), OptimizerError> {
         let rate = self.rate();
-        let (Some((critic, optimizer)), Some(config)) = (&self.critic, self.objective.critic())
-        else {
-            return Ok(());
-        };
+        let Some(config) = self.objective.critic() else { return Ok(()) };
+        let Some((critic, optimizer)) = &self.critic else { return Ok(()) };
         let (Some(values), Some(returns)) = (&batch.values, &batch.advantages.returns) else {
             return Ok(());
         };
@@ -451,9 +448,9 @@ impl Trainer {
             accumulated.accumulate(critic, GradientsParams::from_grads(loss.backward(), critic));
         }
         finite("value loss", loss_value, optimizer.steps())?;
-        let mut optimizer = optimizer.clone();
-        let (critic, _) = optimizer.step(critic.clone(), accumulated.grads(), rate)?;
-        self.critic = Some((critic, optimizer));
+        if let Some((critic, optimizer)) = &mut self.critic {
+            optimizer.step(critic, accumulated.grads(), rate)?;
+        }
         updates.critic(loss_value);
         Ok(())
     }

@@ -158,7 +158,7 @@ impl TextModel {
                     labels * log_sigmoid(scores.clone()) + negative * log_sigmoid(scores.neg());
                 let gradients = likelihood.mean().neg().backward();
                 let gradients = GradientsParams::from_grads(gradients, &model);
-                model = optimizer.step(model, gradients, 1.0)?.0;
+                optimizer.step(&mut model, gradients, 1.0)?;
             }
         }
         Ok(model.valid())

@@ -1,90 +1,13 @@
-//! The coarse operations a decoder is made of.
-//!
-//! Each is one function over ordinary burn operations, and the model calls nothing finer: this is where
-//! fused kernels take over without a second model definition.
+//! The operations as ordinary tensor operations: what runs on every device but the CPU backend, and what the
+//! fused ones are tested against. Shapes as in the functions of the same name one level up.
 
-use burn::module::{Module, Param};
+use burn::module::Param;
 use burn::tensor::activation::{log_softmax, silu, softmax};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use headwater_kernels::Rotary;
 
-use crate::decoder::{DecoderShape, TokenScores};
-
-/// Weights of an attention half block; matrices are `[in, out]`.
-#[derive(Module, Debug)]
-pub struct Attention {
-    pub(crate) norm: Param<Tensor<1>>,
-    pub(crate) query: Param<Tensor<2>>,
-    pub(crate) key: Param<Tensor<2>>,
-    pub(crate) value: Param<Tensor<2>>,
-    pub(crate) output: Param<Tensor<2>>,
-}
-
-/// Weights of a feed-forward (SwiGLU) half block; matrices are `[in, out]`.
-#[derive(Module, Debug)]
-pub struct FeedForward {
-    pub(crate) norm: Param<Tensor<1>>,
-    pub(crate) gate: Param<Tensor<2>>,
-    pub(crate) up: Param<Tensor<2>>,
-    pub(crate) down: Param<Tensor<2>>,
-}
-
-/// What attention needs to know about positions: rotary tables and the causal mask, for one length.
-#[derive(Debug, Clone)]
-pub struct Rotary {
-    /// `[1, 1, positions, head width / 2]`.
-    cosine: Tensor<4>,
-    /// `[1, 1, positions, head width / 2]`.
-    sine: Tensor<4>,
-    /// `[1, 1, positions, positions]`: 0 where attention is allowed, a large negative number elsewhere.
-    causal: Tensor<4>,
-}
-
-impl Rotary {
-    /// Tables for sequences of `positions` tokens.
-    #[must_use]
-    pub fn new(shape: &DecoderShape, positions: usize, device: &Device) -> Self {
-        let half = shape.head_width() / 2;
-        let angles = rotary_angles(shape, positions);
-        let table = |f: fn(f64) -> f64| {
-            let values: Vec<f32> = angles.iter().map(|a| f(*a) as f32).collect();
-            Tensor::from_data(TensorData::new(values, [1, 1, positions, half]), device)
-        };
-        let causal: Vec<f32> = (0..positions * positions)
-            .map(|i| if i % positions > i / positions { -1e9 } else { 0.0 })
-            .collect();
-        let causal = TensorData::new(causal, [1, 1, positions, positions]);
-        Self {
-            cosine: table(f64::cos),
-            sine: table(f64::sin),
-            causal: Tensor::from_data(causal, device),
-        }
-    }
-
-    /// Rotates the pairs (i, i + half) of each head; `x` is `[sequences, heads, positions, head width]`.
-    fn rotate(&self, x: Tensor<4>) -> Tensor<4> {
-        let half = x.dims()[3] / 2;
-        let (first, second) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
-        let (cosine, sine) = (self.cosine.clone(), self.sine.clone());
-        Tensor::cat(
-            vec![
-                first.clone() * cosine.clone() - second.clone() * sine.clone(),
-                second * cosine + first * sine,
-            ],
-            3,
-        )
-    }
-}
-
-/// Rotary angles, row-major `[positions][head width / 2]`, in radians (Su et al. 2021).
-pub(crate) fn rotary_angles(shape: &DecoderShape, positions: usize) -> Vec<f64> {
-    let half = shape.head_width() / 2;
-    (0..positions)
-        .flat_map(|position| {
-            (0..half)
-                .map(move |i| position as f64 * shape.rotary_base.powf(-(i as f64) / half as f64))
-        })
-        .collect()
-}
+use super::{Attention, FeedForward, TokenScores};
+use crate::shape::DecoderShape;
 
 /// Rows of the embedding `[vocabulary, width]` for `tokens` `[sequences, positions]`.
 pub fn embed(embedding: Tensor<2>, tokens: Tensor<2, Int>) -> Tensor<3> {
@@ -101,14 +24,58 @@ pub fn rms_norm(x: Tensor<3>, gain: Tensor<1>, epsilon: f64) -> Tensor<3> {
     x / scale * gain.unsqueeze()
 }
 
+/// Rotary tables and causal mask on a device, for one length.
+struct Positions {
+    /// `[1, 1, positions, head width / 2]`.
+    cosine: Tensor<4>,
+    /// `[1, 1, positions, head width / 2]`.
+    sine: Tensor<4>,
+    /// `[1, 1, positions, positions]`: 0 where attention is allowed, a large negative number elsewhere.
+    causal: Tensor<4>,
+}
+
+impl Positions {
+    fn new(tables: &Rotary, positions: usize, shape: &DecoderShape, device: &Device) -> Self {
+        let half = shape.head_width() / 2;
+        let table = |values: &[f32]| {
+            let values = values[..positions * half].to_vec();
+            Tensor::from_data(TensorData::new(values, [1, 1, positions, half]), device)
+        };
+        let causal: Vec<f32> = (0..positions * positions)
+            .map(|i| if i % positions > i / positions { -1e9 } else { 0.0 })
+            .collect();
+        let causal = TensorData::new(causal, [1, 1, positions, positions]);
+        Self {
+            cosine: table(tables.cosine()),
+            sine: table(tables.sine()),
+            causal: Tensor::from_data(causal, device),
+        }
+    }
+
+    /// Turns the pairs (i, i + half) of each head; `x` is `[sequences, heads, positions, head width]`.
+    fn turn(&self, x: Tensor<4>) -> Tensor<4> {
+        let half = x.dims()[3] / 2;
+        let (first, second) = (x.clone().narrow(3, 0, half), x.narrow(3, half, half));
+        let (cosine, sine) = (self.cosine.clone(), self.sine.clone());
+        Tensor::cat(
+            vec![
+                first.clone() * cosine.clone() - second.clone() * sine.clone(),
+                second * cosine + first * sine,
+            ],
+            3,
+        )
+    }
+}
+
 /// The attention half block with its norm and residual; `x` is `[sequences, positions, width]`.
 pub fn attention(
     x: Tensor<3>,
     weights: &Attention,
-    rotary: &Rotary,
+    tables: &Rotary,
     shape: &DecoderShape,
 ) -> Tensor<3> {
     let [sequences, positions, width] = x.dims();
+    let rotary = Positions::new(tables, positions, shape, &x.device());
     let head_width = shape.head_width();
     let normed = rms_norm(x.clone(), weights.norm.val(), shape.norm_epsilon)
         .reshape([sequences * positions, width]);
@@ -119,8 +86,8 @@ pub fn attention(
             .reshape([sequences, positions, heads, head_width])
             .swap_dims(1, 2)
     };
-    let query = rotary.rotate(split(&weights.query, shape.heads));
-    let key = rotary.rotate(split(&weights.key, shape.key_value_heads));
+    let query = rotary.turn(split(&weights.query, shape.heads));
+    let key = rotary.turn(split(&weights.key, shape.key_value_heads));
     let value = split(&weights.value, shape.key_value_heads);
     let (key, value) = (share_heads(key, shape), share_heads(value, shape));
 
@@ -156,24 +123,31 @@ pub fn feed_forward(x: Tensor<3>, weights: &FeedForward, epsilon: f64) -> Tensor
     x + out.reshape([sequences, positions, width])
 }
 
-/// Log-probability of targets and entropy of the next-token distribution, from hidden states
-/// `[sequences, positions, width]` and the tied output embedding `[vocabulary, width]`.
+/// Log-probabilities of the whole vocabulary, `[rows, vocabulary]`.
+fn log_probs(hidden: Tensor<2>, embedding: Tensor<2>, temperature: f64) -> Tensor<2> {
+    log_softmax(hidden.matmul(embedding.transpose()).div_scalar(temperature), 1)
+}
+
+/// Log-probability of targets and entropy of the next-token distribution, for the rows `at` of `hidden`.
 pub fn token_scores(
-    hidden: Tensor<3>,
+    hidden: Tensor<2>,
+    at: Tensor<1, Int>,
     embedding: Tensor<2>,
-    targets: Tensor<2, Int>,
+    targets: Tensor<1, Int>,
     temperature: f64,
 ) -> TokenScores {
-    let [sequences, positions, width] = hidden.dims();
-    let logits = hidden
-        .reshape([sequences * positions, width])
-        .matmul(embedding.transpose())
-        .div_scalar(temperature);
-    let log_probs = log_softmax(logits, 1);
+    let rows = targets.dims()[0];
+    let log_probs = log_probs(hidden.select(0, at), embedding, temperature);
     let entropy = (log_probs.clone().exp() * log_probs.clone()).sum_dim(1).neg();
-    let chosen = log_probs.gather(1, targets.reshape([sequences * positions, 1]));
-    TokenScores {
-        log_probs: chosen.reshape([sequences, positions]),
-        entropy: entropy.reshape([sequences, positions]),
-    }
+    let chosen = log_probs.gather(1, targets.reshape([rows, 1]));
+    TokenScores { log_probs: chosen.reshape([rows]), entropy: entropy.reshape([rows]) }
+}
+
+/// KL(p, q) in nats of every row of two models' next-token distributions.
+pub fn divergence(p: [Tensor<2>; 2], q: [Tensor<2>; 2], temperature: f64) -> Tensor<1> {
+    let rows = p[0].dims()[0];
+    let ([hidden_p, embedding_p], [hidden_q, embedding_q]) = (p, q);
+    let p = log_probs(hidden_p, embedding_p, temperature);
+    let q = log_probs(hidden_q, embedding_q, temperature);
+    (p.clone().exp() * (p - q)).sum_dim(1).reshape([rows])
 }

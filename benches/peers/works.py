@@ -1,0 +1,202 @@
+"""The works of the PyTorch engine. Each function returns a closure that does one step."""
+
+import copy
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from model import CONTEXT, SIZES, VOCABULARY, Policy, generate
+
+PROMPT = 16
+COMPLETION = CONTEXT - PROMPT
+GROUP = 8
+KL_WEIGHT = 0.04
+CLIP = 0.2
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 0.01
+
+
+def enough(milliseconds, steps, seconds):
+    """Whether these counted steps will do: so many, or if no number was asked for, at least 5 and so many seconds."""
+    if steps:
+        return len(milliseconds) >= steps
+    return len(milliseconds) >= 5 and sum(milliseconds) >= seconds * 1e3
+
+
+def measure(step, warmup, steps, seconds):
+    """Milliseconds of each counted step."""
+    for _ in range(warmup):
+        step()
+    milliseconds = []
+    while not enough(milliseconds, steps, seconds):
+        started = time.perf_counter()
+        step()
+        milliseconds.append((time.perf_counter() - started) * 1e3)
+    return milliseconds
+
+
+def adamw(module):
+    return torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
+
+
+def distinct_prompts(count):
+    prompts = torch.randint(VOCABULARY, (count, PROMPT))
+    assert len(prompts.unique(dim=0)) == count
+    return prompts
+
+
+def parity_reward(completions):
+    """Fraction of even tokens, [rows]."""
+    return (completions % 2 == 0).float().mean(-1)
+
+
+def train_step(size, batch, compiled):
+    policy = Policy(SIZES[size])
+    parameters, optimizer = list(policy.parameters()), adamw(policy)
+
+    @compiled
+    def loss_of(tokens, targets):
+        return F.cross_entropy(policy(tokens).view(-1, VOCABULARY), targets.view(-1))
+
+    def step():
+        tokens = torch.randint(VOCABULARY, (batch, CONTEXT))
+        targets = torch.randint(VOCABULARY, (batch, CONTEXT))
+        loss_of(tokens, targets).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return policy, step
+
+
+def sample(size, batch, compiled):
+    policy = Policy(SIZES[size])
+    policy.decode = compiled(policy.decode, dynamic=True)
+    cache = policy.cache(batch)
+
+    def step():
+        return generate(policy, distinct_prompts(batch), COMPLETION, cache)
+
+    return policy, step
+
+
+def grpo_step(size, batch, compiled):
+    """One step as TRL does it with num_iterations = 1.
+
+    Every rollout gets one update, so the old log-probabilities are the new ones detached: TRL computes no second
+    forward pass for them in this setting either.
+    """
+    policy = Policy(SIZES[size])
+    reference = copy.deepcopy(policy).requires_grad_(False)
+    parameters, optimizer = list(policy.parameters()), adamw(policy)
+    cache = policy.cache(batch)
+
+    def completion_log_probabilities(model, sequences):
+        logits = model(sequences[:, :-1], first=PROMPT - 1)
+        flat = F.cross_entropy(logits.reshape(-1, VOCABULARY), sequences[:, PROMPT:].reshape(-1), reduction="none")
+        return -flat.view(batch, COMPLETION)
+
+    @compiled
+    def loss_of(sequences, advantages, reference_log_probabilities):
+        new = completion_log_probabilities(policy, sequences)
+        ratio = torch.exp(new - new.detach())
+        clipped = ratio.clamp(1 - CLIP, 1 + CLIP)
+        gain = torch.min(ratio * advantages, clipped * advantages)
+        difference = reference_log_probabilities - new
+        kl = difference.exp() - difference - 1
+        return (KL_WEIGHT * kl - gain).mean()
+
+    log_probabilities_of = compiled(completion_log_probabilities)
+
+    def step():
+        prompts = distinct_prompts(batch // GROUP)
+        completions = generate(policy, prompts, COMPLETION, cache)[0].clone()
+        sequences = torch.cat((prompts.repeat_interleave(GROUP, 0), completions), 1)
+        with torch.no_grad():
+            reference_log_probabilities = log_probabilities_of(reference, sequences)
+        rewards = parity_reward(completions).view(-1, GROUP)
+        spread = rewards.std(1, keepdim=True) + 1e-4
+        advantages = ((rewards - rewards.mean(1, keepdim=True)) / spread).view(-1, 1)
+        loss_of(sequences, advantages, reference_log_probabilities).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return policy, step
+
+
+def mmd(rows, compiled, width=64):
+    """Biased MMD^2 with k(a, b) = exp(-|a - b|^2 / (2 * width)) and its gradient in x.
+
+    The squared norms are two more columns of the factors, so that the exponent is one matrix product and the
+    exponential is taken in place.
+    """
+    scale = 1 / (2 * width)
+    x, y = torch.randn(rows, width, requires_grad=True), torch.randn(rows, width) + 0.3
+    one = torch.ones(rows, 1)
+
+    def left(a):
+        return torch.cat((a * (2 * scale), -scale * a.square().sum(1, keepdim=True), one), 1)
+
+    def right(a):
+        return torch.cat((a, one, -scale * a.square().sum(1, keepdim=True)), 1)
+
+    def mean_kernel(a, b):
+        return torch.mm(a, b.t()).exp_().mean()
+
+    @compiled
+    def statistic(x, y):
+        left_x, right_y = left(x), right(y)
+        return mean_kernel(left_x, right(x)) + mean_kernel(left(y), right_y) - 2 * mean_kernel(left_x, right_y)
+
+    def step():
+        x.grad = None
+        value = statistic(x, y)
+        value.backward()
+        return value.detach(), x.grad
+
+    return (x, y), step
+
+
+class MixtureOfExperts(nn.Module):
+    """Multi-gate mixture: all experts in two batched products, both gates in one."""
+
+    def __init__(self, width=64, experts=8, tasks=2):
+        super().__init__()
+
+        def uniform(*shape):
+            return nn.Parameter(torch.empty(shape).uniform_(-(width**-0.5), width**-0.5))
+
+        self.experts, self.tasks = experts, tasks
+        self.first, self.first_bias = uniform(experts, width, width), uniform(experts, 1, width)
+        self.second, self.second_bias = uniform(experts, width, width), uniform(experts, 1, width)
+        self.gate, self.gate_bias = uniform(tasks * experts, width), uniform(tasks * experts)
+        self.tower, self.tower_bias = uniform(tasks, width), uniform(tasks)
+
+    def forward(self, x):
+        """Logits [rows, tasks] of x [rows, width]."""
+        h = torch.baddbmm(self.first_bias, x.expand(self.experts, -1, -1), self.first).relu()
+        h = torch.baddbmm(self.second_bias, h, self.second).relu()  # [experts, rows, width]
+        gates = F.linear(x, self.gate, self.gate_bias).view(-1, self.tasks, self.experts).softmax(-1)
+        mixed = torch.bmm(gates, h.transpose(0, 1))  # [rows, tasks, width]
+        return (mixed * self.tower).sum(-1) + self.tower_bias
+
+
+def mmoe_step(batch, compiled):
+    model = MixtureOfExperts()
+    optimizer = adamw(model)
+    x, labels = torch.randn(batch, 64), torch.randint(2, (batch, 2)).float()
+
+    @compiled
+    def loss_of(x, labels):
+        # The sum over the tasks of the means over the rows.
+        return F.binary_cross_entropy_with_logits(model(x), labels, reduction="sum") / batch
+
+    def step():
+        loss_of(x, labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return model, step

@@ -1,0 +1,195 @@
+//! The operations as functions of slices: where shapes meet kernels.
+
+use std::sync::Arc;
+
+use headwater_kernels as kernels;
+use headwater_kernels::{
+    AttentionKept, AttentionShape, AttentionWeights, FeedForwardKept, FeedForwardWeights, Rotary,
+    Scored, ScoresKept,
+};
+
+use super::host::{Gradient, HostOp};
+
+/// Inputs: embedding.
+#[derive(Debug)]
+pub(super) struct Embed {
+    pub(super) tokens: Vec<usize>,
+    pub(super) width: usize,
+}
+
+impl HostOp<1> for Embed {
+    type Kept = ();
+
+    fn keeping(&self, [embedding]: [&[f32]; 1]) -> (Vec<f32>, ()) {
+        (kernels::embed(embedding, self.width, &self.tokens), ())
+    }
+
+    fn backward(&self, [embedding]: [&[f32]; 1], (): &(), gradient: &mut [f32]) -> [Gradient; 1] {
+        let rows = embedding.len() / self.width;
+        [Gradient::New(kernels::embed_backward(rows, self.width, &self.tokens, gradient))]
+    }
+}
+
+/// Inputs: x, gain.
+#[derive(Debug)]
+pub(super) struct RmsNorm {
+    pub(super) epsilon: f32,
+}
+
+impl HostOp<2> for RmsNorm {
+    type Kept = ();
+
+    fn keeping(&self, [x, gain]: [&[f32]; 2]) -> (Vec<f32>, ()) {
+        (kernels::rms_norm(x, gain, self.epsilon), ())
+    }
+
+    fn backward(&self, [x, gain]: [&[f32]; 2], (): &(), gradient: &mut [f32]) -> [Gradient; 2] {
+        let (dx, dgain) = kernels::rms_norm_backward(x, gain, self.epsilon, gradient);
+        [Gradient::New(dx), Gradient::New(dgain)]
+    }
+}
+
+/// Inputs: x, norm, query, key, value, output.
+#[derive(Debug)]
+pub(super) struct Attention {
+    pub(super) shape: AttentionShape,
+    pub(super) rotary: Arc<Rotary>,
+}
+
+fn attention_weights([norm, query, key, value, output]: [&[f32]; 5]) -> AttentionWeights<'_> {
+    AttentionWeights { norm, query, key, value, output }
+}
+
+impl HostOp<6> for Attention {
+    type Kept = AttentionKept;
+
+    fn forward(&self, [x, weights @ ..]: [&[f32]; 6]) -> Vec<f32> {
+        kernels::attention(&self.shape, &self.rotary, attention_weights(weights), x)
+    }
+
+    fn keeping(&self, [x, weights @ ..]: [&[f32]; 6]) -> (Vec<f32>, AttentionKept) {
+        kernels::attention_keeping(&self.shape, &self.rotary, attention_weights(weights), x)
+    }
+
+    fn backward(
+        &self,
+        [x, weights @ ..]: [&[f32]; 6],
+        kept: &AttentionKept,
+        gradient: &mut [f32],
+    ) -> [Gradient; 6] {
+        let weights = attention_weights(weights);
+        let sums =
+            kernels::attention_backward(&self.shape, &self.rotary, weights, x, kept, gradient);
+        let [norm, query, key, value, output] =
+            [sums.norm, sums.query, sums.key, sums.value, sums.output].map(Gradient::New);
+        [Gradient::InPlace, norm, query, key, value, output]
+    }
+}
+
+/// Inputs: x, norm, gate, up, down.
+#[derive(Debug)]
+pub(super) struct FeedForward {
+    pub(super) epsilon: f32,
+}
+
+impl FeedForward {
+    fn weights<'a>(&self, [norm, gate, up, down]: [&'a [f32]; 4]) -> FeedForwardWeights<'a> {
+        FeedForwardWeights { norm, gate, up, down, epsilon: self.epsilon }
+    }
+}
+
+impl HostOp<5> for FeedForward {
+    type Kept = FeedForwardKept;
+
+    fn forward(&self, [x, weights @ ..]: [&[f32]; 5]) -> Vec<f32> {
+        kernels::feed_forward(self.weights(weights), x)
+    }
+
+    fn keeping(&self, [x, weights @ ..]: [&[f32]; 5]) -> (Vec<f32>, FeedForwardKept) {
+        kernels::feed_forward_keeping(self.weights(weights), x)
+    }
+
+    fn backward(
+        &self,
+        [x, weights @ ..]: [&[f32]; 5],
+        kept: &FeedForwardKept,
+        gradient: &mut [f32],
+    ) -> [Gradient; 5] {
+        let sums = kernels::feed_forward_backward(self.weights(weights), x, kept, gradient);
+        let [norm, gate, up, down] = [sums.norm, sums.gate, sums.up, sums.down].map(Gradient::New);
+        [Gradient::InPlace, norm, gate, up, down]
+    }
+}
+
+/// Inputs: hidden, embedding. Result `[rows, 2]`: log-probability, entropy.
+#[derive(Debug)]
+pub(super) struct TokenScores {
+    pub(super) width: usize,
+    pub(super) at: Vec<usize>,
+    pub(super) targets: Vec<usize>,
+    pub(super) temperature: f32,
+}
+
+impl TokenScores {
+    fn scored<'a>(&'a self, [hidden, embedding]: [&'a [f32]; 2]) -> Scored<'a> {
+        let Self { width, at, temperature, .. } = self;
+        Scored { hidden, embedding, width: *width, at, temperature: *temperature }
+    }
+}
+
+impl HostOp<2> for TokenScores {
+    type Kept = ScoresKept;
+
+    fn keeping(&self, inputs: [&[f32]; 2]) -> (Vec<f32>, ScoresKept) {
+        kernels::token_scores(&self.scored(inputs), &self.targets)
+    }
+
+    fn backward(
+        &self,
+        inputs: [&[f32]; 2],
+        kept: &ScoresKept,
+        gradient: &mut [f32],
+    ) -> [Gradient; 2] {
+        let scored = self.scored(inputs);
+        let (hidden, embedding) =
+            kernels::token_scores_backward(&scored, &self.targets, kept, gradient);
+        [Gradient::New(hidden), Gradient::New(embedding)]
+    }
+}
+
+/// Inputs: hidden and embedding of p, hidden and embedding of q. Result `[rows]`.
+#[derive(Debug)]
+pub(super) struct Divergence {
+    pub(super) widths: [usize; 2],
+    /// Every row, of both sides.
+    pub(super) at: Vec<usize>,
+    pub(super) temperature: f32,
+}
+
+impl Divergence {
+    fn sides<'a>(&'a self, inputs: [&'a [f32]; 4]) -> [Scored<'a>; 2] {
+        let Self { widths, at, temperature } = self;
+        [0, 1].map(|side| Scored {
+            hidden: inputs[2 * side],
+            embedding: inputs[2 * side + 1],
+            width: widths[side],
+            at,
+            temperature: *temperature,
+        })
+    }
+}
+
+impl HostOp<4> for Divergence {
+    type Kept = ();
+
+    fn keeping(&self, inputs: [&[f32]; 4]) -> (Vec<f32>, ()) {
+        let [p, q] = self.sides(inputs);
+        (kernels::divergence(&p, &q), ())
+    }
+
+    fn backward(&self, inputs: [&[f32]; 4], (): &(), gradient: &mut [f32]) -> [Gradient; 4] {
+        let [p, q] = self.sides(inputs);
+        let (p, q) = kernels::divergence_backward(&p, &q, gradient);
+        [p.0, p.1, q.0, q.1].map(Gradient::New)
+    }
+}

@@ -1,0 +1,155 @@
+//! The coarse operations a decoder is made of; the model calls nothing finer.
+//!
+//! On the CPU backend each is one fused kernel with a backward pass of its own; on other devices the body in
+//! [`plain`] takes its place. The two agree in values and gradients to 1e-4 relative, and are tested to.
+
+mod fused;
+pub(crate) mod host;
+pub mod plain;
+
+use std::sync::Arc;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Int, Tensor};
+use headwater_kernels::Rotary;
+
+use crate::shape::DecoderShape;
+
+/// Weights of an attention half block; matrices are `[in, out]`.
+#[derive(Module, Debug)]
+pub struct Attention {
+    /// Gain of the norm, `[width]`.
+    pub norm: Param<Tensor<1>>,
+    /// `[width, width]`.
+    pub query: Param<Tensor<2>>,
+    /// `[width, key-value width]`.
+    pub key: Param<Tensor<2>>,
+    /// `[width, key-value width]`.
+    pub value: Param<Tensor<2>>,
+    /// `[width, width]`.
+    pub output: Param<Tensor<2>>,
+}
+
+/// Weights of a feed-forward (SwiGLU) half block; matrices are `[in, out]`.
+#[derive(Module, Debug)]
+pub struct FeedForward {
+    /// Gain of the norm, `[width]`.
+    pub norm: Param<Tensor<1>>,
+    /// `[width, hidden]`.
+    pub gate: Param<Tensor<2>>,
+    /// `[width, hidden]`.
+    pub up: Param<Tensor<2>>,
+    /// `[hidden, width]`.
+    pub down: Param<Tensor<2>>,
+}
+
+/// Log-probability and entropy of target tokens under a decoder, of one shape.
+#[derive(Debug, Clone)]
+pub struct TokenScores<const D: usize = 1> {
+    /// Natural log of the probability of the target token.
+    pub log_probs: Tensor<D>,
+    /// Entropy of the next-token distribution in nats.
+    pub entropy: Tensor<D>,
+}
+
+/// Rows of the embedding `[vocabulary, width]` for `tokens` `[sequences, positions]`.
+pub fn embed(embedding: Tensor<2>, tokens: Tensor<2, Int>) -> Tensor<3> {
+    let ([sequences, positions], width) = (tokens.dims(), embedding.dims()[1]);
+    let Some(inputs) = host::inputs([embedding.clone().into_dispatch()]) else {
+        return plain::embed(embedding, tokens);
+    };
+    let op = fused::Embed { tokens: host::indices(tokens), width };
+    Tensor::from_dispatch(host::apply(op, inputs, &[sequences, positions, width]))
+}
+
+/// Root-mean-square norm over the last dimension (Zhang & Sennrich 2019).
+pub fn rms_norm(x: Tensor<3>, gain: Tensor<1>, epsilon: f64) -> Tensor<3> {
+    let Some(inputs) = host::inputs([x.clone().into_dispatch(), gain.clone().into_dispatch()])
+    else {
+        return plain::rms_norm(x, gain, epsilon);
+    };
+    let op = fused::RmsNorm { epsilon: epsilon as f32 };
+    Tensor::from_dispatch(host::apply(op, inputs, &x.dims()))
+}
+
+/// The attention half block with its norm and residual; `x` is `[sequences, positions, width]`. `rotary` has
+/// at least as many positions.
+pub fn attention(
+    x: Tensor<3>,
+    weights: &Attention,
+    rotary: &Arc<Rotary>,
+    shape: &DecoderShape,
+) -> Tensor<3> {
+    let Some(inputs) = host::inputs([
+        x.clone().into_dispatch(),
+        weights.norm.val().into_dispatch(),
+        weights.query.val().into_dispatch(),
+        weights.key.val().into_dispatch(),
+        weights.value.val().into_dispatch(),
+        weights.output.val().into_dispatch(),
+    ]) else {
+        return plain::attention(x, weights, rotary, shape);
+    };
+    let dims = x.dims();
+    let op = fused::Attention { shape: shape.attention(dims[1]), rotary: Arc::clone(rotary) };
+    Tensor::from_dispatch(host::apply(op, inputs, &dims))
+}
+
+/// The feed-forward half block, `x + (silu(n W_gate) * n W_up) W_down` with n the normed x (Shazeer 2020).
+pub fn feed_forward(x: Tensor<3>, weights: &FeedForward, epsilon: f64) -> Tensor<3> {
+    let Some(inputs) = host::inputs([
+        x.clone().into_dispatch(),
+        weights.norm.val().into_dispatch(),
+        weights.gate.val().into_dispatch(),
+        weights.up.val().into_dispatch(),
+        weights.down.val().into_dispatch(),
+    ]) else {
+        return plain::feed_forward(x, weights, epsilon);
+    };
+    let op = fused::FeedForward { epsilon: epsilon as f32 };
+    Tensor::from_dispatch(host::apply(op, inputs, &x.dims()))
+}
+
+/// Log-probability of `targets` `[rows]` and entropy of the distributions they are from, for the rows `at`
+/// `[rows]` of the hidden states `[tokens, width]`, with the tied output embedding `[vocabulary, width]`.
+pub fn token_scores(
+    hidden: Tensor<2>,
+    at: Tensor<1, Int>,
+    embedding: Tensor<2>,
+    targets: Tensor<1, Int>,
+    temperature: f64,
+) -> TokenScores {
+    let Some(inputs) =
+        host::inputs([hidden.clone().into_dispatch(), embedding.clone().into_dispatch()])
+    else {
+        return plain::token_scores(hidden, at, embedding, targets, temperature);
+    };
+    let rows = targets.dims()[0];
+    let op = fused::TokenScores {
+        width: hidden.dims()[1],
+        at: host::indices(at),
+        targets: host::indices(targets),
+        temperature: temperature as f32,
+    };
+    let both: Tensor<2> = Tensor::from_dispatch(host::apply(op, inputs, &[rows, 2]));
+    let column = |at: usize| both.clone().narrow(1, at, 1).reshape([rows]);
+    TokenScores { log_probs: column(0), entropy: column(1) }
+}
+
+/// KL(p, q) in nats of the next-token distributions of two models, row by row: `[rows]`.
+///
+/// A side is its hidden states `[rows, width]` and output embedding `[vocabulary, width]`; widths may
+/// differ, rows and vocabulary may not.
+pub fn divergence(p: [Tensor<2>; 2], q: [Tensor<2>; 2], temperature: f64) -> Tensor<1> {
+    let all = [&p[0], &p[1], &q[0], &q[1]].map(|tensor| tensor.clone().into_dispatch());
+    let Some(inputs) = host::inputs(all) else {
+        return plain::divergence(p, q, temperature);
+    };
+    let rows = p[0].dims()[0];
+    let op = fused::Divergence {
+        widths: [p[0].dims()[1], q[0].dims()[1]],
+        at: (0..rows).collect(),
+        temperature: temperature as f32,
+    };
+    Tensor::from_dispatch(host::apply(op, inputs, &[rows]))
+}
