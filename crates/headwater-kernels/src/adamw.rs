@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use crate::simd::arch;
+use crate::simd::{arch, inline};
 
 /// The numbers of one update.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,20 +41,26 @@ pub fn adamw_with<'a, S: Simd>(
             && values.len() == second.len(),
         "one gradient and two moments for every value"
     );
-    let splat = |v: f32| simd.splat_f32s(v);
+    let splat = inline(
+        #[inline(always)]
+        |v: f32| simd.splat_f32s(v),
+    );
     let [beta_1, new_1] = step.beta_1.map(splat);
     let [beta_2, new_2] = step.beta_2.map(splat);
     let (keep, rate, clip) = (splat(step.keep), splat(-step.rate), splat(step.clip));
     let (correction, epsilon) = (splat(1.0 / step.root_correction), splat(step.epsilon));
-    let f = |value: S::f32s, gradient: S::f32s, m: S::f32s, v: S::f32s| {
-        let clipped = simd.mul_f32s(gradient, clip);
-        let m = simd.mul_add_e_f32s(clipped, new_1, simd.mul_f32s(m, beta_1));
-        let square = simd.mul_f32s(clipped, clipped);
-        let v = simd.mul_add_e_f32s(square, new_2, simd.mul_f32s(v, beta_2));
-        let root = simd.mul_add_e_f32s(simd.sqrt_f32s(v), correction, epsilon);
-        let update = simd.div_f32s(m, root);
-        (simd.mul_add_e_f32s(update, rate, simd.mul_f32s(value, keep)), m, v)
-    };
+    let f = inline(
+        #[inline(always)]
+        |value: S::f32s, gradient: S::f32s, m: S::f32s, v: S::f32s| {
+            let clipped = simd.mul_f32s(gradient, clip);
+            let m = simd.mul_add_e_f32s(clipped, new_1, simd.mul_f32s(m, beta_1));
+            let square = simd.mul_f32s(clipped, clipped);
+            let v = simd.mul_add_e_f32s(square, new_2, simd.mul_f32s(v, beta_2));
+            let root = simd.mul_add_e_f32s(simd.sqrt_f32s(v), correction, epsilon);
+            let update = simd.div_f32s(m, root);
+            (simd.mul_add_e_f32s(update, rate, simd.mul_f32s(value, keep)), m, v)
+        },
+    );
     let (body, tail) = S::as_mut_simd_f32s(values);
     let (first_body, first_tail) = S::as_mut_simd_f32s(first);
     let (second_body, second_tail) = S::as_mut_simd_f32s(second);
@@ -64,7 +70,10 @@ pub fn adamw_with<'a, S: Simd>(
         (*value, *m, *v) = f(*value, *gradient, *m, *v);
     }
     if !gradient_tail.is_empty() {
-        let load = |tail: &[f32]| simd.partial_load_f32s(tail);
+        let load = inline(
+            #[inline(always)]
+            |tail: &[f32]| simd.partial_load_f32s(tail),
+        );
         let (value, m, v) = f(load(tail), load(gradient_tail), load(first_tail), load(second_tail));
         simd.partial_store_f32s(tail, value);
         simd.partial_store_f32s(first_tail, m);

@@ -12,7 +12,7 @@ use crate::feed_forward::{FeedForwardWeights, activate, feed_forward};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::norm::normalise;
 use crate::scores::softmax_in_place;
-use crate::simd::arch;
+use crate::simd::{arch, inline};
 
 /// A decoder's weights, borrowed, and what is derived from them once.
 #[derive(Debug)]
@@ -277,10 +277,13 @@ fn mix_values_with<'a, S: Simd>(
         softmax_in_place(simd, weights, scale);
         for (vector, out) in mixed.chunks_mut(S::F32_LANES).enumerate() {
             let first = vector * S::F32_LANES;
-            let load = |position: usize| {
-                let from = position * head_width + first;
-                simd.partial_load_f32s(&values[from..from + out.len()])
-            };
+            let load = inline(
+                #[inline(always)]
+                |position: usize| {
+                    let from = position * head_width + first;
+                    simd.partial_load_f32s(&values[from..from + out.len()])
+                },
+            );
             let mut sums = [simd.splat_f32s(0.0); 4];
             let (quads, rest) = weights.as_chunks::<4>();
             for (quad, weights) in quads.iter().enumerate() {

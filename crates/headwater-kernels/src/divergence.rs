@@ -9,7 +9,7 @@ use crate::buffer::Buffer;
 use crate::embedding::{gather, scatter};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::scores::Scored;
-use crate::simd::{arch, exp};
+use crate::simd::{arch, exp, inline};
 use crate::threads::{cut, parts, run, total};
 
 /// Rows worked off together.
@@ -131,9 +131,11 @@ fn compare_rows_with<'a, S: Simd>(
         log_probabilities(simd, z, scale);
         log_probabilities(simd, other, scale);
         let ((body, tail), (others, other_tail)) = (S::as_simd_f32s(z), S::as_simd_f32s(other));
-        let sum = body.iter().zip(others).fold(simd.splat_f32s(0.0), |sum, (p, q)| {
-            simd.mul_add_e_f32s(exp(simd, *p), simd.sub_f32s(*p, *q), sum)
-        });
+        let sum = body.iter().zip(others).fold(
+            simd.splat_f32s(0.0),
+            #[inline(always)]
+            |sum, (p, q)| simd.mul_add_e_f32s(exp(simd, *p), simd.sub_f32s(*p, *q), sum),
+        );
         let rest: f32 = tail.iter().zip(other_tail).map(|(p, q)| p.exp() * (p - q)).sum();
         *out = simd.reduce_sum_f32s(sum) + rest;
     }
@@ -144,9 +146,11 @@ fn log_probabilities<S: Simd>(simd: S, z: &mut [f32], scale: f32) {
     let top = z.iter().copied().fold(f32::NEG_INFINITY, f32::max) * scale;
     let (scales, shift) = (simd.splat_f32s(scale), simd.splat_f32s(-top));
     let (body, tail) = S::as_simd_f32s(z);
-    let mass = body.iter().fold(simd.splat_f32s(0.0), |mass, z| {
-        simd.add_f32s(mass, exp(simd, simd.mul_add_e_f32s(*z, scales, shift)))
-    });
+    let mass = body.iter().fold(
+        simd.splat_f32s(0.0),
+        #[inline(always)]
+        |mass, z| simd.add_f32s(mass, exp(simd, simd.mul_add_e_f32s(*z, scales, shift))),
+    );
     let rest: f32 = tail.iter().map(|z| (z * scale - top).exp()).sum();
     let log_sum = top + (simd.reduce_sum_f32s(mass) + rest).ln();
     for z in z {
@@ -169,12 +173,15 @@ fn slopes_with<'a, S: Simd>(
     let rows = log_p.chunks_exact_mut(vocabulary).zip(log_q.chunks_exact_mut(vocabulary));
     for ((p, q), (value, gradient)) in rows.zip(value.iter().zip(gradient)) {
         let (values, factor) = (simd.splat_f32s(*value), simd.splat_f32s(gradient * scale));
-        let f = |log_p: S::f32s, log_q: S::f32s| {
-            let (p, q) = (exp(simd, log_p), exp(simd, log_q));
-            let above = simd.sub_f32s(simd.sub_f32s(log_p, log_q), values);
-            let scaled = simd.mul_f32s(p, factor);
-            (simd.mul_f32s(scaled, above), simd.mul_f32s(simd.sub_f32s(q, p), factor))
-        };
+        let f = inline(
+            #[inline(always)]
+            |log_p: S::f32s, log_q: S::f32s| {
+                let (p, q) = (exp(simd, log_p), exp(simd, log_q));
+                let above = simd.sub_f32s(simd.sub_f32s(log_p, log_q), values);
+                let scaled = simd.mul_f32s(p, factor);
+                (simd.mul_f32s(scaled, above), simd.mul_f32s(simd.sub_f32s(q, p), factor))
+            },
+        );
         let ((p, p_tail), (q, q_tail)) = (S::as_mut_simd_f32s(p), S::as_mut_simd_f32s(q));
         for (p, q) in p.iter_mut().zip(q) {
             (*p, *q) = f(*p, *q);

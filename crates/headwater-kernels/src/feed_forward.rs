@@ -6,7 +6,7 @@ use pulp::Simd;
 use crate::buffer::Buffer;
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::norm::{normalise, normalise_backward};
-use crate::simd::{arch, map, sigmoid};
+use crate::simd::{arch, inline, map, sigmoid};
 use crate::threads::{cut, parts, run, total};
 
 /// Tokens worked off together.
@@ -129,9 +129,13 @@ pub(crate) fn activate_with<'a, S: Simd>(
     gate: &'a [f32],
     up: &'a [f32],
 ) {
-    map(simd, out, [gate, up], |[gate, up]| {
-        simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up)
-    });
+    map(
+        simd,
+        out,
+        [gate, up],
+        #[inline(always)]
+        |[gate, up]| simd.mul_f32s(simd.mul_f32s(gate, sigmoid(simd, gate)), up),
+    );
 }
 
 /// Gradients of [`feed_forward`]: of the weights, returned, and of `x`, into `gradient`, which holds that of
@@ -236,13 +240,16 @@ fn activate_backward_with<'a, S: Simd>(
     up: &'a [f32],
 ) {
     let one = simd.splat_f32s(1.0);
-    let f = |gate: S::f32s, up: S::f32s, gradient: S::f32s| {
-        let s = sigmoid(simd, gate);
-        let silu = simd.mul_f32s(gate, s);
-        let slope = simd.mul_f32s(s, simd.mul_add_e_f32s(gate, simd.sub_f32s(one, s), one));
-        let dgate = simd.mul_f32s(simd.mul_f32s(gradient, up), slope);
-        (simd.mul_f32s(silu, up), dgate, simd.mul_f32s(gradient, silu))
-    };
+    let f = inline(
+        #[inline(always)]
+        |gate: S::f32s, up: S::f32s, gradient: S::f32s| {
+            let s = sigmoid(simd, gate);
+            let silu = simd.mul_f32s(gate, s);
+            let slope = simd.mul_f32s(s, simd.mul_add_e_f32s(gate, simd.sub_f32s(one, s), one));
+            let dgate = simd.mul_f32s(simd.mul_f32s(gradient, up), slope);
+            (simd.mul_f32s(silu, up), dgate, simd.mul_f32s(gradient, silu))
+        },
+    );
     let (active, active_tail) = S::as_mut_simd_f32s(active);
     let (dgate, dgate_tail) = S::as_mut_simd_f32s(dgate);
     let (dup, dup_tail) = S::as_mut_simd_f32s(dup);
@@ -252,7 +259,10 @@ fn activate_backward_with<'a, S: Simd>(
         (*active, *dgate, *dup) = f(*gate, *up, *dup);
     }
     if !gate_tail.is_empty() {
-        let load = |tail: &[f32]| simd.partial_load_f32s(tail);
+        let load = inline(
+            #[inline(always)]
+            |tail: &[f32]| simd.partial_load_f32s(tail),
+        );
         let (a, g, u) = f(load(gate_tail), load(up_tail), load(dup_tail));
         simd.partial_store_f32s(active_tail, a);
         simd.partial_store_f32s(dgate_tail, g);

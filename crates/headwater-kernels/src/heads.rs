@@ -85,7 +85,12 @@ fn softmax_rows_with<'a, S: Simd>(
         let (seen, unseen) = scores.split_at_mut(first + row + 1);
         let top = scale * largest(simd, seen);
         exponentiate(simd, seen, scale, top);
-        let total = sum(simd, [&*seen], |[weight]| weight);
+        let total = sum(
+            simd,
+            [&*seen],
+            #[inline(always)]
+            |[weight]| weight,
+        );
         *log_sum = top + total.ln();
         let share = simd.splat_f32s(1.0 / total);
         let (body, tail) = S::as_mut_simd_f32s(seen);
@@ -197,7 +202,12 @@ fn softmax_rows_backward_with<'a, S: Simd>(
         let (weights, unseen) = weights[..end].split_at_mut(first + row + 1);
         let (gradients, unseen_gradients) = gradients[..end].split_at_mut(first + row + 1);
         exponentiate(simd, weights, scale, *log_sum);
-        let mean = sum(simd, [&*weights, &*gradients], |[w, g]| simd.mul_f32s(w, g));
+        let mean = sum(
+            simd,
+            [&*weights, &*gradients],
+            #[inline(always)]
+            |[w, g]| simd.mul_f32s(w, g),
+        );
         let (minus_mean, scales) = (simd.splat_f32s(-mean), simd.splat_f32s(scale));
         let (body, tail) = S::as_mut_simd_f32s(gradients);
         let (weight_body, weight_tail) = S::as_simd_f32s(weights);

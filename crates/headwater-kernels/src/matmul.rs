@@ -10,7 +10,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use crate::simd::arch;
+use crate::simd::{arch, inline};
 
 /// A matrix in a slice: element (i, j) at `i * row + j * column`.
 #[derive(Debug, Clone, Copy)]
@@ -165,17 +165,23 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize, const MASKED: bool>(
 ) {
     let lanes = S::F32_LANES;
     let mask = simd.mask_between_m32s(0, if MASKED { width as u32 } else { lanes as u32 });
-    let load = |at: *const f32| unsafe {
-        if MASKED {
-            simd.mask_load_ptr_f32s(mask, at)
-        } else {
-            at.cast::<S::f32s>().read_unaligned()
-        }
-    };
+    let load = inline(
+        #[inline(always)]
+        |at: *const f32| unsafe {
+            if MASKED {
+                simd.mask_load_ptr_f32s(mask, at)
+            } else {
+                at.cast::<S::f32s>().read_unaligned()
+            }
+        },
+    );
     let mut sums = [[simd.splat_f32s(0.0); N]; M];
     for l in 0..k {
         let row = unsafe { b.add(l * b_stride) };
-        let right: [S::f32s; N] = std::array::from_fn(|j| load(unsafe { row.add(j * lanes) }));
+        let right: [S::f32s; N] = std::array::from_fn(
+            #[inline(always)]
+            |j| load(unsafe { row.add(j * lanes) }),
+        );
         for (i, sums) in sums.iter_mut().enumerate() {
             let left = simd.splat_f32s(unsafe { *a.add(i * a_row + l * a_column) });
             for (sum, right) in sums.iter_mut().zip(right) {

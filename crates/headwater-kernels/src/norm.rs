@@ -44,7 +44,12 @@ pub fn rms_norm_backward(
 
 #[inline(always)]
 fn scale<S: Simd>(simd: S, row: &[f32], epsilon: f32) -> f32 {
-    let square = sum(simd, [row], |[x]| simd.mul_f32s(x, x));
+    let square = sum(
+        simd,
+        [row],
+        #[inline(always)]
+        |[x]| simd.mul_f32s(x, x),
+    );
     1.0 / (square / row.len() as f32 + epsilon).sqrt()
 }
 
@@ -60,7 +65,13 @@ pub(crate) fn normalise_with<'a, S: Simd>(
 ) {
     for (out, x) in out.chunks_exact_mut(gain.len()).zip(x.chunks_exact(gain.len())) {
         let scale = simd.splat_f32s(scale(simd, x, epsilon));
-        map(simd, out, [x, gain], |[x, gain]| simd.mul_f32s(simd.mul_f32s(x, scale), gain));
+        map(
+            simd,
+            out,
+            [x, gain],
+            #[inline(always)]
+            |[x, gain]| simd.mul_f32s(simd.mul_f32s(x, scale), gain),
+        );
     }
 }
 
@@ -82,17 +93,31 @@ pub(crate) fn normalise_backward_with<'a, S: Simd>(
     let rows = x.chunks_exact(width).zip(gradient.chunks_exact(width));
     for (dx, (x, gradient)) in dx.chunks_exact_mut(width).zip(rows) {
         let s = scale(simd, x, epsilon);
-        let product =
-            sum(simd, [gradient, gain, x], |[d, g, x]| simd.mul_f32s(simd.mul_f32s(d, g), x));
+        let product = sum(
+            simd,
+            [gradient, gain, x],
+            #[inline(always)]
+            |[d, g, x]| simd.mul_f32s(simd.mul_f32s(d, g), x),
+        );
         let along = simd.splat_f32s(-s * s * s * product / width as f32);
         let s = simd.splat_f32s(s);
-        update(simd, dx, [gradient, gain, x], |dx, [d, g, x]| {
-            let dx = simd.mul_add_e_f32s(simd.mul_f32s(d, g), s, dx);
-            simd.mul_add_e_f32s(x, along, dx)
-        });
-        update(simd, dgain, [gradient, x], |dgain, [d, x]| {
-            simd.mul_add_e_f32s(simd.mul_f32s(d, x), s, dgain)
-        });
+        update(
+            simd,
+            dx,
+            [gradient, gain, x],
+            #[inline(always)]
+            |dx, [d, g, x]| {
+                let dx = simd.mul_add_e_f32s(simd.mul_f32s(d, g), s, dx);
+                simd.mul_add_e_f32s(x, along, dx)
+            },
+        );
+        update(
+            simd,
+            dgain,
+            [gradient, x],
+            #[inline(always)]
+            |dgain, [d, x]| simd.mul_add_e_f32s(simd.mul_f32s(d, x), s, dgain),
+        );
     }
 }
 
@@ -107,10 +132,19 @@ fn update<S: Simd, const N: usize>(
     let (body, tail) = S::as_mut_simd_f32s(out);
     let parts = inputs.map(|input| S::as_simd_f32s(input));
     for (i, out) in body.iter_mut().enumerate() {
-        *out = f(*out, std::array::from_fn(|n| parts[n].0[i]));
+        *out = f(
+            *out,
+            std::array::from_fn(
+                #[inline(always)]
+                |n| parts[n].0[i],
+            ),
+        );
     }
     if !tail.is_empty() {
-        let last = std::array::from_fn(|n| simd.partial_load_f32s(parts[n].1));
+        let last = std::array::from_fn(
+            #[inline(always)]
+            |n| simd.partial_load_f32s(parts[n].1),
+        );
         let value = f(simd.partial_load_f32s(tail), last);
         simd.partial_store_f32s(tail, value);
     }

@@ -9,7 +9,7 @@ use pulp::Simd;
 use crate::buffer::Buffer;
 use crate::embedding::{gather, scatter};
 use crate::matmul::{Into, Strided, product, transpose};
-use crate::simd::{arch, exp, largest, sum};
+use crate::simd::{arch, exp, inline, largest, sum};
 use crate::threads::{cut, parts, run, total};
 
 /// Rows worked off together.
@@ -205,10 +205,14 @@ fn score_rows_backward_with<'a, S: Simd>(
             0.0
         } else {
             let (body, tail) = S::as_simd_f32s(logits);
-            let mean = body.iter().fold(simd.splat_f32s(0.0), |mean, z| {
-                let log_p = simd.mul_add_e_f32s(*z, scales, shift);
-                simd.mul_add_e_f32s(exp(simd, log_p), log_p, mean)
-            });
+            let mean = body.iter().fold(
+                simd.splat_f32s(0.0),
+                #[inline(always)]
+                |mean, z| {
+                    let log_p = simd.mul_add_e_f32s(*z, scales, shift);
+                    simd.mul_add_e_f32s(exp(simd, log_p), log_p, mean)
+                },
+            );
             let rest: f32 = tail
                 .iter()
                 .map(|z| {
@@ -220,11 +224,14 @@ fn score_rows_backward_with<'a, S: Simd>(
         };
         let (plain, weighted) = (simd.splat_f32s(-of_log_prob), simd.splat_f32s(-of_entropy));
         let entropies = simd.splat_f32s(entropy);
-        let f = |z: S::f32s| {
-            let log_p = simd.mul_add_e_f32s(z, scales, shift);
-            let factor = simd.mul_add_e_f32s(weighted, simd.add_f32s(log_p, entropies), plain);
-            simd.mul_f32s(exp(simd, log_p), factor)
-        };
+        let f = inline(
+            #[inline(always)]
+            |z: S::f32s| {
+                let log_p = simd.mul_add_e_f32s(z, scales, shift);
+                let factor = simd.mul_add_e_f32s(weighted, simd.add_f32s(log_p, entropies), plain);
+                simd.mul_f32s(exp(simd, log_p), factor)
+            },
+        );
         let (body, tail) = S::as_mut_simd_f32s(logits);
         for z in body {
             *z = f(*z);
@@ -266,5 +273,10 @@ pub fn sum_of_squares(values: &[f32]) -> f64 {
 #[pulp::with_simd(square = arch())]
 #[inline(always)]
 fn square_with<'a, S: Simd>(simd: S, values: &'a [f32]) -> f32 {
-    sum(simd, [values], |[x]| simd.mul_f32s(x, x))
+    sum(
+        simd,
+        [values],
+        #[inline(always)]
+        |[x]| simd.mul_f32s(x, x),
+    )
 }

@@ -41,12 +41,23 @@ pub(crate) fn arch() -> Arch {
     }
 }
 
+/// The closure itself: an attribute may stand on an argument, not on the right of a `let`.
+///
+/// A closure that is not inlined leaves the dispatched instruction set, and every vector operation in it becomes
+/// a call. So all closures of vector code say `inline(always)`.
+pub(crate) fn inline<F>(closure: F) -> F {
+    closure
+}
+
 /// e to the x, to about one unit in the last place; 0 below -87, about 1e38 above 88.
 ///
 /// x = n ln 2 + r with |r| <= ln 2 / 2; a polynomial in r of degree 6, and n added to its exponent.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let splat = |v: f32| simd.splat_f32s(v);
+    let splat = inline(
+        #[inline(always)]
+        |v: f32| simd.splat_f32s(v),
+    );
     let x = simd.min_f32s(simd.max_f32s(x, splat(-87.3)), splat(88.0));
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the lowest bits.
     let magic = splat(12_582_912.0);
@@ -85,10 +96,16 @@ pub(crate) fn map<S: Simd, const N: usize>(
     let (body, tail) = S::as_mut_simd_f32s(out);
     let parts = inputs.map(|input| S::as_simd_f32s(input));
     for (i, out) in body.iter_mut().enumerate() {
-        *out = f(std::array::from_fn(|n| parts[n].0[i]));
+        *out = f(std::array::from_fn(
+            #[inline(always)]
+            |n| parts[n].0[i],
+        ));
     }
     if !tail.is_empty() {
-        let last = std::array::from_fn(|n| simd.partial_load_f32s(parts[n].1));
+        let last = std::array::from_fn(
+            #[inline(always)]
+            |n| simd.partial_load_f32s(parts[n].1),
+        );
         simd.partial_store_f32s(tail, f(last));
     }
 }
@@ -103,10 +120,19 @@ pub(crate) fn sum<S: Simd, const N: usize>(
     let parts = inputs.map(|input| S::as_simd_f32s(input));
     let mut total = simd.splat_f32s(0.0);
     for i in 0..parts[0].0.len() {
-        total = simd.add_f32s(total, f(std::array::from_fn(|n| parts[n].0[i])));
+        total = simd.add_f32s(
+            total,
+            f(std::array::from_fn(
+                #[inline(always)]
+                |n| parts[n].0[i],
+            )),
+        );
     }
     if !parts[0].1.is_empty() {
-        let last = std::array::from_fn(|n| simd.partial_load_f32s(parts[n].1));
+        let last = std::array::from_fn(
+            #[inline(always)]
+            |n| simd.partial_load_f32s(parts[n].1),
+        );
         total = simd.add_f32s(total, f(last));
     }
     simd.reduce_sum_f32s(total)
@@ -130,7 +156,13 @@ mod tests {
     #[pulp::with_simd(exp_all = arch())]
     #[inline(always)]
     fn exp_all_with<'a, S: Simd>(simd: S, out: &'a mut [f32], x: &'a [f32]) {
-        map(simd, out, [x], |[x]| exp(simd, x));
+        map(
+            simd,
+            out,
+            [x],
+            #[inline(always)]
+            |[x]| exp(simd, x),
+        );
     }
 
     #[test]

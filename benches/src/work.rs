@@ -1,0 +1,117 @@
+//! The pieces of work, each prepared once and then repeated.
+
+use burn::module::Module;
+use headwater_core::{Check, Group, Score, Streams};
+use headwater_nn::{
+    AdamW, AdamWConfig, Decoder, DecoderConfig, DecoderShape, Device, Example, SamplingConfig,
+    sample, supervised_step,
+};
+use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig, Verdict};
+
+/// Tokens a prompt has where something is generated, and tokens generated.
+const PROMPT: usize = 16;
+const GENERATED: usize = 48;
+
+/// The model of a size: about 0.10, 0.81 and 4.76 million parameters.
+fn shape(size: &str) -> DecoderShape {
+    let (width, layers, heads, hidden) = match size {
+        "t" => (64, 2, 2, 176),
+        "s" => (128, 4, 4, 352),
+        "m" => (256, 6, 4, 688),
+        other => panic!("size `{other}`: allowed are t, s and m"),
+    };
+    let config = DecoderConfig {
+        vocabulary: 32,
+        width,
+        layers,
+        heads,
+        key_value_heads: heads,
+        hidden,
+        context: 65,
+        ..DecoderConfig::default()
+    };
+    config.check().expect("the sizes are valid")
+}
+
+fn tokens(count: usize, seed: usize) -> Vec<u32> {
+    (0..count).map(|at| ((at * 31 + seed * 17 + at * at) % 29 + 3) as u32).collect()
+}
+
+/// One step of the work called `name`.
+pub(crate) fn prepare(name: &str, size: &str, batch: usize) -> Box<dyn FnMut()> {
+    match name {
+        "train-step" => train_step(shape(size), batch),
+        "sample" => generate(shape(size), batch),
+        "grpo-step" => grpo_step(shape(size), batch),
+        other => panic!("work `{other}`: allowed are train-step, sample and grpo-step"),
+    }
+}
+
+fn fresh(shape: &DecoderShape, device: &Device) -> Decoder {
+    Decoder::initialise(shape, &mut Streams::new(1).stream("weights", &[]), device)
+}
+
+/// Supervised step on sequences of 64 tokens, a loss on every one.
+fn train_step(shape: DecoderShape, batch: usize) -> Box<dyn FnMut()> {
+    let mut decoder = fresh(&shape, &Device::flex().autodiff());
+    let config = AdamWConfig { learning_rate: 1e-3, ..AdamWConfig::default() };
+    let mut optimizer = AdamW::new(config.check().expect("valid"));
+    let examples: Vec<Example> = (0..batch)
+        .map(|row| Example { prompt: tokens(1, row), completion: tokens(64, row + 1) })
+        .collect();
+    Box::new(move || {
+        supervised_step(&mut decoder, &mut optimizer, &examples, 1.0).expect("the examples fit");
+    })
+}
+
+fn sampling() -> SamplingConfig {
+    SamplingConfig { max_new_tokens: GENERATED, stop: None, ..SamplingConfig::default() }
+}
+
+/// One completion for each of `batch` different prompts.
+fn generate(shape: DecoderShape, batch: usize) -> Box<dyn FnMut()> {
+    let decoder = fresh(&shape, &Device::flex());
+    let prompts: Vec<Vec<u32>> = (0..batch).map(|row| tokens(PROMPT, row)).collect();
+    let sampling = sampling().check().expect("valid");
+    Box::new(move || {
+        let groups = sample(&decoder, &prompts, 1, &sampling, &Streams::new(2));
+        assert_eq!(groups.expect("the prompts fit").len(), batch);
+    })
+}
+
+/// A whole on-policy step: rollouts in groups of 8, rewards, reference log-probabilities, update.
+fn grpo_step(shape: DecoderShape, batch: usize) -> Box<dyn FnMut()> {
+    let config = TrainerConfig {
+        prompts_per_step: batch / 8,
+        group_size: 8,
+        sampling: sampling(),
+        ..TrainerConfig::default()
+    };
+    let decoder = fresh(&shape, &Device::flex().autodiff());
+    let settings = config.check().expect("valid");
+    let mut trainer = Trainer::new(decoder, Objective::grpo(), settings, Streams::new(3));
+    assert!(trainer.policy().clone().valid().shape() == &shape);
+    Box::new(move || {
+        let prompts = |step: u64, _attempt: u64| -> Vec<Prompt> {
+            let row = |row: usize| Prompt {
+                tokens: tokens(PROMPT, row + step as usize),
+                text: String::new(),
+                reference: None,
+            };
+            (0..batch / 8).map(row).collect()
+        };
+        let decode = |tokens: &[u32]| tokens.iter().map(|t| char::from(*t as u8 + 32)).collect();
+        // The share of even tokens.
+        let grader = |groups: &[Group], _step: u64| -> Vec<Verdict> {
+            let completions = groups.iter().flat_map(|group| &group.completions);
+            let reward = |text: &String| {
+                let even = text.bytes().filter(|byte| byte % 2 == 0).count();
+                Verdict { reward: Score::Scored(even as f64 / text.len() as f64), correct: None }
+            };
+            completions.map(reward).collect()
+        };
+        trainer
+            .step(&Task { prompts: &prompts, decode: &decode, grader: &grader })
+            .expect("the task fits");
+    })
+}
