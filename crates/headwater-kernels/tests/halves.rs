@@ -28,13 +28,16 @@ fn double(values: &[f32]) -> Vec<f64> {
 }
 
 /// Checks `gradient[tensor]` at up to 24 places of every tensor against central differences of
-/// `loss(tensors)`.
+/// `loss(tensors)`. Errors are relative to the tensor's largest gradient, or to a hundredth of the largest of
+/// all: where a gradient is 0 (attention to a single position), what is left is rounding of the others' size.
 fn check_gradients(tensors: &[Vec<f64>], gradients: &[&[f32]], loss: impl Fn(&[Vec<f64>]) -> f64) {
     const STEP: f64 = 1e-5;
     let mut moved = tensors.to_vec();
+    let largest = |gradient: &[f32]| gradient.iter().fold(0.0, |top, g| g.abs().max(top));
+    let all = gradients.iter().map(|gradient| largest(gradient)).fold(0.0, f32::max);
     for (tensor, gradient) in gradients.iter().enumerate() {
         assert_eq!(gradient.len(), tensors[tensor].len());
-        let top = gradient.iter().fold(1e-3f64, |top, g| top.max(f64::from(g.abs())));
+        let top = f64::from(largest(gradient).max(1e-2 * all));
         for at in (0..gradient.len()).step_by(gradient.len().div_ceil(24)) {
             let value = tensors[tensor][at];
             let mut at_shift = |shift: f64| {
