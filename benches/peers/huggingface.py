@@ -4,7 +4,7 @@ import tempfile
 import time
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import CompileConfig, LlamaConfig, LlamaForCausalLM
 
 from model import CONTEXT, EPSILON, ROTARY_BASE, SIZES, VOCABULARY
 from works import COMPLETION, GROUP, KL_WEIGHT, LEARNING_RATE, PROMPT, WEIGHT_DECAY, distinct_prompts, enough
@@ -55,13 +55,14 @@ def load_weights(target, policy):
             block.post_attention_layernorm.weight.copy_(layer.feed_norm)
 
 
-def sample(size, batch, cache="dynamic"):
+def sample(size, batch, compiled):
     """One step is one generation. Unlike the PyTorch engine it keeps no log-probabilities, which is less work."""
     model = llama(size).eval()
-    settings = dict(
-        do_sample=True, top_k=0, temperature=1.0, max_new_tokens=COMPLETION, use_cache=True,
-        cache_implementation=cache, pad_token_id=0,
-    )
+    settings = dict(do_sample=True, top_k=0, temperature=1.0, max_new_tokens=COMPLETION, use_cache=True, pad_token_id=0)
+    if compiled:
+        # On a CPU, generate compiles only when this flag asks for it, and only with a static cache.
+        settings |= {"cache_implementation": "static", "compile_config": CompileConfig(fullgraph=False, mode="default")}
+        settings["compile_config"]._compile_all_devices = True
     attention = torch.ones(batch, PROMPT, dtype=torch.long)
 
     @torch.inference_mode()

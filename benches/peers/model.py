@@ -70,14 +70,13 @@ class Policy(nn.Module):
         self.register_buffer("cosine", torch.cat((angles.cos(), angles.cos()), -1))
         self.register_buffer("sine", torch.cat((-angles.sin(), angles.sin()), -1))
 
-    def heads_of(self, x, layer, start, end):
+    def heads_of(self, x, layer, cosine, sine):
         """Rotated queries and keys, and values, each [rows, heads, positions, head]."""
         rows, positions, _ = x.shape
         projected = F.linear(rms_norm(x, layer.attention_norm), layer.qkv)
         projected = projected.view(rows, positions, 3, self.heads, self.head)
         pair = projected[:, :, :2]
-        swapped = pair.roll(self.head // 2, -1)
-        pair = torch.addcmul(pair * self.cosine[start:end], swapped, self.sine[start:end])
+        pair = torch.addcmul(pair * cosine, pair.roll(self.head // 2, -1), sine)
         queries, keys = pair.permute(2, 0, 3, 1, 4)
         return queries, keys, projected[:, :, 2].transpose(1, 2)
 
@@ -92,14 +91,16 @@ class Policy(nn.Module):
 
     def forward(self, tokens, first=0):
         """Logits [rows, positions - first, VOCABULARY] of the whole sequences, from position `first` on."""
-        x = F.embedding(tokens, self.embedding)
+        x, end = F.embedding(tokens, self.embedding), tokens.shape[1]
         for layer in self.layers:
-            queries, keys, values = self.heads_of(x, layer, 0, tokens.shape[1])
+            queries, keys, values = self.heads_of(x, layer, self.cosine[:end], self.sine[:end])
             x = self.close(x, F.scaled_dot_product_attention(queries, keys, values, is_causal=True), layer)
         return self.logits(x[:, first:])
 
     def cache(self, rows):
-        return torch.zeros(len(self.layers), 2, rows, self.heads, CONTEXT, self.head)
+        """Keys and values of each layer, each [rows, heads, CONTEXT, head]."""
+        shape = rows, self.heads, CONTEXT, self.head
+        return [(torch.zeros(shape), torch.zeros(shape)) for _ in self.layers]
 
     def prefill(self, tokens, cache):
         """Fills the cache from prompts [prompts, positions], each for rows / prompts rows in sequence.
@@ -107,13 +108,12 @@ class Policy(nn.Module):
         Returns the logits [rows, VOCABULARY] that follow.
         """
         prompts, end = tokens.shape
-        repeats = cache.shape[2] // prompts
+        repeats = len(cache[0][0]) // prompts
         x = F.embedding(tokens, self.embedding)
         for layer, stored in zip(self.layers, cache):
-            queries, keys, values = self.heads_of(x, layer, 0, end)
-            stored = stored.unflatten(1, (prompts, repeats))
-            stored[0, :, :, :, :end] = keys.unsqueeze(1)
-            stored[1, :, :, :, :end] = values.unsqueeze(1)
+            queries, keys, values = self.heads_of(x, layer, self.cosine[:end], self.sine[:end])
+            for into, new in zip(stored, (keys, values)):
+                into.unflatten(0, (prompts, repeats))[:, :, :, :end] = new.unsqueeze(1)
             x = self.close(x, F.scaled_dot_product_attention(queries, keys, values, is_causal=True), layer)
         return self.logits(x[:, -1]).repeat_interleave(repeats, 0)
 
@@ -122,10 +122,21 @@ class Policy(nn.Module):
         end = position + 1
         x = F.embedding(tokens, self.embedding)
         for layer, (keys, values) in zip(self.layers, cache):
-            query, key, value = self.heads_of(x, layer, position, end)
+            query, key, value = self.heads_of(x, layer, self.cosine[position:end], self.sine[position:end])
             keys[:, :, position:end] = key
             values[:, :, position:end] = value
             x = self.close(x, attend_one(query, keys[:, :, :end], values[:, :, :end]), layer)
+        return self.logits(x[:, -1])
+
+    def decode_static(self, tokens, cache, position):
+        """As decode, for torch.compile: no shape depends on the position, a tensor [1]."""
+        mask = (torch.arange(CONTEXT) <= position)[None]
+        x = F.embedding(tokens, self.embedding)
+        for layer, (keys, values) in zip(self.layers, cache):
+            query, key, value = self.heads_of(x, layer, self.cosine[position], self.sine[position])
+            keys.index_copy_(2, position, key)
+            values.index_copy_(2, position, value)
+            x = self.close(x, F.scaled_dot_product_attention(query, keys, values, attn_mask=mask), layer)
         return self.logits(x[:, -1])
 
 
@@ -137,19 +148,25 @@ def attend_one(query, keys, values):
     return torch.matmul(scores.softmax(-1), values)
 
 
+def compiled_decode(policy):
+    """A decode that calls a compiled decode_static."""
+    decode, positions = torch.compile(policy.decode_static), torch.arange(CONTEXT).split(1)
+    return lambda tokens, cache, position: decode(tokens, cache, positions[position])
+
+
 @torch.inference_mode()
-def generate(policy, prompts, count, cache):
+def generate(policy, prompts, count, cache, decode=None):
     """Samples `count` tokens at temperature 1 for each row of the cache.
 
     Returns the tokens [rows, count] and their log-probabilities [rows, count].
     """
-    rows = cache.shape[2]
-    tokens = torch.empty(rows, count, dtype=torch.long)
-    log_probabilities = torch.empty(rows, count)
+    decode = decode or policy.decode
     logits = policy.prefill(prompts, cache)
+    tokens = torch.empty(len(logits), count, dtype=torch.long)
+    log_probabilities = torch.empty(len(logits), count)
     for index in range(count):
         if index > 0:
-            logits = policy.decode(drawn, cache, prompts.shape[1] + index - 1)
+            logits = decode(drawn, cache, prompts.shape[1] + index - 1)
         row = logits.log_softmax(-1)
         # The same draw as torch.multinomial's (arg max of p / exponential) without its checks.
         drawn = (row - torch.empty_like(row).exponential_().log_()).argmax(-1, keepdim=True)

@@ -48,10 +48,12 @@ def arguments():
     parser.add_argument("--steps", type=int, help="counted steps; without it as many as 3 seconds take, at least 5")
     parser.add_argument("--warmup", type=int, default=4, help="steps before those that count")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="torch.compile, for the PyTorch engine")
+    parser.add_argument("--compile", action="store_true", help="use torch.compile; not with trl or start-up")
     parsed = parser.parse_args()
     if parsed.engine not in WORKS[parsed.work]:
         parser.error(f"{parsed.work} runs with {' or '.join(WORKS[parsed.work])}")
+    if parsed.compile and (parsed.engine == "trl" or parsed.work == "start-up"):
+        parser.error("--compile is not for trl or start-up")
     if parsed.batch is None:
         parsed.batch = BATCHES.get(parsed.work, 64)
     return parsed
@@ -88,7 +90,24 @@ def start_up():
 
 
 def check():
-    """The same logits from transformers, from the whole sequence and from the cache, for each size."""
+    """The largest difference found between what is timed and an independent computation of the same."""
+    import torch
+
+    torch.manual_seed(0)
+    return max(check_policy(), check_mmd())
+
+
+def agree(name, ours, theirs):
+    import torch
+
+    difference = (ours - theirs).abs().max().item()
+    print(f"{name}: at most {difference:.1e} apart, the largest {theirs.abs().max():.1e}", file=sys.stderr)
+    assert torch.allclose(ours, theirs, atol=1e-4, rtol=1e-4), name
+    return difference
+
+
+def check_policy():
+    """The same logits from transformers, from whole sequences and from the cache, for each size."""
     import huggingface
     import torch
     from model import SIZES, Policy
@@ -101,26 +120,47 @@ def check():
                 weight.add_(torch.randn_like(weight) * 0.1)
         peer = huggingface.llama(size).eval()
         huggingface.load_weights(peer, policy)
-        counts = sum(weight.numel() for weight in policy.parameters()), peer.num_parameters()
-        assert counts[0] == counts[1], f"{size}: {counts} parameters"
+        count = sum(weight.numel() for weight in policy.parameters())
+        assert count == peer.num_parameters()
+        print(f"{size}: {count:,} parameters, as in transformers", file=sys.stderr)
         for rows in (3, 40):
             tokens = torch.randint(32, (rows, 64))
+            doubled = tokens.repeat_interleave(2, 0)  # each prompt is prefilled once and followed by two rows
             with torch.inference_mode():
-                theirs, ours = peer(tokens).logits, policy(tokens)
+                theirs = peer(tokens).logits
                 cache = policy.cache(2 * rows)
-                steps = [policy.prefill(tokens[:, :16], cache)[::2]]
-                doubled = tokens.repeat_interleave(2, 0)
+                stepped = [policy.prefill(tokens[:, :16], cache)[::2]]
+                static = stepped.copy()
+                copied = [tuple(tensor.clone() for tensor in layer) for layer in cache]
                 for position in range(16, 64):
-                    steps.append(policy.decode(doubled[:, position : position + 1], cache, position)[1::2])
-                stepped = torch.stack(steps, 1)
-            for name, mine, other in (("whole", ours, theirs), ("cached", stepped, theirs[:, 15:])):
-                difference = (mine - other).abs().max().item()
-                worst = max(worst, difference)
-                print(f"{size}, {rows} rows, {name}: at most {difference:.1e} apart, "
-                      f"logits of {other.std():.2f} standard deviation", file=sys.stderr)
-                assert torch.allclose(mine, other, atol=1e-4, rtol=1e-4)
-        print(f"{size}: {counts[0]:,} parameters, as in transformers", file=sys.stderr)
+                    one = doubled[:, position : position + 1]
+                    stepped.append(policy.decode(one, cache, position)[1::2])
+                    static.append(policy.decode_static(one, copied, torch.tensor([position]))[1::2])
+                worst = max(
+                    worst,
+                    agree(f"{size}, {rows} rows, whole", policy(tokens), theirs),
+                    agree(f"{size}, {rows} rows, cache", torch.stack(stepped, 1), theirs[:, 15:]),
+                    agree(f"{size}, {rows} rows, static", torch.stack(static, 1), theirs[:, 15:]),
+                )
     return worst
+
+
+def check_mmd():
+    """The same statistic and gradient from pairwise distances and autograd."""
+    import torch
+    from works import squared_mmd
+
+    x, y = torch.randn(100, 64, requires_grad=True), torch.randn(100, 64) + 0.3
+
+    def mean_kernel(a, b):
+        return torch.exp(-(a[:, None] - b[None]).square().sum(-1) / 128).mean()
+
+    theirs = mean_kernel(x, x) + mean_kernel(y, y) - 2 * mean_kernel(x, y)
+    theirs.backward()
+    value, gradient = squared_mmd(x.detach(), y)
+    # The gradient is about 1e-4: compared in units of its own size.
+    unit = x.grad.std()
+    return max(agree("mmd", value[None], theirs.detach()[None]), agree("mmd gradient", gradient / unit, x.grad / unit))
 
 
 def run(options):
@@ -134,9 +174,6 @@ def run(options):
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
 
-    def compiled(function, **settings):
-        return torch.compile(function, **settings) if options.compile else function
-
     if options.engine == "trl":
         import huggingface
 
@@ -147,14 +184,14 @@ def run(options):
         if options.engine == "hf":
             import huggingface
 
-            model, step = huggingface.sample(options.size, options.batch)
+            model, step = huggingface.sample(options.size, options.batch, options.compile)
         elif options.work == "mmd":
-            model, step = works.mmd(options.batch, compiled)
+            model, step = works.mmd(options.batch, options.compile)
         elif options.work == "mmoe-step":
-            model, step = works.mmoe_step(options.batch, compiled)
+            model, step = works.mmoe_step(options.batch, options.compile)
         else:
             build = {"train-step": works.train_step, "sample": works.sample, "grpo-step": works.grpo_step}
-            model, step = build[options.work](options.size, options.batch, compiled)
+            model, step = build[options.work](options.size, options.batch, options.compile)
         milliseconds = works.measure(step, options.warmup, options.steps, 3.0)
     if isinstance(model, torch.nn.Module):
         count = sum(weight.numel() for weight in model.parameters())

@@ -1,4 +1,8 @@
-"""The works of the PyTorch engine. Each function returns a closure that does one step."""
+"""The works of the PyTorch engine.
+
+Each function returns the model and a closure that does one step. With `compiled`, what torch.compile makes faster
+is compiled.
+"""
 
 import copy
 import time
@@ -7,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from model import CONTEXT, SIZES, VOCABULARY, Policy, generate
+from model import CONTEXT, SIZES, VOCABULARY, Policy, compiled_decode, generate
 
 PROMPT = 16
 COMPLETION = CONTEXT - PROMPT
@@ -37,6 +41,10 @@ def measure(step, warmup, steps, seconds):
     return milliseconds
 
 
+def compiling(compiled):
+    return torch.compile if compiled else lambda function: function
+
+
 def adamw(module):
     return torch.optim.AdamW(module.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
 
@@ -56,7 +64,7 @@ def train_step(size, batch, compiled):
     policy = Policy(SIZES[size])
     parameters, optimizer = list(policy.parameters()), adamw(policy)
 
-    @compiled
+    @compiling(compiled)
     def loss_of(tokens, targets):
         return F.cross_entropy(policy(tokens).view(-1, VOCABULARY), targets.view(-1))
 
@@ -73,11 +81,11 @@ def train_step(size, batch, compiled):
 
 def sample(size, batch, compiled):
     policy = Policy(SIZES[size])
-    policy.decode = compiled(policy.decode, dynamic=True)
     cache = policy.cache(batch)
+    decode = compiled_decode(policy) if compiled else policy.decode
 
     def step():
-        return generate(policy, distinct_prompts(batch), COMPLETION, cache)
+        return generate(policy, distinct_prompts(batch), COMPLETION, cache, decode)
 
     return policy, step
 
@@ -92,13 +100,14 @@ def grpo_step(size, batch, compiled):
     reference = copy.deepcopy(policy).requires_grad_(False)
     parameters, optimizer = list(policy.parameters()), adamw(policy)
     cache = policy.cache(batch)
+    decode = compiled_decode(policy) if compiled else policy.decode
 
     def completion_log_probabilities(model, sequences):
         logits = model(sequences[:, :-1], first=PROMPT - 1)
         flat = F.cross_entropy(logits.reshape(-1, VOCABULARY), sequences[:, PROMPT:].reshape(-1), reduction="none")
         return -flat.view(batch, COMPLETION)
 
-    @compiled
+    @compiling(compiled)
     def loss_of(sequences, advantages, reference_log_probabilities):
         new = completion_log_probabilities(policy, sequences)
         ratio = torch.exp(new - new.detach())
@@ -108,14 +117,14 @@ def grpo_step(size, batch, compiled):
         kl = difference.exp() - difference - 1
         return (KL_WEIGHT * kl - gain).mean()
 
-    log_probabilities_of = compiled(completion_log_probabilities)
+    reference_log_probabilities_of = compiling(compiled)(lambda s: completion_log_probabilities(reference, s))
 
     def step():
         prompts = distinct_prompts(batch // GROUP)
-        completions = generate(policy, prompts, COMPLETION, cache)[0].clone()
+        completions = generate(policy, prompts, COMPLETION, cache, decode)[0].clone()
         sequences = torch.cat((prompts.repeat_interleave(GROUP, 0), completions), 1)
         with torch.no_grad():
-            reference_log_probabilities = log_probabilities_of(reference, sequences)
+            reference_log_probabilities = reference_log_probabilities_of(sequences)
         rewards = parity_reward(completions).view(-1, GROUP)
         spread = rewards.std(1, keepdim=True) + 1e-4
         advantages = ((rewards - rewards.mean(1, keepdim=True)) / spread).view(-1, 1)
@@ -127,14 +136,14 @@ def grpo_step(size, batch, compiled):
     return policy, step
 
 
-def mmd(rows, compiled, width=64):
-    """Biased MMD^2 with k(a, b) = exp(-|a - b|^2 / (2 * width)) and its gradient in x.
+def squared_mmd(x, y):
+    """Biased MMD^2 of x and y, both [rows, width], with k(a, b) = exp(-|a - b|^2 / (2 * width)), and its gradient in x.
 
-    The squared norms are two more columns of the factors, so that the exponent is one matrix product and the
-    exponential is taken in place.
+    The squared norms are two more columns of the factors, so that an exponent is one matrix product and the
+    exponential is taken in place. The gradient is written out: autograd would hold three more kernel matrices.
     """
+    rows, width = x.shape
     scale = 1 / (2 * width)
-    x, y = torch.randn(rows, width, requires_grad=True), torch.randn(rows, width) + 0.3
     one = torch.ones(rows, 1)
 
     def left(a):
@@ -143,33 +152,40 @@ def mmd(rows, compiled, width=64):
     def right(a):
         return torch.cat((a, one, -scale * a.square().sum(1, keepdim=True)), 1)
 
-    def mean_kernel(a, b):
-        return torch.mm(a, b.t()).exp_().mean()
+    left_x, right_y = left(x), right(y)
+    kernel_xx = torch.mm(left_x, right(x).t()).exp_()
+    kernel_yy = torch.mm(left(y), right_y.t()).exp_()
+    kernel_xy = torch.mm(left_x, right_y.t()).exp_()
+    sums_xx, sums_xy = kernel_xx.sum(1, keepdim=True), kernel_xy.sum(1, keepdim=True)
+    value = (sums_xx.sum() + kernel_yy.sum() - 2 * sums_xy.sum()) / rows**2
+    gradient = torch.mm(kernel_xx, x) - torch.mm(kernel_xy, y) - (sums_xx - sums_xy) * x
+    return value, gradient * (4 * scale / rows**2)
 
-    @compiled
-    def statistic(x, y):
-        left_x, right_y = left(x), right(y)
-        return mean_kernel(left_x, right(x)) + mean_kernel(left(y), right_y) - 2 * mean_kernel(left_x, right_y)
 
+def mmd(rows, compiled, width=64):
+    x, y = torch.randn(rows, width), torch.randn(rows, width) + 0.3
+    statistic = compiling(compiled)(squared_mmd)
+
+    @torch.inference_mode()
     def step():
-        x.grad = None
-        value = statistic(x, y)
-        value.backward()
-        return value.detach(), x.grad
+        return statistic(x, y)
 
-    return (x, y), step
+    return None, step
 
 
 class MixtureOfExperts(nn.Module):
-    """Multi-gate mixture: all experts in two batched products, both gates in one."""
+    """Multi-gate mixture, all gates in one product.
 
-    def __init__(self, width=64, experts=8, tasks=2):
+    The experts are two batched products, or, which is faster only when compiled, a loop.
+    """
+
+    def __init__(self, loop, width=64, experts=8, tasks=2):
         super().__init__()
 
         def uniform(*shape):
             return nn.Parameter(torch.empty(shape).uniform_(-(width**-0.5), width**-0.5))
 
-        self.experts, self.tasks = experts, tasks
+        self.loop, self.experts, self.tasks = loop, experts, tasks
         self.first, self.first_bias = uniform(experts, width, width), uniform(experts, 1, width)
         self.second, self.second_bias = uniform(experts, width, width), uniform(experts, 1, width)
         self.gate, self.gate_bias = uniform(tasks * experts, width), uniform(tasks * experts)
@@ -177,19 +193,26 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x):
         """Logits [rows, tasks] of x [rows, width]."""
-        h = torch.baddbmm(self.first_bias, x.expand(self.experts, -1, -1), self.first).relu()
-        h = torch.baddbmm(self.second_bias, h, self.second).relu()  # [experts, rows, width]
         gates = F.linear(x, self.gate, self.gate_bias).view(-1, self.tasks, self.experts).softmax(-1)
-        mixed = torch.bmm(gates, h.transpose(0, 1))  # [rows, tasks, width]
+        if self.loop:
+            mixed = 0
+            for expert in range(self.experts):
+                h = torch.addmm(self.first_bias[expert], x, self.first[expert]).relu()
+                h = torch.addmm(self.second_bias[expert], h, self.second[expert]).relu()
+                mixed = mixed + gates[:, :, expert, None] * h[:, None]
+        else:
+            h = torch.baddbmm(self.first_bias, x.expand(self.experts, -1, -1), self.first).relu()
+            h = torch.baddbmm(self.second_bias, h, self.second).relu()  # [experts, rows, width]
+            mixed = torch.bmm(gates, h.transpose(0, 1))  # [rows, tasks, width]
         return (mixed * self.tower).sum(-1) + self.tower_bias
 
 
 def mmoe_step(batch, compiled):
-    model = MixtureOfExperts()
+    model = MixtureOfExperts(loop=compiled)
     optimizer = adamw(model)
     x, labels = torch.randn(batch, 64), torch.randint(2, (batch, 2)).float()
 
-    @compiled
+    @compiling(compiled)
     def loss_of(x, labels):
         # The sum over the tasks of the means over the rows.
         return F.binary_cross_entropy_with_logits(model(x), labels, reduction="sum") / batch

@@ -1,10 +1,11 @@
-//! The command line of the workspace: `cargo xtask repro | report | data | tidy`.
+//! The command line of the workspace: `cargo xtask repro | report | data | bench | tidy`.
 //!
 //! This is the one place that reads the environment and prints. Exit codes: 0 done; 1 a verdict is invalid,
 //! a cell failed, or a check found something; 2 usage; 3 the run could not be carried out.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
 
+mod bench;
 mod code_version;
 mod data;
 mod progress;
@@ -34,6 +35,8 @@ enum Command {
     Report(repro::ReportArguments),
     /// Data sets: what is known, and whether it is there and unaltered
     Data(data::DataArguments),
+    /// Time the kernels, or the same work beside PyTorch and TRL
+    Bench(bench::BenchArguments),
     /// Check the rules of the workspace: dependency direction, file length, paths, leftovers
     Tidy,
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Command::Repro(arguments) => repro::repro(arguments),
         Command::Report(arguments) => repro::report(arguments),
         Command::Data(arguments) => data::data(arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
         Command::Tidy => tidy::tidy(),
     };
     match done {

@@ -5,7 +5,7 @@ use headwater_protocol::DeviceKind;
 
 /// A device this binary was not built for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("device `{0}` is not in this build; allowed is flex")]
+#[error("device `{0}` is not in this build; build with `--features {0}`; allowed is flex")]
 pub(crate) struct NoDevice(&'static str);
 
 /// The device called `kind`, without autodiff.
@@ -15,6 +15,11 @@ pub(crate) struct NoDevice(&'static str);
 pub(crate) fn device(kind: DeviceKind) -> Result<Device, NoDevice> {
     match kind {
         DeviceKind::Flex => Ok(Device::flex()),
+        #[cfg(feature = "wgpu")]
+        DeviceKind::Wgpu => Ok(headwater_nn::wgpu()),
+        #[cfg(feature = "cuda")]
+        DeviceKind::Cuda => Ok(headwater_nn::cuda()),
+        #[allow(unreachable_patterns, reason = "with every feature on, nothing is left")]
         other => Err(NoDevice(other.name())),
     }
 }

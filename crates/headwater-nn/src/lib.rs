@@ -26,6 +26,7 @@
 mod adamw;
 mod checkpoint;
 mod decoder;
+mod device;
 mod error;
 pub mod ops;
 mod sampler;
@@ -39,6 +40,10 @@ pub use adamw::{AdamW, AdamWConfig, AdamWSettings};
 pub use burn::tensor::Device;
 pub use checkpoint::{Checkpoint, content_hash, pack, unpack};
 pub use decoder::Decoder;
+#[cfg(feature = "cuda")]
+pub use device::cuda;
+#[cfg(feature = "wgpu")]
+pub use device::wgpu;
 pub use error::NnError;
 pub use ops::TokenScores;
 pub use sampler::{Completion, Sampling, SamplingConfig, sample};

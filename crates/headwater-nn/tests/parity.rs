@@ -1,5 +1,7 @@
 //! Fused operations against the same operations as ordinary tensor operations: values and gradients agree to
 //! 1e-4 relative, for every shape, also where some inputs are constants.
+//!
+//! Ordinary operations run on the CPU backend; with the feature `wgpu`, on that device instead.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,23 +9,29 @@ use std::sync::Arc;
 
 use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use headwater_core::{Check, Streams};
+use headwater_core::{Check, StreamRng, Streams};
 use headwater_kernels::{Rotary, with_threads};
 use headwater_nn::ops::{self, Attention, FeedForward, plain};
 use headwater_nn::{DecoderConfig, DecoderShape};
 use proptest::prelude::*;
 use rand::RngExt;
 
-/// Tracked tensors of these shapes with values in (-1, 1), the same for the same seed.
+/// The same values twice: `[0]` for the fused operation, `[1]` for the ordinary ones.
+type Twice<T> = [T; 2];
+
 struct Draws {
-    stream: headwater_core::StreamRng,
-    device: Device,
+    stream: StreamRng,
+    devices: Twice<Device>,
 }
 
 impl Draws {
     fn new(seed: u64) -> Self {
-        let device = Device::flex().autodiff();
-        Self { stream: Streams::new(seed).stream("values", &[]), device }
+        #[cfg(feature = "wgpu")]
+        let other = headwater_nn::wgpu();
+        #[cfg(not(feature = "wgpu"))]
+        let other = Device::flex();
+        let devices = [Device::flex(), other].map(Device::autodiff);
+        Self { stream: Streams::new(seed).stream("values", &[]), devices }
     }
 
     fn values<const D: usize>(&mut self, shape: [usize; D]) -> TensorData {
@@ -32,15 +40,24 @@ impl Draws {
         TensorData::new(values, shape)
     }
 
-    fn leaf<const D: usize>(&mut self, shape: [usize; D]) -> Tensor<D> {
+    fn constant<const D: usize>(&mut self, shape: [usize; D]) -> Twice<Tensor<D>> {
         let values = self.values(shape);
-        Tensor::from_data(values, &self.device).require_grad()
+        self.devices.each_ref().map(|device| Tensor::from_data(values.clone(), device))
     }
 
-    fn integers(&mut self, count: usize, below: usize) -> Tensor<1, Int> {
+    fn leaf<const D: usize>(&mut self, shape: [usize; D]) -> Twice<Tensor<D>> {
+        self.constant(shape).map(Tensor::require_grad)
+    }
+
+    fn parameter<const D: usize>(&mut self, shape: [usize; D]) -> Twice<Param<Tensor<D>>> {
+        self.constant(shape).map(Param::from_tensor)
+    }
+
+    fn integers(&mut self, count: usize, below: usize) -> Twice<Tensor<1, Int>> {
         let values: Vec<i64> =
             (0..count).map(|_| self.stream.random_range(0..below as i64)).collect();
-        Tensor::from_data(TensorData::new(values, [count]), &self.device)
+        let values = TensorData::new(values, [count]);
+        self.devices.each_ref().map(|device| Tensor::from_data(values.clone(), device))
     }
 }
 
@@ -49,27 +66,31 @@ fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 fn agree(what: &str, fused: &[f32], plain: &[f32]) {
+    assert_eq!(fused.len(), plain.len(), "{what}");
     let top = plain.iter().fold(1e-2f32, |top, v| top.max(v.abs()));
     for (at, (a, b)) in fused.iter().zip(plain).enumerate() {
         assert!((a - b).abs() < 1e-4 * top, "{what}, element {at}: {a} fused, {b} plain");
     }
 }
 
-/// Values and gradients of both ways, under the same outer gradient; `leaves` are what gradients are taken of.
+/// Values and gradients of both ways, under the same outer gradient.
 macro_rules! compare {
-    ($draws:expr, $fused:expr, $plain:expr, [$($leaf:expr),+]) => {{
-        let (fused, plain) = ($fused, $plain);
-        let outer = $draws.values(plain.dims());
-        let outer = Tensor::from_data(outer, &$draws.device);
+    ($draws:expr, $results:expr, [$($leaf:expr),+]) => {{
+        let [fused, plain] = $results;
         agree("value", &host(fused.clone()), &host(plain.clone()));
-        let by_fused = (fused * outer.clone()).sum().backward();
-        let by_plain = (plain * outer).sum().backward();
+        let [outer_fused, outer_plain] = $draws.constant(plain.dims());
+        let by_fused = (fused * outer_fused).sum().backward();
+        let by_plain = (plain * outer_plain).sum().backward();
         $({
-            let name = concat!("gradient of ", stringify!($leaf));
-            let (a, b) = ($leaf.grad(&by_fused).unwrap(), $leaf.grad(&by_plain).unwrap());
-            agree(name, &host(a), &host(b));
+            let [a, b] = $leaf;
+            let (a, b) = (a.grad(&by_fused).unwrap(), b.grad(&by_plain).unwrap());
+            agree(concat!("gradient of ", stringify!($leaf)), &host(a), &host(b));
         })+
     }};
+}
+
+fn values_of<const D: usize>(parameters: Twice<&Param<Tensor<D>>>) -> Twice<Tensor<D>> {
+    parameters.map(Param::val)
 }
 
 fn shape(heads: usize, key_value_heads: usize, half: usize) -> DecoderShape {
@@ -83,15 +104,23 @@ fn shape(heads: usize, key_value_heads: usize, half: usize) -> DecoderShape {
     config.check().unwrap()
 }
 
-fn attention_weights(draws: &mut Draws, shape: &DecoderShape) -> Attention {
+fn attention_weights(draws: &mut Draws, shape: &DecoderShape) -> Twice<Attention> {
     let (width, narrow) = (shape.width, shape.key_value_width());
-    Attention {
-        norm: Param::from_tensor(draws.leaf([width])),
-        query: Param::from_tensor(draws.leaf([width, width])),
-        key: Param::from_tensor(draws.leaf([width, narrow])),
-        value: Param::from_tensor(draws.leaf([width, narrow])),
-        output: Param::from_tensor(draws.leaf([width, width])),
-    }
+    let [norm, other_norm] = draws.parameter([width]);
+    let [query, other_query] = draws.parameter([width, width]);
+    let [key, other_key] = draws.parameter([width, narrow]);
+    let [value, other_value] = draws.parameter([width, narrow]);
+    let [output, other_output] = draws.parameter([width, width]);
+    [
+        Attention { norm, query, key, value, output },
+        Attention {
+            norm: other_norm,
+            query: other_query,
+            key: other_key,
+            value: other_value,
+            output: other_output,
+        },
+    ]
 }
 
 proptest! {
@@ -100,6 +129,8 @@ proptest! {
     #[test]
     fn attention(
         sequences in 1usize..4,
+        // Every length from 1 up.
+        positions in 1usize..71,
         (heads, sharing) in prop::sample::select(vec![(1, 1), (2, 1), (4, 2), (3, 3)]),
         half in 1usize..9,
         threads in 1usize..3,
@@ -107,17 +138,23 @@ proptest! {
     ) {
         let mut draws = Draws::new(seed);
         let shape = shape(heads, heads / sharing, half);
-        let weights = attention_weights(&mut draws, &shape);
+        let [a, b] = attention_weights(&mut draws, &shape);
         let rotary = Arc::new(Rotary::new(shape.context, half, shape.rotary_base));
-        // Every length from 1 up is somebody's sequence length.
-        let positions = 1 + (seed % 70) as usize;
         let x = draws.leaf([sequences, positions, shape.width]);
         with_threads(threads, || compare!(
             draws,
-            ops::attention(x.clone(), &weights, &rotary, &shape),
-            plain::attention(x.clone(), &weights, &rotary, &shape),
-            [x, weights.norm.val(), weights.query.val(), weights.key.val(), weights.value.val(),
-                weights.output.val()]
+            [
+                ops::attention(x[0].clone(), &a, &rotary, &shape),
+                plain::attention(x[1].clone(), &b, &rotary, &shape),
+            ],
+            [
+                x,
+                values_of([&a.norm, &b.norm]),
+                values_of([&a.query, &b.query]),
+                values_of([&a.key, &b.key]),
+                values_of([&a.value, &b.value]),
+                values_of([&a.output, &b.output])
+            ]
         ));
     }
 
@@ -127,18 +164,26 @@ proptest! {
         seed: u64,
     ) {
         let mut draws = Draws::new(seed);
-        let weights = FeedForward {
-            norm: Param::from_tensor(draws.leaf([width])),
-            gate: Param::from_tensor(draws.leaf([width, hidden])),
-            up: Param::from_tensor(draws.leaf([width, hidden])),
-            down: Param::from_tensor(draws.leaf([hidden, width])),
-        };
+        let [norm, other_norm] = draws.parameter([width]);
+        let [gate, other_gate] = draws.parameter([width, hidden]);
+        let [up, other_up] = draws.parameter([width, hidden]);
+        let [down, other_down] = draws.parameter([hidden, width]);
+        let a = FeedForward { norm, gate, up, down };
+        let b = FeedForward { norm: other_norm, gate: other_gate, up: other_up, down: other_down };
         let x = draws.leaf([sequences, positions, width]);
         compare!(
             draws,
-            ops::feed_forward(x.clone(), &weights, 1e-5),
-            plain::feed_forward(x.clone(), &weights, 1e-5),
-            [x, weights.norm.val(), weights.gate.val(), weights.up.val(), weights.down.val()]
+            [
+                ops::feed_forward(x[0].clone(), &a, 1e-5),
+                plain::feed_forward(x[1].clone(), &b, 1e-5),
+            ],
+            [
+                x,
+                values_of([&a.norm, &b.norm]),
+                values_of([&a.gate, &b.gate]),
+                values_of([&a.up, &b.up]),
+                values_of([&a.down, &b.down])
+            ]
         );
     }
 
@@ -150,19 +195,23 @@ proptest! {
         let mut draws = Draws::new(seed);
         let embedding = draws.leaf([vocabulary, width]);
         let tokens = draws.integers(sequences * positions, vocabulary);
-        let tokens = tokens.reshape([sequences, positions]);
+        let [tokens, other_tokens] = tokens.map(|t| t.reshape([sequences, positions]));
         compare!(
             draws,
-            ops::embed(embedding.clone(), tokens.clone()),
-            plain::embed(embedding.clone(), tokens),
+            [
+                ops::embed(embedding[0].clone(), tokens),
+                plain::embed(embedding[1].clone(), other_tokens),
+            ],
             [embedding]
         );
         let x = draws.leaf([sequences, positions, width]);
         let gain = draws.leaf([width]);
         compare!(
             draws,
-            ops::rms_norm(x.clone(), gain.clone(), 1e-5),
-            plain::rms_norm(x.clone(), gain.clone(), 1e-5),
+            [
+                ops::rms_norm(x[0].clone(), gain[0].clone(), 1e-5),
+                plain::rms_norm(x[1].clone(), gain[1].clone(), 1e-5),
+            ],
             [x, gain]
         );
     }
@@ -174,18 +223,16 @@ proptest! {
     ) {
         let mut draws = Draws::new(seed);
         let (hidden, embedding) = (draws.leaf([tokens, width]), draws.leaf([vocabulary, width]));
-        let (at, targets) = (draws.integers(rows, tokens), draws.integers(rows, vocabulary));
+        let ([at, other_at], [targets, other_targets]) =
+            (draws.integers(rows, tokens), draws.integers(rows, vocabulary));
         let both = |scores: ops::TokenScores| Tensor::cat(vec![scores.log_probs, scores.entropy], 0);
-        let arguments = || (hidden.clone(), at.clone(), embedding.clone(), targets.clone());
-        let fused = {
-            let (hidden, at, embedding, targets) = arguments();
-            both(ops::token_scores(hidden, at, embedding, targets, temperature))
-        };
-        let plain = {
-            let (hidden, at, embedding, targets) = arguments();
-            both(plain::token_scores(hidden, at, embedding, targets, temperature))
-        };
-        compare!(draws, fused, plain, [hidden, embedding]);
+        let fused = ops::token_scores(
+            hidden[0].clone(), at, embedding[0].clone(), targets, temperature,
+        );
+        let plain = plain::token_scores(
+            hidden[1].clone(), other_at, embedding[1].clone(), other_targets, temperature,
+        );
+        compare!(draws, [both(fused), both(plain)], [hidden, embedding]);
     }
 
     #[test]
@@ -196,12 +243,13 @@ proptest! {
         let mut draws = Draws::new(seed);
         let (a, b) = (draws.leaf([rows, widths.0]), draws.leaf([vocabulary, widths.0]));
         let (c, d) = (draws.leaf([rows, widths.1]), draws.leaf([vocabulary, widths.1]));
-        let sides = || ([a.clone(), b.clone()], [c.clone(), d.clone()]);
-        let ((p, q), (p_again, q_again)) = (sides(), sides());
+        let sides = |at: usize| {
+            ([a[at].clone(), b[at].clone()], [c[at].clone(), d[at].clone()])
+        };
+        let ((p, q), (p_again, q_again)) = (sides(0), sides(1));
         compare!(
             draws,
-            ops::divergence(p, q, temperature),
-            plain::divergence(p_again, q_again, temperature),
+            [ops::divergence(p, q, temperature), plain::divergence(p_again, q_again, temperature)],
             [a, b, c, d]
         );
     }
@@ -212,7 +260,7 @@ fn constants_and_frozen_weights_take_no_part_in_the_backward_pass() {
     let mut draws = Draws::new(5);
     let shape = shape(2, 1, 4);
     let rotary = Arc::new(Rotary::new(8, 4, shape.rotary_base));
-    let weights = attention_weights(&mut draws, &shape);
+    let [weights, _] = attention_weights(&mut draws, &shape);
     // x comes from a device without autodiff, one weight is not tracked.
     let values = draws.values([2, 8, shape.width]);
     let x = Tensor::<3>::from_data(values, &Device::flex());
