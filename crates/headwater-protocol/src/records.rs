@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cell::{Conditions, seeds_of, sorted};
-use crate::{Cell, DeviceKind, Effect, Metrics, Preset, ProtocolError};
+use crate::{Cell, DeviceKind, Effect, Metrics, Preset, ProtocolError, TableValue};
 
 /// The record of one cell.
 ///
@@ -169,6 +169,33 @@ impl Records {
             .collect()
     }
 
+    /// [`Records::effect`] as one value of a table, which tells an arm without records from a metric that the
+    /// arm's records do not have. A metric that no arm of a table has is reported as a defect.
+    #[must_use]
+    pub fn value(&self, arm: &str, name: &str) -> TableValue {
+        Self::as_value(self.effect(arm, name))
+    }
+
+    /// The same of one position of a series, counted from 0.
+    #[must_use]
+    pub fn value_at(&self, arm: &str, name: &str, at: usize) -> TableValue {
+        let effect = self.series_effect(arm, name).and_then(|effects| {
+            effects.get(at).copied().ok_or_else(|| {
+                let name = format!("{name}[{at}]");
+                self.absent(arm, "series", &name)
+            })
+        });
+        Self::as_value(effect)
+    }
+
+    fn as_value(effect: Result<Effect, ProtocolError>) -> TableValue {
+        match effect {
+            Ok(effect) => TableValue::Effect(effect),
+            Err(ProtocolError::NoRecord { .. }) => TableValue::NoRecord,
+            Err(error) => TableValue::NoMetric(error.to_string()),
+        }
+    }
+
     fn absent(&self, arm: &str, kind: &'static str, name: &str) -> ProtocolError {
         let any = self.metrics.keys().copied().find(|&seed| self.seed(seed).metrics(arm).is_ok());
         let seed = any.unwrap_or_default();
@@ -315,6 +342,15 @@ mod tests {
         assert_eq!(
             records.effect("b", "brier").unwrap_err().to_string(),
             "the record of arm `b`, seed 1 has no scalar `brier`; it has: ece"
+        );
+        assert_eq!(records.value("a", "ece"), records.effect("a", "ece").unwrap().into());
+        assert_eq!(records.value("c", "ece"), TableValue::NoRecord);
+        assert!(
+            matches!(records.value("a", "brier"), TableValue::NoMetric(why) if why.contains("`brier`"))
+        );
+        assert!(matches!(records.value_at("a", "curve", 1), TableValue::Effect(_)));
+        assert!(
+            matches!(records.value_at("a", "curve", 2), TableValue::NoMetric(why) if why.contains("`curve[2]`"))
         );
     }
 }

@@ -63,7 +63,7 @@ pub struct FindingReport {
     pub verdict: Verdict,
     /// Why, in plain words.
     pub why: String,
-    /// The pre-registered comparisons.
+    /// The comparisons the claim is about.
     pub contrasts: Vec<ContrastResult>,
     /// The negative controls.
     pub controls: Vec<ControlResult>,
@@ -101,7 +101,8 @@ pub fn render(findings: &[Box<dyn Finding>], out: &Path) -> Result<Report, Proto
     for planned in &manifest.findings {
         let finding = findings.iter().find(|finding| finding.id() == planned.id);
         let finding = finding.ok_or_else(|| ProtocolError::UnknownFinding(planned.id.clone()))?;
-        reports.push(report_finding(finding.as_ref(), planned, &store)?);
+        let preset = manifest.conditions.preset;
+        reports.push(report_finding(finding.as_ref(), planned, preset, &store)?);
     }
     let Manifest { version, conditions, jobs, cores, wall_seconds, .. } = manifest;
     let report = Report {
@@ -159,12 +160,14 @@ fn read_cells(planned: &PlannedFinding, store: &Store) -> Result<Left, ProtocolE
 fn report_finding(
     finding: &dyn Finding,
     planned: &PlannedFinding,
+    preset: Preset,
     store: &Store,
 ) -> Result<FindingReport, ProtocolError> {
     let Left { records, failures, seconds } = read_cells(planned, store)?;
     let cells: Vec<(&str, u64)> =
         planned.cells.iter().map(|cell| (cell.arm.as_str(), cell.seed)).collect();
-    let scope = Scope { planned: &cells, not_run: &planned.not_run };
+    let smoke = preset == Preset::Smoke;
+    let scope = Scope { planned: &cells, not_run: &planned.not_run, smoke };
     let judged = judge(&finding.contrasts(), &finding.controls(), &records, scope);
 
     let problems = judged.contrasts.iter().map(|c| (&c.name, &c.problem));
@@ -172,33 +175,7 @@ fn report_finding(
     let mut defects: Vec<String> = problems
         .filter_map(|(name, problem)| Some(format!("{name}: {}", problem.as_ref()?)))
         .collect();
-    let figures = finding.figures(&records).and_then(|figures| {
-        figures.into_iter().map(|figure| Ok((svg::render(&figure)?, figure))).collect()
-    });
-    let mut not_shown = Vec::new();
-    // What a missing cell takes with it is no defect of the finding; anything else is.
-    let mut unable = |what: &str, error: ProtocolError| {
-        let excused = match &error {
-            ProtocolError::NoRecord { arm, seed } => {
-                scope.why_missing(arm, *seed) != Missing::Unknown
-            }
-            _ => false,
-        };
-        let list = if excused { &mut not_shown } else { &mut defects };
-        list.push(format!("{what}: {error}"));
-    };
-    let figures = figures.unwrap_or_else(|error: ProtocolError| {
-        unable("figures", error);
-        Vec::new()
-    });
-    let tables = finding.tables(&records).and_then(|tables| {
-        tables.iter().try_for_each(Table::check)?;
-        Ok(tables)
-    });
-    let tables = tables.unwrap_or_else(|error| {
-        unable("tables", error);
-        Vec::new()
-    });
+    let Shown { figures, tables, not_shown } = shown(finding, &records, scope, &mut defects);
     Ok(FindingReport {
         id: planned.id.clone(),
         claim: finding.claim().to_owned(),
@@ -218,4 +195,53 @@ fn report_finding(
         figures,
         tables,
     })
+}
+
+struct Shown {
+    figures: Vec<(String, Figure)>,
+    tables: Vec<Table>,
+    not_shown: Vec<String>,
+}
+
+/// Figures and tables. What a missing cell takes with it is no defect of the finding; anything else is.
+fn shown(
+    finding: &dyn Finding,
+    records: &Records,
+    scope: Scope<'_>,
+    defects: &mut Vec<String>,
+) -> Shown {
+    let mut shown = Shown { figures: Vec::new(), tables: Vec::new(), not_shown: Vec::new() };
+    if records.seeds().is_empty() {
+        shown.not_shown.push("figures and tables: no cell has a record".to_owned());
+        return shown;
+    }
+    let mut unable = |what: &str, error: ProtocolError| {
+        let excused = match &error {
+            ProtocolError::NoRecord { arm, seed } => {
+                scope.why_missing(arm, *seed) != Missing::Unknown
+            }
+            _ => false,
+        };
+        let list = if excused { &mut shown.not_shown } else { &mut *defects };
+        list.push(format!("{what}: {error}"));
+    };
+    let figures = finding.figures(records).and_then(|figures| {
+        figures.into_iter().map(|figure| Ok((svg::render(&figure)?, figure))).collect()
+    });
+    match figures {
+        Ok(figures) => shown.figures = figures,
+        Err(error) => unable("figures", error),
+    }
+    let tables = finding.tables(records).and_then(|tables| {
+        tables.iter().try_for_each(Table::check)?;
+        Ok(tables)
+    });
+    match tables {
+        Ok(tables) => {
+            defects.extend(tables.iter().flat_map(Table::missing));
+            shown.tables = tables;
+        }
+        Err(error) => unable("tables", error),
+    }
+    shown
 }

@@ -189,7 +189,9 @@ fn an_arm_that_is_not_run_leaves_its_contrasts_out_and_says_so() {
     let finding = &report.findings[0];
     assert_eq!(finding.contrasts.len(), 1);
     assert_eq!(finding.omitted[0].name, "score: null - plain");
-    assert_eq!(finding.verdict, Verdict::Reproduced);
+    assert_eq!(finding.omitted[0].reason, finding.not_run[0].reason);
+    assert_eq!(finding.verdict, Verdict::Inconclusive, "what was planned is not all measured");
+    assert!(finding.why.contains("score: null - plain"), "{}", finding.why);
     assert!(report.is_clean());
     let page = fs::read_to_string(out.path().join("report.html")).unwrap();
     assert!(page.contains("data set y not found: docs/data.md says where it comes from"));
@@ -204,7 +206,9 @@ fn a_directory_that_cannot_be_written_is_an_error_and_harms_no_record() {
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("file");
     fs::write(&file, "in the way").unwrap();
-    let error = run(&Synthetic::default().boxed(), &options(&file, 2), |_| (), |_| ()).unwrap_err();
+    let below = file.clone();
+    let error =
+        run(&Synthetic::default().boxed(), &options(&below, 2), |_| (), |_| ()).unwrap_err();
     assert!(matches!(error, ProtocolError::Io { .. }), "{error}");
     assert!(error.to_string().contains("file"));
 
@@ -254,7 +258,8 @@ fn report_json_has_the_published_schema_and_the_page_escapes_every_text() {
     }
     let contrast = &finding["contrasts"][0];
     assert_eq!((&contrast["direction"], &contrast["holds"]), (&"increase".into(), &true.into()));
-    for field in ["name", "effect", "low", "high", "n", "smallest_effect", "p_holm"] {
+    assert_eq!(contrast["registered"], "before");
+    for field in ["name", "effect", "low", "high", "n", "smallest_effect", "p_holm", "published"] {
         assert!(contrast.get(field).is_some(), "{field}");
     }
     for field in ["name", "effect", "low", "high", "n", "vanishes"] {
