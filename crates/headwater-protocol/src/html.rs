@@ -60,6 +60,8 @@ fn head(report: &Report) -> Markup {
                 } }
                 div { dt { "Version" } dd { (report.version) } }
                 div { dt { "Code" } dd { code { (report.code_version) } } }
+                div { dt { "Compiler" } dd { (report.compiler) } }
+                div { dt { "Instruction set" } dd { (report.instructions) } }
             }
             (notices(report))
         }
@@ -74,6 +76,33 @@ fn notices(report: &Report) -> Markup {
                 strong { "Smoke preset. " }
                 "Few seeds and short runs: this page shows that the machinery works. It decides nothing about \
                  the claims, so every verdict is inconclusive."
+            }
+        }
+        @if report.seeds_by_hand {
+            p.notice {
+                strong { "Seeds by hand. " }
+                "The number of seeds was named on the command line and is not the preset’s own"
+                @let by_hand: Vec<&str> = report.findings.iter().filter(|f| f.seeds_by_hand)
+                    .map(|f| f.id.as_str()).collect();
+                @if by_hand.len() < report.findings.len() { " (" (by_hand.join(", ")) ")" }
+                ": where seeds are added until a result pleases (optional stopping), intervals and p values \
+                 are wrong, so read the verdicts only if the number was fixed before the first run."
+            }
+        }
+        @if let Some(rendered_by) = &report.rendered_by {
+            p.notice {
+                strong { "Two versions of the code. " }
+                "The cells were run by " code { (report.code_version) } "; this page was made by "
+                code { (rendered_by) } ", and contrasts, thresholds and rules are those of the latter."
+            }
+        }
+        @if !report.dropped.is_empty() {
+            div.notice {
+                strong { "Not in this report. " }
+                "This directory held findings of another run:"
+                ul { @for dropped in &report.dropped {
+                    li { code { (dropped.finding) } ": " (dropped.reason) "." }
+                } }
             }
         }
     }
@@ -141,6 +170,7 @@ fn section(finding: &FindingReport) -> Markup {
                 h3 { "What differs from the paper" }
                 ul { @for text in &finding.differs { li { (text) } } }
             }
+            @if finding.seeds_by_hand { p.note { "The number of seeds was set by hand." } }
             p.cost { "Cost: " (finding.cells) " cells, " (duration(finding.seconds)) " on one core." }
         }
     }

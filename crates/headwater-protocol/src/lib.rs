@@ -10,8 +10,8 @@
 //!   records and enter none; it reads no environment, uses no network, draws no random numbers and does not
 //!   know the tensor library.
 //! - A record is written atomically, is the same bytes on every run whatever the number of workers, and
-//!   counts only as long as its key (finding, arm, seed, config, preset, device, code version, and the
-//!   keys of the cells it needs) is the one planned.
+//!   counts only as long as its key (finding, arm, seed, config, preset, device, code version, compiler,
+//!   instruction set, and the keys of the cells it needs) is the one planned.
 //! - A cell that fails or panics harms only the cells that need it, and is in the report.
 //! - Nothing a finding says enters the report unescaped.
 //!
@@ -82,8 +82,9 @@
 //! let out = tempfile::tempdir()?;
 //! let options = RunOptions {
 //!     settings: Settings { preset: Preset::Quick, seeds: None, device: DeviceKind::Flex },
+//!     only: vec![],
 //!     jobs: 2.try_into()?,
-//!     code_version: "example".into(),
+//!     build: Build { code_version: "example".into(), ..Build::default() },
 //!     out: out.path().into(),
 //! };
 //! let report = run(&[Box::new(LoadedDie)], &options, |_| (), |_| ())?;
@@ -119,12 +120,12 @@ pub use figure::{Figure, Point, Scale};
 pub use finding::{
     CellError, Contrast, Control, Direction, Finding, NotRun, PerSeed, Registered, by_reason,
 };
-pub use manifest::Failure;
+pub use manifest::{Dropped, Failure};
 pub use records::{Records, SeedRecords};
 pub use report::{FindingReport, Report, render};
 pub use run::{Announcement, RunOptions, run};
 pub use schedule::{Event, Happening};
-pub use settings::{DeviceKind, Preset, Settings};
+pub use settings::{Build, DeviceKind, Preset, Settings};
 pub use table::{Table, TableValue};
 pub use verdict::{
     ContrastResult, ControlJudgement, ControlResult, FEWEST_SEEDS, Judgement, Omitted, Verdict,

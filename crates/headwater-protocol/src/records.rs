@@ -22,6 +22,8 @@ pub(crate) struct Record {
     pub(crate) preset: Preset,
     pub(crate) device: DeviceKind,
     pub(crate) code_version: String,
+    pub(crate) compiler: String,
+    pub(crate) instructions: String,
     pub(crate) config: Value,
     pub(crate) needs: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -46,7 +48,9 @@ impl Record {
             seed: cell.seed,
             preset: conditions.preset,
             device: conditions.device,
-            code_version: conditions.code_version.clone(),
+            code_version: conditions.build.code_version.clone(),
+            compiler: conditions.build.compiler.clone(),
+            instructions: conditions.build.instructions.clone(),
             config: sorted(&cell.config),
             needs: cell.needs.clone(),
             artifact_hash: artifact.map(|bytes| blake3::hash(bytes).to_hex().to_string()),
@@ -273,15 +277,13 @@ fn no_metric(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Build;
     use proptest::prelude::*;
 
     fn record(value: f64) -> Record {
         let cell = Cell::new("f", "a", 3, &serde_json::json!({"z": 1, "b": value})).unwrap();
-        let conditions = Conditions {
-            preset: Preset::Smoke,
-            device: DeviceKind::Flex,
-            code_version: "v".into(),
-        };
+        let conditions =
+            Conditions { preset: Preset::Smoke, device: DeviceKind::Flex, build: Build::default() };
         let metrics = Metrics::new().scalar("m", value).series("s", vec![value, -value]);
         Record::new("k", &cell, &conditions, Some(b"weights"), metrics)
     }

@@ -10,8 +10,8 @@ use crate::records::Record;
 use crate::store::{CellName, Found, Store};
 use crate::verdict::{Missing, Scope, judge};
 use crate::{
-    ContrastResult, ControlResult, DeviceKind, Failure, Figure, Finding, NotRun, Omitted, Preset,
-    ProtocolError, Records, Table, Verdict, html, svg,
+    ContrastResult, ControlResult, DeviceKind, Dropped, Failure, Figure, Finding, NotRun, Omitted,
+    Preset, ProtocolError, Records, Table, Verdict, html, svg,
 };
 
 /// A report: the schema of `report.json`.
@@ -23,6 +23,12 @@ pub struct Report {
     pub preset: Preset,
     /// Hash of the code that ran.
     pub code_version: String,
+    /// Hash of the code that judged the records and wrote this report, where it is another.
+    pub rendered_by: Option<String>,
+    /// The compiler that built what ran.
+    pub compiler: String,
+    /// The instruction set of the machine it ran on.
+    pub instructions: String,
     /// Where the cells computed.
     pub device: DeviceKind,
     /// Wall time of all cells together, whenever they ran: the cost on one core.
@@ -33,7 +39,11 @@ pub struct Report {
     pub jobs: usize,
     /// Cores of the machine it ran on.
     pub cores: usize,
-    /// The findings, in the order asked for.
+    /// True if the number of seeds of some finding was named on the command line and is not the preset's own.
+    pub seeds_by_hand: bool,
+    /// Findings of an earlier run in this directory that do not belong to this one.
+    pub dropped: Vec<Dropped>,
+    /// The findings, in the order of the build.
     pub findings: Vec<FindingReport>,
 }
 
@@ -63,6 +73,8 @@ pub struct FindingReport {
     pub verdict: Verdict,
     /// Why, in plain words.
     pub why: String,
+    /// True if the number of seeds was named on the command line and is not the preset's own.
+    pub seeds_by_hand: bool,
     /// The comparisons the claim is about.
     pub contrasts: Vec<ContrastResult>,
     /// The negative controls.
@@ -89,12 +101,17 @@ pub struct FindingReport {
     pub(crate) tables: Vec<Table>,
 }
 
-/// Renders the report of the run directory `out` from its records, and writes it there.
+/// Renders the report of the run directory `out` from its records, and writes it there. Contrasts, thresholds
+/// and rules are those of this build, `code_version`; where another one ran the cells, the report says so.
 ///
 /// # Errors
 /// When the directory holds no run, or a run of findings that are not among `findings`, or cannot be
 /// read or written.
-pub fn render(findings: &[Box<dyn Finding>], out: &Path) -> Result<Report, ProtocolError> {
+pub fn render(
+    findings: &[Box<dyn Finding>],
+    out: &Path,
+    code_version: &str,
+) -> Result<Report, ProtocolError> {
     let store = Store::open(out);
     let manifest = store.read_manifest()?;
     let mut reports = Vec::with_capacity(manifest.findings.len());
@@ -104,16 +121,22 @@ pub fn render(findings: &[Box<dyn Finding>], out: &Path) -> Result<Report, Proto
         let preset = manifest.conditions.preset;
         reports.push(report_finding(finding.as_ref(), planned, preset, &store)?);
     }
-    let Manifest { version, conditions, jobs, cores, wall_seconds, .. } = manifest;
+    let Manifest { version, conditions, jobs, cores, wall_seconds, dropped, .. } = manifest;
+    let ran = conditions.build.code_version;
     let report = Report {
         version,
         preset: conditions.preset,
-        code_version: conditions.code_version,
+        rendered_by: (ran != code_version).then(|| code_version.to_owned()),
+        code_version: ran,
+        compiler: conditions.build.compiler,
+        instructions: conditions.build.instructions,
         device: conditions.device,
         seconds: reports.iter().map(|finding| finding.seconds).sum(),
         wall_seconds,
         jobs,
         cores,
+        seeds_by_hand: reports.iter().any(|finding| finding.seeds_by_hand),
+        dropped,
         findings: reports,
     };
     let mut json = serde_json::to_string_pretty(&report).expect("a report is plain JSON data");
@@ -182,6 +205,7 @@ fn report_finding(
         source: finding.source().to_owned(),
         verdict: judged.verdict,
         why: judged.why,
+        seeds_by_hand: planned.seeds_by_hand,
         contrasts: judged.contrasts,
         controls: judged.controls,
         omitted: judged.omitted,

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use headwater_protocol::*;
-use synthetic::{Planted, Synthetic, claimed, options};
+use synthetic::{CODE, Planted, Synthetic, claimed, options};
 
 fn run_in(out: &Path, jobs: u8, findings: &[Box<dyn Finding>]) -> Report {
     run(findings, &options(out, jobs), |_| (), |_| ()).unwrap()
@@ -130,7 +130,8 @@ fn a_finished_run_runs_nothing_again_and_another_code_version_everything() {
     let (_, seen) = happenings(out.path(), Synthetic::default());
     assert!(seen.iter().all(|what| what.starts_with("reused ")) && seen.len() == 25, "{seen:?}");
 
-    let other = RunOptions { code_version: "f".into(), ..options(out.path(), 2) };
+    let mut other = options(out.path(), 2);
+    other.build.compiler.push_str("-nightly");
     let started = Mutex::new(0);
     run(
         &finding,
@@ -206,10 +207,10 @@ fn a_directory_that_cannot_be_written_is_an_error_and_harms_no_record() {
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("file");
     fs::write(&file, "in the way").unwrap();
-    let below = file.clone();
+    let below = file.join("run");
     let error =
         run(&Synthetic::default().boxed(), &options(&below, 2), |_| (), |_| ()).unwrap_err();
-    assert!(matches!(error, ProtocolError::Io { .. }), "{error}");
+    assert!(matches!(error, ProtocolError::Io { .. }) && !error.is_usage(), "{error}");
     assert!(error.to_string().contains("file"));
 
     // The disk refuses in the middle of a run: records written before stay.
@@ -233,11 +234,11 @@ fn the_report_renders_again_from_the_records_alone() {
     let (html, json) = (read("report.html"), read("report.json"));
     fs::remove_file(out.path().join("report.html")).unwrap();
     fs::remove_file(out.path().join("report.json")).unwrap();
-    render(&finding, out.path()).unwrap();
+    render(&finding, out.path(), CODE).unwrap();
     assert_eq!((read("report.html"), read("report.json")), (html, json));
 
     let strange = [Box::new(Synthetic { id: "other", ..Synthetic::default() }) as Box<dyn Finding>];
-    let error = render(&strange, out.path()).unwrap_err().to_string();
+    let error = render(&strange, out.path(), CODE).unwrap_err().to_string();
     assert_eq!(error, "the run holds finding `synthetic`, which this build does not know");
 }
 
@@ -247,7 +248,17 @@ fn report_json_has_the_published_schema_and_the_page_escapes_every_text() {
     run_in(out.path(), 2, &Synthetic::default().boxed());
     let json = fs::read(out.path().join("report.json")).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
-    for field in ["version", "preset", "code_version", "device", "seconds", "findings"] {
+    for field in [
+        "version",
+        "preset",
+        "code_version",
+        "compiler",
+        "instructions",
+        "device",
+        "seconds",
+        "seeds_by_hand",
+        "findings",
+    ] {
         assert!(json.get(field).is_some(), "{field}");
     }
     let finding = &json["findings"][0];

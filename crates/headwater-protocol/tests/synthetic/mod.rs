@@ -206,8 +206,13 @@ pub(crate) const CODE: &str = "0123456789abcdef";
 pub(crate) fn options(out: &std::path::Path, jobs: u8) -> RunOptions {
     RunOptions {
         settings: Settings { preset: Preset::Quick, seeds: None, device: DeviceKind::Flex },
+        only: vec![],
         jobs: usize::from(jobs).try_into().expect("at least one job"),
-        code_version: CODE.to_owned(),
+        build: Build {
+            code_version: CODE.to_owned(),
+            compiler: "rustc 1.95.0".to_owned(),
+            instructions: "AVX2".to_owned(),
+        },
         out: out.to_owned(),
     }
 }
