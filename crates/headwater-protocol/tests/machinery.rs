@@ -325,3 +325,46 @@ fn two_findings_of_one_name_are_refused() {
     let error = run(&twice, &options(out.path(), 1), |_| (), |_| ()).unwrap_err();
     assert_eq!(error.to_string(), "the finding `synthetic` is listed twice");
 }
+
+#[test]
+fn the_page_tells_the_projects_effect_from_the_papers_and_when_a_contrast_was_fixed() {
+    let contrasts = || {
+        let [first, second] = claimed().try_into().unwrap();
+        let published = Some("0.7 nats on their <task>");
+        vec![
+            Contrast { published, registered: Registered::AfterPilot, ..first },
+            Contrast { registered: Registered::PostHoc, attainable: Some(|_| Ok(0.4)), ..second },
+        ]
+    };
+    let page = |contrasts, seeds| {
+        let out = tempfile::tempdir().unwrap();
+        let mut options = options(out.path(), 2);
+        options.settings.seeds = seeds;
+        let finding = Synthetic { contrasts, ..Synthetic::default() };
+        let report = run(&finding.boxed(), &options, |_| (), |_| ()).unwrap();
+        (report, fs::read_to_string(out.path().join("report.html")).unwrap())
+    };
+    let (report, text) = page(contrasts, None);
+    let finding = &report.findings[0];
+    assert_eq!(finding.verdict, Verdict::Reproduced, "{}", finding.why);
+    assert_eq!(finding.contrasts[1].judgement, Judgement::Undecided);
+    for shown in [
+        "Effect in the paper",
+        "0.7 nats on their &lt;task&gt;",
+        "it is not the paper’s effect",
+        "after a pilot",
+        "post hoc",
+        "no room for the effect: at most 0.4 is attainable",
+    ] {
+        assert!(text.contains(shown), "{shown}");
+    }
+    let (_, plain) = page(claimed, None);
+    assert!(!plain.contains("Effect in the paper") && plain.contains("before any run"));
+
+    let nothing = "Intervals over n = 2 seeds mean nothing";
+    assert!(!plain.contains(nothing));
+    let (_, pairs) = page(claimed, Some(2));
+    // Contrasts, control, three figures, one table.
+    assert_eq!(pairs.matches(nothing).count(), 6);
+    assert!(pairs.contains("fewer than 5 seeds"));
+}
