@@ -1,9 +1,34 @@
-//! The version of the code that produces numbers, computed from the checkout at run time.
+//! What produces the numbers: the code, hashed from the checkout at run time, its compiler, and the
+//! instructions that the machine offers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use headwater_protocol::Build;
+
+/// Everything about this binary and this machine that may change bits.
+pub(crate) fn build(workspace: &Path) -> anyhow::Result<Build> {
+    Ok(Build {
+        code_version: code_version(workspace)?,
+        compiler: env!("HEADWATER_COMPILER").to_owned(),
+        instructions: instructions(),
+    })
+}
+
+/// The widest instruction set that the kernels have a variant for and this machine has.
+fn instructions() -> String {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        if has!("avx2") && has!("fma") {
+            let wide = has!("avx512f") && has!("avx512bw") && has!("avx512cd");
+            let wide = wide && has!("avx512dq") && has!("avx512vl");
+            return if wide { "AVX-512" } else { "AVX2" }.to_owned();
+        }
+    }
+    format!("other ({})", std::env::consts::ARCH)
+}
 
 /// 16 hex digits of the BLAKE3 hash over the sorted (path, bytes) of every `*.rs` and `Cargo.toml` under
 /// `crates`, the root `Cargo.toml` (features and profile decide bits, too) and `Cargo.lock`.
@@ -57,6 +82,14 @@ pub(crate) fn files_under(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_build_names_compiler_and_instructions() {
+        let build = build(crate::workspace()).unwrap();
+        assert!(build.compiler.starts_with("rustc 1."), "{}", build.compiler);
+        let known = ["AVX-512", "AVX2", "other ("];
+        assert!(known.iter().any(|name| build.instructions.starts_with(name)));
+    }
 
     #[test]
     fn the_version_changes_with_code_and_with_nothing_else() {

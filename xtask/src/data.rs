@@ -30,7 +30,7 @@ pub(crate) fn data(arguments: DataArguments) -> anyhow::Result<Outcome> {
     let width = DATA_SETS.iter().map(|set| set.name.len()).max().unwrap_or(0);
     if let Action::List = arguments.action {
         for set in DATA_SETS {
-            let place = match data.locate(set.name) {
+            let place = match data.find(set.name) {
                 Ok(path) => path.display().to_string(),
                 Err(_) => "not found".to_owned(),
             };

@@ -73,10 +73,24 @@ fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", with_causes(&error));
             ExitCode::from(if error.is::<Usage>() { 2 } else { 3 })
         }
     }
+}
+
+/// The error's text and, after colons, what it was caused by. Many errors already end in their cause's text.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// The root of the workspace: xtask always runs from a checkout.
@@ -84,12 +98,37 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Where data sets are looked for: the `--data` directory, `$HEADWATER_DATA`, `./data`, `../shared/data`.
+/// Where data sets are looked for: in the `--data` directory and nowhere else if it is given, or else in
+/// `$HEADWATER_DATA`, `./data`, `../shared/data`.
 pub(crate) fn data_dir(given: Option<PathBuf>) -> anyhow::Result<DataDir> {
-    if let Some(directory) = given.as_ref().filter(|directory| !directory.is_dir()) {
-        return Err(Usage(format!("--data {}: not a directory", directory.display())).into());
+    // Named by the user, so that a slip of the pen must not pass for "no data sets here".
+    let named = |what: &str, directory: PathBuf| {
+        if directory.is_dir() {
+            return Ok(directory);
+        }
+        Err(Usage(format!("{what} {}: not a directory", directory.display())))
+    };
+    if let Some(directory) = given {
+        return Ok(DataDir::new([named("--data", directory)?]));
     }
-    let named = std::env::var_os("HEADWATER_DATA").map(PathBuf::from);
+    let variable = std::env::var_os("HEADWATER_DATA").filter(|value| !value.is_empty());
+    let variable = variable.map(|value| named("HEADWATER_DATA", value.into())).transpose()?;
     let usual = ["data", "../shared/data"].map(PathBuf::from);
-    Ok(DataDir::new(given.into_iter().chain(named).chain(usual)))
+    Ok(DataDir::new(variable.into_iter().chain(usual)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_cause_that_the_error_already_states_is_not_repeated() {
+        let system = std::io::Error::other("no space");
+        let nested = anyhow::Error::new(system).context("cannot write f: no space");
+        assert_eq!(with_causes(&nested), "cannot write f: no space");
+        let plain: anyhow::Result<()> = Err(std::io::Error::other("no space").into());
+        let plain = plain.context("cannot write f").context("the run ended");
+        assert_eq!(with_causes(&plain.unwrap_err()), "the run ended: cannot write f: no space");
+    }
 }

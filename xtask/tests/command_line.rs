@@ -43,20 +43,131 @@ fn a_bad_preset_device_or_number_is_a_usage_error() {
     expect(&preset, 2, &["preset `fast` does not exist; there are: smoke, quick, full"]);
     let device = call(&["repro", "--device", "tpu"]);
     expect(&device, 2, &["device `tpu` does not exist; there are: flex, wgpu, cuda"]);
-    expect(&call(&["repro", "--seeds", "0"]), 2, &["--seeds"]);
-    expect(&call(&["repro", "--jobs", "0"]), 2, &["--jobs"]);
+    expect(&call(&["repro", "--seeds", "0"]), 2, &["--seeds", "at least 1"]);
+    expect(&call(&["repro", "--jobs", "0"]), 2, &["--jobs", "at least 1"]);
+    expect(&call(&["repro", "--jobs", "two"]), 2, &["--jobs", "a whole number, at least 1"]);
     expect(
         &call(&["repro", "--data", "no/such/place"]),
         2,
         &["--data no/such/place: not a directory"],
     );
     expect(&call(&["no-such-command"]), 2, &["no-such-command"]);
+    assert!(fs::read_dir(here.path()).unwrap().next().is_none(), "nothing was written");
+}
+
+#[test]
+fn a_device_that_is_not_built_in_is_refused_before_anything_is_written() {
+    let here = tempfile::tempdir().unwrap();
+    for device in ["wgpu", "cuda"] {
+        let output = xtask(here.path(), &["repro", "cascade", "--device", device]);
+        expect(&output, 2, &[&format!("the cargo feature `{device}` adds it; there are: flex")]);
+    }
+    assert!(fs::read_dir(here.path()).unwrap().next().is_none(), "nothing was written");
+}
+
+#[test]
+fn a_named_place_for_data_must_exist_and_the_option_is_used_alone() {
+    let outer = tempfile::tempdir().unwrap();
+    let here = outer.path().join("checkout");
+    fs::create_dir_all(here.join("data/truthfulqa")).unwrap();
+    fs::create_dir_all(here.join("named/stories260k")).unwrap();
+    fs::create_dir_all(here.join("empty")).unwrap();
+    let with = |variable: &str, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(arguments).current_dir(&here).env("HEADWATER_DATA", variable);
+        command.output().unwrap()
+    };
+    let wrong = with("no/such/place", &["data", "list"]);
+    expect(&wrong, 2, &["HEADWATER_DATA no/such/place: not a directory"]);
+    let text = |output: Output| {
+        expect(&output, 0, &[]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // The variable comes before the usual places, and an empty one is none.
+    let listed = text(with("named", &["data", "list"]));
+    assert!(listed.contains("named/stories260k") && listed.contains("data/truthfulqa"), "{listed}");
+    assert!(text(with("", &["data", "list"])).contains("data/truthfulqa"));
+    let alone = text(with("named", &["data", "list", "--data", "empty"]));
+    assert!(!alone.contains("named/") && !alone.contains("data/truthfulqa"), "{alone}");
+    // Not even looked at.
+    text(with("no/such/place", &["data", "list", "--data", "empty"]));
+}
+
+/// `repro cascade` without its data set: no cell, so no time.
+fn cascade(here: &Path, out: &str) -> Output {
+    fs::create_dir_all(here.join("empty")).unwrap();
+    xtask(here, &["repro", "cascade", "--preset", "smoke", "--data", "empty", "--out", out])
+}
+
+#[test]
+fn a_run_whose_data_is_missing_says_once_what_could_not_be_run() {
+    let here = tempfile::tempdir().unwrap();
+    let output = cascade(here.path(), "run");
+    let reason = "data set truthfulqa not found: docs/data.md says where it comes from";
+    expect(&output, 0, &["inconclusive", "No contrast could be measured.", reason]);
+    let page = fs::read_to_string(here.path().join("run/report.html")).unwrap();
+    assert_eq!(page.matches(reason).count(), 1);
+    let json = fs::read_to_string(here.path().join("run/report.json")).unwrap();
+    assert!(json.contains("\"name\": \"truth, informativeness proxy: best of 16 - best of 1\""));
+}
+
+#[test]
+fn a_damaged_data_file_is_found_when_planning_and_named_as_the_reason() {
+    let here = tempfile::tempdir().unwrap();
+    let set = here.path().join("empty/truthfulqa");
+    fs::create_dir_all(&set).unwrap();
+    fs::write(set.join("answers_truth_info.jsonl.gz"), "not what it should be").unwrap();
+    let output = cascade(here.path(), "run");
+    let reason = "answers_truth_info.jsonl.gz: 21 bytes, expected 674495";
+    expect(&output, 1, &["inconclusive", "No contrast could be measured.", reason]);
+    for text in [&output.stdout, &output.stderr] {
+        assert_eq!(String::from_utf8_lossy(text).matches(reason).count(), 1);
+    }
+    let page = fs::read_to_string(here.path().join("run/report.html")).unwrap();
+    assert_eq!(page.matches(reason).count(), 1);
+    assert!(!here.path().join("run/records").exists(), "no cell was run");
+}
+
+#[test]
+fn a_place_that_is_no_run_directory_is_refused_and_left_alone() {
+    let here = tempfile::tempdir().unwrap();
+    fs::write(here.path().join("file"), "mine").unwrap();
+    expect(&cascade(here.path(), "file"), 2, &["--out file: it is a file"]);
+    fs::create_dir(here.path().join("thesis")).unwrap();
+    fs::write(here.path().join("thesis/report.html"), "mine").unwrap();
+    let refused = cascade(here.path(), "thesis");
+    expect(&refused, 2, &["--out thesis: it holds `report.html` and no run.json"]);
+    for file in ["file", "thesis/report.html"] {
+        assert_eq!(fs::read_to_string(here.path().join(file)).unwrap(), "mine");
+    }
+    assert_eq!(fs::read_dir(here.path().join("thesis")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_report_by_another_code_than_the_run_names_both() {
+    let here = tempfile::tempdir().unwrap();
+    expect(&cascade(here.path(), "run"), 0, &[]);
+    expect(&xtask(here.path(), &["report", "run"]), 0, &["report.html"]);
+    let manifest = here.path().join("run/run.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let start = text.find("\"code_version\": \"").unwrap() + 17;
+    let ours = &text[start..start + 16];
+    fs::write(&manifest, text.replace(ours, "0123456789abcdef")).unwrap();
+    let output = xtask(here.path(), &["report", "run"]);
+    expect(&output, 0, &[]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.contains("0123456789abcdef") && errors.contains(ours), "{errors}");
+    let page = fs::read_to_string(here.path().join("run/report.html")).unwrap();
+    assert!(page.contains("0123456789abcdef") && page.contains(ours));
 }
 
 #[test]
 fn a_report_of_what_is_no_run_directory_is_a_run_error() {
     let here = tempfile::tempdir().unwrap();
-    expect(&xtask(here.path(), &["report", "nowhere"]), 3, &["cannot read", "run.json"]);
+    let nowhere = xtask(here.path(), &["report", "nowhere"]);
+    expect(&nowhere, 3, &["cannot read", "run.json"]);
+    let text = String::from_utf8_lossy(&nowhere.stderr);
+    assert_eq!(text.matches("os error 2").count(), 1, "the system's text is not repeated: {text}");
     fs::write(here.path().join("run.json"), "{").unwrap();
     expect(&xtask(here.path(), &["report", "."]), 3, &["run.json does not parse"]);
 }

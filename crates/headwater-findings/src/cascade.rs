@@ -18,8 +18,8 @@ use headwater_evaluation::best_of_n::{best_of_n_curve, best_of_n_kl, best_of_n_k
 use headwater_evaluation::calibration::auroc;
 use headwater_protocol::{
     Cell, CellError, Contrast, Control, Direction, Figure, Finding, Metrics, NotRun, Outcome, Plan,
-    Point, Preset, ProtocolError, Records, Scale, SeedRecords, Settings, Table, TableValue,
-    Workbench,
+    Point, Preset, ProtocolError, Records, Registered, Scale, SeedRecords, Settings, Table,
+    TableValue, Workbench,
 };
 use headwater_reward_models::Combination;
 use rand::seq::SliceRandom;
@@ -179,12 +179,18 @@ impl Finding for Cascade {
                 name: "truth, informativeness proxy: best of 16 - best of 1",
                 direction: Direction::Decrease,
                 smallest_effect: 0.05,
+                registered: Registered::Before,
+                published: None,
+                attainable: None,
                 per_seed: |seed| truth_change(seed, "info-600", 16),
             },
             Contrast {
                 name: "truth, informativeness proxy: best of 16 - best of 2",
                 direction: Direction::Decrease,
                 smallest_effect: 0.02,
+                registered: Registered::Before,
+                published: None,
+                attainable: None,
                 per_seed: |seed| {
                     Ok(truth_change(seed, "info-600", 16)? - truth_change(seed, "info-600", 2)?)
                 },
@@ -193,24 +199,36 @@ impl Finding for Cascade {
                 name: "truth, informativeness text model: best of 16 - best of 1",
                 direction: Direction::Decrease,
                 smallest_effect: 0.05,
+                registered: Registered::Before,
+                published: None,
+                attainable: None,
                 per_seed: |seed| truth_change(seed, "text-info-400", 16),
             },
             Contrast {
                 name: "informativeness, truth proxy: best of 16 - best of 1",
                 direction: Direction::Decrease,
                 smallest_effect: 0.05,
+                registered: Registered::PostHoc,
+                published: None,
+                attainable: None,
                 per_seed: |seed| informativeness_change(seed, 16, 1),
             },
             Contrast {
                 name: "informativeness, truth proxy: best of 16 - best of 2",
                 direction: Direction::Decrease,
                 smallest_effect: 0.02,
+                registered: Registered::PostHoc,
+                published: None,
+                attainable: None,
                 per_seed: |seed| informativeness_change(seed, 16, 2),
             },
             Contrast {
                 name: "truth at best of 16: proxy from 600 questions - from 25",
                 direction: Direction::Increase,
                 smallest_effect: 0.03,
+                registered: Registered::Before,
+                published: None,
+                attainable: None,
                 per_seed: |seed| {
                     Ok(truth_change(seed, "truth-600", 16)? - truth_change(seed, "truth-25", 16)?)
                 },

@@ -3,9 +3,11 @@
 //! Sets are looked for in a list of directories and never downloaded. Every file is checked against the
 //! size and SHA-256 in [`DATA_SETS`] before a byte of it is used.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::read::GzDecoder;
 use serde::Deserialize;
@@ -85,9 +87,19 @@ pub enum DataError {
 }
 
 /// The directories in which data sets are looked for, in order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+///
+/// Clones share the files that were read: a file is checked once, and every cell of a run computes on the
+/// bytes that were checked.
+#[derive(Debug, Clone, Default)]
 pub struct DataDir {
     roots: Vec<PathBuf>,
+    checked: Arc<Mutex<Checked>>,
+}
+
+#[derive(Debug, Default)]
+struct Checked {
+    files: HashMap<PathBuf, Arc<[u8]>>,
+    damaged: Vec<String>,
 }
 
 /// What a check of one data set found.
@@ -104,30 +116,70 @@ pub enum SetState {
 impl DataDir {
     /// Data sets under `roots`; a set is taken from the first root that has a directory of its name.
     pub fn new(roots: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self { roots: roots.into_iter().collect() }
+        Self { roots: roots.into_iter().collect(), checked: Arc::default() }
     }
 
-    /// The directory of a set.
+    /// The directory of a set, whatever is in it.
     ///
     /// # Errors
     /// [`DataError::Unknown`] for a name that is not in [`DATA_SETS`], [`DataError::NotFound`] where no
     /// root has it.
-    pub fn locate(&self, set: &str) -> Result<PathBuf, DataError> {
+    pub fn find(&self, set: &str) -> Result<PathBuf, DataError> {
         known(set)?;
         let places = self.roots.iter().map(|root| root.join(set));
         let found = places.into_iter().find(|place| place.is_dir());
         found.ok_or_else(|| DataError::NotFound { set: set.to_owned() })
     }
 
+    /// The directory of a set all of whose files are as they should be: what a plan asks for, so that a
+    /// damaged file is told once and before anything runs.
+    ///
+    /// # Errors
+    /// As [`DataDir::find`]; [`DataError::Altered`] and [`DataError::Io`] name the first file that is wrong.
+    pub fn locate(&self, set: &str) -> Result<PathBuf, DataError> {
+        let directory = self.find(set)?;
+        for file in known(set)?.files {
+            self.read_once(&directory, file)?;
+        }
+        Ok(directory)
+    }
+
     /// The content of one file of a set, after its size and hash were found right.
     ///
     /// # Errors
-    /// As [`DataDir::locate`]; [`DataError::Altered`] and [`DataError::Io`] name the file.
-    pub fn read(&self, set: &str, file: &str) -> Result<Vec<u8>, DataError> {
-        let directory = self.locate(set)?;
+    /// As [`DataDir::locate`], for this file only.
+    pub fn read(&self, set: &str, file: &str) -> Result<Arc<[u8]>, DataError> {
+        let directory = self.find(set)?;
         let known = known(set)?.files.iter().find(|known| known.name == file);
         let known = known.ok_or_else(|| DataError::Unknown(format!("{set}/{file}")))?;
-        read_checked(&directory.join(file), known)
+        self.read_once(&directory, known)
+    }
+
+    fn read_once(&self, directory: &Path, file: &DataFile) -> Result<Arc<[u8]>, DataError> {
+        let path = directory.join(file.name);
+        // Held while reading, so that cells which start together do not all read and hash.
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bytes) = checked.files.get(&path) {
+            return Ok(bytes.clone());
+        }
+        let bytes: Arc<[u8]> = match read_checked(&path, file) {
+            Ok(bytes) => bytes.into(),
+            Err(error) => {
+                let text = error.to_string();
+                if !checked.damaged.contains(&text) {
+                    checked.damaged.push(text);
+                }
+                return Err(error);
+            }
+        };
+        checked.files.insert(path, bytes.clone());
+        Ok(bytes)
+    }
+
+    /// Every file that was asked for and is not as it should be, each once.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<String> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner).damaged.clone()
     }
 
     /// Checks every file of every set in [`DATA_SETS`].
@@ -137,7 +189,7 @@ impl DataDir {
     }
 
     fn verify_set(&self, set: &DataSet) -> SetState {
-        let Ok(directory) = self.locate(set.name) else { return SetState::NotFound };
+        let Ok(directory) = self.find(set.name) else { return SetState::NotFound };
         let check = |file: &DataFile| read_checked(&directory.join(file.name), file).err();
         let damaged: Vec<DataError> = set.files.iter().filter_map(check).collect();
         if damaged.is_empty() { SetState::Verified(directory) } else { SetState::Damaged(damaged) }
@@ -150,7 +202,7 @@ impl DataDir {
     pub fn truthfulqa(&self) -> Result<Vec<Answer>, DataError> {
         let name = "answers_truth_info.jsonl.gz";
         let bytes = self.read("truthfulqa", name)?;
-        read_answers(GzDecoder::new(bytes.as_slice()), &self.locate("truthfulqa")?.join(name))
+        read_answers(GzDecoder::new(&*bytes), &self.find("truthfulqa")?.join(name))
     }
 }
 
@@ -257,7 +309,7 @@ mod tests {
             "data set truthfulqa not found: docs/data.md says where it comes from"
         );
         assert!(data.verify().iter().all(|(_, state)| matches!(state, SetState::NotFound)));
-        assert!(matches!(data.locate("no-such-set"), Err(DataError::Unknown(_))));
+        assert!(matches!(data.find("no-such-set"), Err(DataError::Unknown(_))));
     }
 
     #[test]
@@ -266,10 +318,10 @@ mod tests {
         let data = DataDir::new([first.path().to_owned(), second.path().to_owned()]);
         let later = second.path().join("truthfulqa");
         fs::create_dir(&later).unwrap();
-        assert_eq!(data.locate("truthfulqa").unwrap(), later);
+        assert_eq!(data.find("truthfulqa").unwrap(), later);
         let earlier = first.path().join("truthfulqa");
         fs::create_dir(&earlier).unwrap();
-        assert_eq!(data.locate("truthfulqa").unwrap(), earlier);
+        assert_eq!(data.find("truthfulqa").unwrap(), earlier);
 
         let file = earlier.join("answers_truth_info.jsonl.gz");
         assert!(data.truthfulqa().unwrap_err().to_string().contains("cannot read"));
@@ -282,6 +334,7 @@ mod tests {
         fs::write(&file, vec![0; 674_495]).unwrap();
         let error = data.truthfulqa().unwrap_err().to_string();
         assert!(error.contains("sha256 ") && error.contains("expected 35e7400a"), "{error}");
+        assert_eq!(data.locate("truthfulqa").unwrap_err().to_string(), error, "a plan is told");
         let damaged = data.verify().into_iter().find(|(set, _)| set.name == "truthfulqa");
         assert!(matches!(damaged, Some((_, SetState::Damaged(errors))) if errors.len() == 2));
     }
@@ -302,6 +355,26 @@ mod tests {
         assert!(error(&good.replace("\"n\": 2", "\"n\": 0")).contains("`n` is 0"));
         assert!(error(&good.replace("\"n\"", "\"times\"")).contains("unknown field `times`"));
         assert!(error("").contains("line 2"));
+    }
+
+    #[test]
+    fn a_file_is_read_and_hashed_once() {
+        let here = tempfile::tempdir().unwrap();
+        let file = here.path().join("file");
+        fs::write(&file, "right").unwrap();
+        let sha256 = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
+        let known = DataFile { name: "file", bytes: 5, sha256 };
+        let data = DataDir::new([]);
+        assert_eq!(&*data.read_once(here.path(), &known).unwrap(), b"right");
+        // What was checked stays what every cell reads, whatever becomes of the file.
+        fs::write(&file, "wrong").unwrap();
+        assert_eq!(&*data.clone().read_once(here.path(), &known).unwrap(), b"right");
+        assert!(data.damaged().is_empty());
+        let late = DataDir::new([]);
+        for _ in 0..2 {
+            assert!(late.read_once(here.path(), &known).is_err());
+        }
+        assert_eq!(late.clone().damaged().len(), 1, "told once, to every clone");
     }
 
     /// Needs the data set beside the checkout; says so and passes where it is not.

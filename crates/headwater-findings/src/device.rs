@@ -3,6 +3,12 @@
 use headwater_nn::Device;
 use headwater_protocol::DeviceKind;
 
+/// The devices this binary was built for.
+#[must_use]
+pub fn devices() -> &'static [DeviceKind] {
+    &[DeviceKind::Flex]
+}
+
 /// A device this binary was not built for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("device `{0}` is not in this build; build with `--features {0}`; allowed is flex")]

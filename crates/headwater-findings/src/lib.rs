@@ -13,6 +13,7 @@ pub mod negative_reinforcement;
 mod schedule;
 pub mod tasks;
 
+pub use device::devices;
 use headwater_protocol::Finding;
 
 /// Every finding, in the order of the report.

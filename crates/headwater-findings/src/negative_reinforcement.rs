@@ -26,7 +26,7 @@ use headwater_nn::{
 use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig, Verdict, graded_by};
 use headwater_protocol::{
     Cell, CellError, Contrast, Control, Direction, Figure, Finding, Metrics, Outcome, Plan, Point,
-    Preset, ProtocolError, Records, Scale, Settings, Table, TableValue, Workbench,
+    Preset, ProtocolError, Records, Registered, Scale, Settings, Table, TableValue, Workbench,
 };
 use headwater_rewards::checked_score;
 use rand::seq::SliceRandom;
@@ -197,30 +197,45 @@ impl Finding for NegativeReinforcement {
                 name: "pass@256: NSR - PSR",
                 direction: Direction::Increase,
                 smallest_effect: 0.03,
+                registered: Registered::Before,
+                published: None,
+                attainable: None,
                 per_seed: |seed| seed.difference(LARGE, "nsr", "psr"),
             },
             Contrast {
                 name: "pass@256: PSR - base",
                 direction: Direction::Decrease,
                 smallest_effect: 0.03,
+                registered: Registered::Before,
+                published: None,
+                attainable: None,
                 per_seed: |seed| seed.difference(LARGE, "psr", "base"),
             },
             Contrast {
                 name: "pass@256: NSR - base",
                 direction: Direction::NotBelow,
                 smallest_effect: 0.03,
+                registered: Registered::Before,
+                published: None,
+                attainable: None,
                 per_seed: |seed| seed.difference(LARGE, "nsr", "base"),
             },
             Contrast {
                 name: "pass@1: NSR - base",
                 direction: Direction::Increase,
                 smallest_effect: 0.03,
+                registered: Registered::Before,
+                published: None,
+                attainable: None,
                 per_seed: |seed| seed.difference("pass@1", "nsr", "base"),
             },
             Contrast {
                 name: "token entropy (nats): NSR - PSR",
                 direction: Direction::Increase,
                 smallest_effect: 0.05,
+                registered: Registered::Before,
+                published: None,
+                attainable: None,
                 per_seed: |seed| seed.difference("entropy", "nsr", "psr"),
             },
         ]

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{DeviceKind, NotRun, Preset, ProtocolError};
+use crate::{Build, DeviceKind, NotRun, Preset, ProtocolError};
 
 /// One (finding, arm, seed): one deterministic job, one record.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,14 +72,15 @@ pub struct Plan {
 pub(crate) struct Conditions {
     pub(crate) preset: Preset,
     pub(crate) device: DeviceKind,
-    pub(crate) code_version: String,
+    pub(crate) build: Build,
 }
 
 impl Plan {
     /// Checks the plan of `finding` and computes the key of each cell, in plan order.
     ///
-    /// The key is the BLAKE3 hash of (finding, arm, seed, config, preset, device, code version, keys of
-    /// the cells it needs): change any of them, or anything upstream, and the old record no longer counts.
+    /// The key is the BLAKE3 hash of (finding, arm, seed, config, preset, device, code version, compiler,
+    /// instruction set, keys of the cells it needs): change any of them, or anything upstream, and the old
+    /// record no longer counts.
     pub(crate) fn keys(
         &self,
         finding: &str,
@@ -137,7 +138,9 @@ fn cell_key(cell: &Cell, conditions: &Conditions, needs: &[&String]) -> String {
         "config": sorted(&cell.config),
         "preset": conditions.preset,
         "device": conditions.device,
-        "code_version": conditions.code_version,
+        "code_version": conditions.build.code_version,
+        "compiler": conditions.build.compiler,
+        "instructions": conditions.build.instructions,
         "needs": needs,
     });
     blake3::hash(sorted(&message).to_string().as_bytes()).to_hex().to_string()
@@ -298,7 +301,7 @@ mod tests {
     use serde_json::json;
 
     fn conditions() -> Conditions {
-        Conditions { preset: Preset::Quick, device: DeviceKind::Flex, code_version: "v".into() }
+        Conditions { preset: Preset::Quick, device: DeviceKind::Flex, build: Build::default() }
     }
 
     fn plan() -> Plan {
@@ -322,10 +325,17 @@ mod tests {
         assert_ne!(usual[0], changed[0]);
         assert_ne!(usual[1], changed[1], "what is upstream of a cell is part of its key");
 
+        let built = |change: fn(&mut Build)| {
+            let mut other = conditions();
+            change(&mut other.build);
+            other
+        };
         for other in [
             Conditions { preset: Preset::Full, ..conditions() },
             Conditions { device: DeviceKind::Wgpu, ..conditions() },
-            Conditions { code_version: "w".into(), ..conditions() },
+            built(|build| build.code_version.push('w')),
+            built(|build| build.compiler.push('w')),
+            built(|build| build.instructions.push('w')),
         ] {
             let changed = keys(&plan(), &other);
             assert!(usual.iter().zip(&changed).all(|(a, b)| a != b));

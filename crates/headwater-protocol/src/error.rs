@@ -128,7 +128,7 @@ pub enum ProtocolError {
     /// A file or directory could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// `read`, `write`, `create`.
+        /// `read`, `write`, `create`, ...
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -146,6 +146,17 @@ pub enum ProtocolError {
     /// A run names a finding that this build does not have.
     #[error("the run holds finding `{0}`, which this build does not know")]
     UnknownFinding(String),
+    /// The run directory is a file.
+    #[error("{}: it is a file; allowed is a directory, or a path where there is nothing yet", .0.display())]
+    OutIsFile(PathBuf),
+    /// The run directory holds something else than a run.
+    #[error("{}: {reason}; allowed is a run directory, an empty one, or a path where there is nothing yet", path.display())]
+    NotARunDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is in it.
+        reason: String,
+    },
     /// An interval or a p value could not be computed.
     #[error("statistics: {0}")]
     Statistics(#[from] headwater_evaluation::EvaluationError),
@@ -169,4 +180,12 @@ pub enum ProtocolError {
         /// Columns of the table.
         columns: usize,
     },
+}
+
+impl ProtocolError {
+    /// True if the caller named a directory that no run may write to; nothing was written then.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::OutIsFile(_) | Self::NotARunDirectory { .. })
+    }
 }

@@ -1,5 +1,6 @@
 //! Figures as data: a finding says what to show, `svg.rs` draws it.
 
+use crate::svg::MOST_SERIES;
 use crate::{Effect, ProtocolError};
 
 /// How the x axis of a line figure is laid out.
@@ -180,6 +181,12 @@ impl Figure {
             |reason: String| Err(ProtocolError::Figure { figure: self.title.clone(), reason });
         if self.series.iter().all(|series| series.points.is_empty()) {
             return refuse("it has no points".to_owned());
+        }
+        if self.series.len() > MOST_SERIES {
+            let count = self.series.len();
+            return refuse(format!(
+                "{count} series: allowed are {MOST_SERIES}, which can be told apart"
+            ));
         }
         for Series { label, points } in &self.series {
             for (at, point) in points.iter().enumerate() {

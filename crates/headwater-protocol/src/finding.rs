@@ -11,8 +11,8 @@ pub type CellError = Box<dyn std::error::Error + Send + Sync>;
 
 /// One claim and the experiment that tests it.
 ///
-/// [`contrasts`](Finding::contrasts) and [`controls`](Finding::controls) are constants of the code: they
-/// are fixed before the first cell runs, and a change to them changes the code version.
+/// [`contrasts`](Finding::contrasts) and [`controls`](Finding::controls) are constants of the code: a change
+/// to them changes the code version, and each contrast states when it was fixed ([`Registered`]).
 pub trait Finding: Send + Sync {
     /// Stable name on the command line, in file names and in the report.
     fn id(&self) -> &'static str;
@@ -35,10 +35,10 @@ pub trait Finding: Send + Sync {
     /// Anything; the cell is then reported as failed, and the cells that need it as skipped.
     fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError>;
 
-    /// The pre-registered comparisons that make up the claim.
+    /// The comparisons that make up the claim.
     fn contrasts(&self) -> Vec<Contrast>;
 
-    /// The pre-registered comparisons in which the cause is removed and the effect must vanish.
+    /// The comparisons in which the cause is removed and the effect must vanish.
     fn controls(&self) -> Vec<Control>;
 
     /// Figures of the records at hand.
@@ -87,20 +87,59 @@ impl Direction {
 /// A paired difference for one seed. It fails when an arm has no record at that seed.
 pub type PerSeed = fn(&SeedRecords<'_>) -> Result<f64, ProtocolError>;
 
-/// A pre-registered comparison.
+/// When a contrast, its direction and its smallest effect were fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Registered {
+    /// Before any run.
+    Before,
+    /// Direction or smallest effect were set after a pilot, and before the runs that are reported.
+    AfterPilot,
+    /// After results were seen: it is shown and judged, and the verdict does not rest on it.
+    PostHoc,
+}
+
+impl Registered {
+    /// The words in the report.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before any run",
+            Self::AfterPilot => "after a pilot",
+            Self::PostHoc => "post hoc",
+        }
+    }
+
+    /// True if the verdict may rest on it.
+    #[must_use]
+    pub fn counts(self) -> bool {
+        self != Self::PostHoc
+    }
+}
+
+/// A comparison that the claim is about.
 #[derive(Debug, Clone, Copy)]
 pub struct Contrast {
     /// What is compared, e.g. `ECE: binary - with Brier`.
     pub name: &'static str,
     /// Where the claim puts the difference.
     pub direction: Direction,
-    /// The smallest difference that matters, a finite number >= 0, in the metric's own unit.
+    /// The smallest difference of interest, a finite number >= 0, in the metric's own unit. It is this
+    /// project's choice, not the paper's: what the paper found is `published`.
     pub smallest_effect: f64,
+    /// When direction and smallest effect were fixed.
+    pub registered: Registered,
+    /// The effect that the source reports, in words and with its setting, where it reports one.
+    pub published: Option<&'static str>,
+    /// The largest effect that the reference arm leaves room for, as a size whatever the direction (e.g.
+    /// `1 - accuracy` for a rise in accuracy), for one seed. Where its mean lies below `smallest_effect`
+    /// the contrast is undecided: no outcome could have shown the effect.
+    pub attainable: Option<PerSeed>,
     /// The difference for one seed.
     pub per_seed: PerSeed,
 }
 
-/// A pre-registered comparison whose difference must vanish.
+/// A comparison from which the cause is removed, so that its difference must vanish.
 #[derive(Debug, Clone, Copy)]
 pub struct Control {
     /// What is compared.
@@ -125,4 +164,17 @@ impl NotRun {
     pub fn new(arm: impl Into<String>, reason: impl ToString) -> Self {
         Self { arm: arm.into(), reason: reason.to_string() }
     }
+}
+
+/// Reasons in the order of the plan, each with the arms it keeps from running.
+#[must_use]
+pub fn by_reason(not_run: &[NotRun]) -> Vec<(&str, Vec<&str>)> {
+    let mut grouped: Vec<(&str, Vec<&str>)> = Vec::new();
+    for NotRun { arm, reason } in not_run {
+        match grouped.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, arms)) => arms.push(arm),
+            None => grouped.push((reason, vec![arm])),
+        }
+    }
+    grouped
 }

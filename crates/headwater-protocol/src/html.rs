@@ -3,11 +3,21 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::figure::Kind;
-use crate::number::{duration, fixed, interval, p_value, short};
-use crate::{
-    ContrastResult, ControlJudgement, ControlResult, Figure, FindingReport, Judgement, Preset,
-    Report, Table, TableValue, Verdict,
-};
+use crate::number::{duration, fixed, interval, short};
+use crate::{FEWEST_SEEDS, Figure, FindingReport, Preset, Report, Table, TableValue, Verdict};
+
+mod comparisons;
+mod gaps;
+
+/// Beside every interval over two seeds.
+const TWO_SEEDS: &str = "Intervals over n = 2 seeds mean nothing: with one degree of freedom they are 13 times as \
+                         wide as the two values lie apart.";
+
+/// A table that scrolls sideways on a screen too narrow for its columns, instead of breaking every word.
+fn wide(columns: usize, table: Markup) -> Markup {
+    let width = format!("min-width:{}rem", 6 * columns);
+    html! { div.wide tabindex="0" { table style=[(columns > 6).then_some(width)] { (table) } } }
+}
 
 /// The whole page.
 pub(crate) fn page(report: &Report) -> String {
@@ -50,13 +60,49 @@ fn head(report: &Report) -> Markup {
                 } }
                 div { dt { "Version" } dd { (report.version) } }
                 div { dt { "Code" } dd { code { (report.code_version) } } }
+                div { dt { "Compiler" } dd { (report.compiler) } }
+                div { dt { "Instruction set" } dd { (report.instructions) } }
             }
-            @if report.preset == Preset::Smoke {
-                p.notice {
-                    strong { "Smoke preset. " }
-                    "Few seeds and short runs: this page shows that the machinery works. Its verdicts say \
-                     nothing about the claims."
-                }
+            (notices(report))
+        }
+    }
+}
+
+/// What a reader must know before the first verdict.
+fn notices(report: &Report) -> Markup {
+    html! {
+        @if report.preset == Preset::Smoke {
+            p.notice {
+                strong { "Smoke preset. " }
+                "Few seeds and short runs: this page shows that the machinery works. It decides nothing about \
+                 the claims, so every verdict is inconclusive."
+            }
+        }
+        @if report.seeds_by_hand {
+            p.notice {
+                strong { "Seeds by hand. " }
+                "The number of seeds was named on the command line and is not the preset’s own"
+                @let by_hand: Vec<&str> = report.findings.iter().filter(|f| f.seeds_by_hand)
+                    .map(|f| f.id.as_str()).collect();
+                @if by_hand.len() < report.findings.len() { " (" (by_hand.join(", ")) ")" }
+                ": where seeds are added until a result pleases (optional stopping), intervals and p values \
+                 are wrong, so read the verdicts only if the number was fixed before the first run."
+            }
+        }
+        @if let Some(rendered_by) = &report.rendered_by {
+            p.notice {
+                strong { "Two versions of the code. " }
+                "The cells were run by " code { (report.code_version) } "; this page was made by "
+                code { (rendered_by) } ", and contrasts, thresholds and rules are those of the latter."
+            }
+        }
+        @if !report.dropped.is_empty() {
+            div.notice {
+                strong { "Not in this report. " }
+                "This directory held findings of another run:"
+                ul { @for dropped in &report.dropped {
+                    li { code { (dropped.finding) } ": " (dropped.reason) "." }
+                } }
             }
         }
     }
@@ -74,7 +120,7 @@ fn summary(report: &Report) -> Markup {
                     @if count(verdict) > 0 { span { (badge(verdict)) " " (count(verdict)) } }
                 }
             }
-            div.wide { table {
+            div.wide tabindex="0" { table {
                 thead { tr {
                     th { "Finding" } th { "Verdict" } th { "Claim" } th.number { "Cost" }
                 } }
@@ -111,75 +157,22 @@ fn section(finding: &FindingReport) -> Markup {
             p.why { (finding.why) }
             @if !finding.contrasts.is_empty() {
                 h3 { "Contrasts" }
-                (contrasts(&finding.contrasts))
+                (comparisons::contrasts(&finding.contrasts))
             }
             @if !finding.controls.is_empty() {
                 h3 { "Negative controls" }
-                (controls(&finding.controls))
+                (comparisons::controls(&finding.controls))
             }
             @for (svg, drawn) in &finding.figures { (figure(svg, drawn)) }
             @for shown in &finding.tables { (table(shown)) }
-            (gaps(finding))
+            (gaps::gaps(finding))
             @if !finding.differs.is_empty() {
                 h3 { "What differs from the paper" }
                 ul { @for text in &finding.differs { li { (text) } } }
             }
+            @if finding.seeds_by_hand { p.note { "The number of seeds was set by hand." } }
             p.cost { "Cost: " (finding.cells) " cells, " (duration(finding.seconds)) " on one core." }
         }
-    }
-}
-
-fn contrasts(results: &[ContrastResult]) -> Markup {
-    html! {
-        div.wide { table {
-            thead { tr {
-                th { "Contrast" } th { "Outcome" } th.number { "Effect [95% interval]" } th.number { "n" }
-                th.number { "Holm p" } th { "Claimed" } th.number { "Smallest effect" }
-            } }
-            tbody { @for result in results { tr {
-                td { (result.name) (lost(&result.lost_seeds, result.problem.as_deref())) }
-                td { @match result.judgement {
-                    Judgement::Holds => span.good { "✓ holds" },
-                    Judgement::Refuted => span.bad { "✕ refuted" },
-                    Judgement::Undecided => span.open { "? undecided" },
-                } }
-                td.number { (interval(result.effect, result.low, result.high)) }
-                td.number { (result.n) }
-                td.number { (p_value(result.p_holm)) }
-                td { (result.direction.name()) }
-                td.number { (short(result.smallest_effect)) }
-            } } }
-        } }
-    }
-}
-
-fn controls(results: &[ControlResult]) -> Markup {
-    html! {
-        div.wide { table {
-            thead { tr {
-                th { "Control" } th { "Outcome" } th.number { "Effect [95% interval]" } th.number { "n" }
-                th.number { "Margin" }
-            } }
-            tbody { @for result in results { tr {
-                td { (result.name) (lost(&result.lost_seeds, result.problem.as_deref())) }
-                td { @match result.judgement {
-                    ControlJudgement::Vanishes => span.good { "✓ vanishes" },
-                    ControlJudgement::Appears => span.bad { "✕ appears" },
-                    ControlJudgement::Undecided => span.open { "? undecided" },
-                } }
-                td.number { (interval(result.effect, result.low, result.high)) }
-                td.number { (result.n) }
-                td.number { "±" (short(result.margin)) }
-            } } }
-        } }
-    }
-}
-
-fn lost(seeds: &[u64], problem: Option<&str>) -> Markup {
-    let list = || seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-    html! {
-        @if !seeds.is_empty() { br; small { "without seed " (list()) ", whose cells left no record" } }
-        @if let Some(problem) = problem { br; small { (problem) } }
     }
 }
 
@@ -193,10 +186,11 @@ fn figure(svg: &str, figure: &Figure) -> Markup {
                 @if !figure.caption.is_empty() { (figure.caption) " " }
                 "n = " (figure.n) @if figure.n == 1 { " seed." } @else { " seeds." }
                 @if has_intervals(figure) { " Intervals: 95%, Student’s t over seeds." }
+                @if has_intervals(figure) && figure.n == 2 { " " (TWO_SEEDS) }
             }
             details {
                 summary { "The numbers of this figure" }
-                div.wide { (figure_data(figure)) }
+                div.wide tabindex="0" { (figure_data(figure)) }
             }
         }
     }
@@ -241,47 +235,16 @@ fn table(table: &Table) -> Markup {
     let class = |column: usize| if is_text(column) { "" } else { "number" };
     html! {
         h3 { (table.title) }
-        div.wide { table {
+        (wide(table.columns.len(), html! {
             thead { tr { @for (at, name) in table.columns.iter().enumerate() {
                 th class=(class(at)) { (name) }
             } } }
             tbody { @for row in &table.rows { tr { @for (at, value) in row.iter().enumerate() {
                 td class=(class(at)) { (value.text()) }
             } } } }
-        } }
+        }))
         @if !table.note.is_empty() { p.note { (table.note) } }
-    }
-}
-
-/// Everything that is not there and why.
-fn gaps(finding: &FindingReport) -> Markup {
-    html! {
-        @if !finding.not_run.is_empty() || !finding.omitted.is_empty() {
-            h3 { "Not run" }
-            ul {
-                @for arm in &finding.not_run { li { "Arm " code { (arm.arm) } ": " (arm.reason) "." } }
-                @for omitted in &finding.omitted {
-                    li { "“" (omitted.name) "” needs arm " code { (omitted.arm) } " and is left out." }
-                }
-            }
-        }
-        @if !finding.failures.is_empty() {
-            h3 { "Cells without a record" }
-            ul.failures { @for failure in &finding.failures {
-                li {
-                    code { (failure.arm) } ", seed " (failure.seed) ", "
-                    @if failure.ran { "failed: " } @else { "skipped: " } (failure.reason)
-                }
-            } }
-        }
-        @if !finding.not_shown.is_empty() {
-            h3 { "Not shown" }
-            ul { @for text in &finding.not_shown { li { (text) } } }
-        }
-        @if !finding.defects.is_empty() {
-            h3 { "Defects of this finding’s code" }
-            ul.failures { @for defect in &finding.defects { li { (defect) } } }
-        }
+        @if table.has_pairs() { p.note { (TWO_SEEDS) } }
     }
 }
 
@@ -291,17 +254,27 @@ fn how_to_read() -> Markup {
             h2 { "How to read this" }
             p {
                 "Arms differ in one thing only and are compared seed by seed. An effect is the mean paired \
-                 difference over n seeds; its interval is the 95% Student’s t interval. Contrasts, directions \
-                 and smallest effects were fixed in the code before any run."
+                 difference over n seeds; its interval is the 95% Student’s t interval. The smallest effect of \
+                 interest, d, is this project’s choice and not the paper’s number. With fewer than "
+                (FEWEST_SEEDS) " seeds, or where all seeds give the same difference, a comparison is undecided \
+                 whatever the numbers are."
+            }
+            p {
+                "Direction and d of a contrast were fixed at the time that the table names: before any run; \
+                 after a pilot that is not part of these results; or post hoc, when results were known. Verdicts \
+                 do not rest on post hoc contrasts."
             }
             dl {
                 dt { (badge(Verdict::Reproduced)) }
-                dd { "Every contrast holds (at least the smallest effect, Holm-adjusted p below "
-                    (fixed(0.05, 2)) ", interval on the claimed side) and every negative control vanishes." }
+                dd { "Every contrast was measured and holds (at least d, Holm-adjusted p against 0 below "
+                    (fixed(0.05, 2)) ", interval on the claimed side), and every negative control was measured \
+                    and vanishes." }
                 dt { (badge(Verdict::NotReproduced)) }
-                dd { "The interval of some contrast excludes the smallest effect that was claimed to matter." }
+                dd { "Some contrast is refuted: it lies on the wrong side of d, with a p value against d below "
+                    (fixed(0.05, 2)) " after Holm’s adjustment over all contrasts. The negative controls that \
+                    were measured, at least one, vanish." }
                 dt { (badge(Verdict::Inconclusive)) }
-                dd { "Neither. More seeds might decide it." }
+                dd { "Neither. More seeds, or the arms that were not run, might decide it." }
                 dt { (badge(Verdict::Invalid)) }
                 dd { "A negative control shows the effect although its cause is removed." }
             }

@@ -1,6 +1,7 @@
 //! `run.json`: what a run set out to do and under which conditions, enough to render its report again.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::NotRun;
 use crate::cell::Conditions;
@@ -29,6 +30,102 @@ pub(crate) struct Manifest {
     /// Of the last command that ran cells; 0 while it runs.
     pub(crate) wall_seconds: f64,
     pub(crate) findings: Vec<PlannedFinding>,
+    /// What an earlier run left here that is not part of this one.
+    pub(crate) dropped: Vec<Dropped>,
+}
+
+/// A finding of an earlier run in the same directory that the report no longer shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dropped {
+    /// Id of the finding.
+    pub finding: String,
+    /// What differs between its run and this one.
+    pub reason: String,
+}
+
+/// What `run.json` of a directory says of the run before.
+#[derive(Debug)]
+pub(crate) enum Previous {
+    /// The directory is new or empty.
+    None,
+    Run(Box<Manifest>),
+    /// A run whose `run.json` has another layout: the ids of its findings and the version that wrote it.
+    OtherLayout {
+        version: String,
+        findings: Vec<String>,
+    },
+}
+
+impl Previous {
+    /// Reads `run.json`; what is no manifest of any version is refused with the reason.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let reason = match serde_json::from_slice::<Manifest>(bytes) {
+            Ok(manifest) => return Ok(Self::Run(Box::new(manifest))),
+            Err(error) => format!("its run.json is not one of a run: {error}"),
+        };
+        let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return Err(reason) };
+        let version = value["version"].as_str();
+        let findings = value["findings"].as_array().filter(|_| value["conditions"].is_object());
+        let (Some(version), Some(findings)) = (version, findings) else { return Err(reason) };
+        let ids = findings.iter().filter_map(|finding| finding["id"].as_str());
+        let findings = ids.map(str::to_owned).collect();
+        Ok(Self::OtherLayout { version: version.to_owned(), findings })
+    }
+
+    /// The findings of the run before that stay beside the findings `ran` of this one, and those that do not
+    /// and why; `known` are the findings that this build has.
+    pub(crate) fn beside(
+        self,
+        conditions: &Conditions,
+        ran: &[&str],
+        known: &[&str],
+    ) -> (Vec<PlannedFinding>, Vec<Dropped>) {
+        let is_other = |id: &str| !ran.contains(&id);
+        let (others, mut dropped, differences) = match self {
+            Self::None => return (Vec::new(), Vec::new()),
+            Self::OtherLayout { version, findings } => {
+                let reason = format!("its run.json has another layout (version {version})");
+                let dropped = findings.into_iter().filter(|id| is_other(id));
+                let dropped = dropped.map(|finding| Dropped { finding, reason: reason.clone() });
+                return (Vec::new(), dropped.collect());
+            }
+            Self::Run(before) => {
+                let differences = differences(&before.conditions, conditions);
+                (before.findings, before.dropped, differences)
+            }
+        };
+        // What the run before had dropped stays so until it is run again, or everything else goes, too.
+        dropped.retain(|dropped| differences.is_none() && is_other(&dropped.finding));
+        let mut kept = Vec::new();
+        for other in others.into_iter().filter(|finding| is_other(&finding.id)) {
+            let reason = differences.clone().or_else(|| {
+                let is_known = known.contains(&other.id.as_str());
+                (!is_known).then(|| "this build does not have it".to_owned())
+            });
+            match reason {
+                None => kept.push(other),
+                Some(reason) => dropped.push(Dropped { finding: other.id, reason }),
+            }
+        }
+        (kept, dropped)
+    }
+}
+
+/// What differs between two runs' conditions; `None` if nothing does.
+fn differences(before: &Conditions, now: &Conditions) -> Option<String> {
+    let differs = [
+        ("preset", before.preset.name(), now.preset.name()),
+        ("device", before.device.name(), now.device.name()),
+        ("code version", &before.build.code_version, &now.build.code_version),
+        ("compiler", &before.build.compiler, &now.build.compiler),
+        ("instruction set", &before.build.instructions, &now.build.instructions),
+    ];
+    let differs = differs.iter().filter(|(_, before, now)| before != now);
+    let texts: Vec<String> = differs
+        .map(|(what, before, now)| format!("it ran with {what} {before}, this run has {now}"))
+        .collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
 }
 
 /// One finding of the run.
@@ -36,6 +133,8 @@ pub(crate) struct Manifest {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlannedFinding {
     pub(crate) id: String,
+    /// The number of seeds was named on the command line and is not the preset's own.
+    pub(crate) seeds_by_hand: bool,
     pub(crate) cells: Vec<PlannedCell>,
     pub(crate) not_run: Vec<NotRun>,
     pub(crate) failures: Vec<Failure>,

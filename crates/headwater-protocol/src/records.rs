@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cell::{Conditions, seeds_of, sorted};
-use crate::{Cell, DeviceKind, Effect, Metrics, Preset, ProtocolError};
+use crate::{Cell, DeviceKind, Effect, Metrics, Preset, ProtocolError, TableValue};
 
 /// The record of one cell.
 ///
@@ -22,6 +22,8 @@ pub(crate) struct Record {
     pub(crate) preset: Preset,
     pub(crate) device: DeviceKind,
     pub(crate) code_version: String,
+    pub(crate) compiler: String,
+    pub(crate) instructions: String,
     pub(crate) config: Value,
     pub(crate) needs: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -46,7 +48,9 @@ impl Record {
             seed: cell.seed,
             preset: conditions.preset,
             device: conditions.device,
-            code_version: conditions.code_version.clone(),
+            code_version: conditions.build.code_version.clone(),
+            compiler: conditions.build.compiler.clone(),
+            instructions: conditions.build.instructions.clone(),
             config: sorted(&cell.config),
             needs: cell.needs.clone(),
             artifact_hash: artifact.map(|bytes| blake3::hash(bytes).to_hex().to_string()),
@@ -169,6 +173,33 @@ impl Records {
             .collect()
     }
 
+    /// [`Records::effect`] as one value of a table, which tells an arm without records from a metric that the
+    /// arm's records do not have. A metric that no arm of a table has is reported as a defect.
+    #[must_use]
+    pub fn value(&self, arm: &str, name: &str) -> TableValue {
+        Self::as_value(self.effect(arm, name))
+    }
+
+    /// The same of one position of a series, counted from 0.
+    #[must_use]
+    pub fn value_at(&self, arm: &str, name: &str, at: usize) -> TableValue {
+        let effect = self.series_effect(arm, name).and_then(|effects| {
+            effects.get(at).copied().ok_or_else(|| {
+                let name = format!("{name}[{at}]");
+                self.absent(arm, "series", &name)
+            })
+        });
+        Self::as_value(effect)
+    }
+
+    fn as_value(effect: Result<Effect, ProtocolError>) -> TableValue {
+        match effect {
+            Ok(effect) => TableValue::Effect(effect),
+            Err(ProtocolError::NoRecord { .. }) => TableValue::NoRecord,
+            Err(error) => TableValue::NoMetric(error.to_string()),
+        }
+    }
+
     fn absent(&self, arm: &str, kind: &'static str, name: &str) -> ProtocolError {
         let any = self.metrics.keys().copied().find(|&seed| self.seed(seed).metrics(arm).is_ok());
         let seed = any.unwrap_or_default();
@@ -246,15 +277,13 @@ fn no_metric(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Build;
     use proptest::prelude::*;
 
     fn record(value: f64) -> Record {
         let cell = Cell::new("f", "a", 3, &serde_json::json!({"z": 1, "b": value})).unwrap();
-        let conditions = Conditions {
-            preset: Preset::Smoke,
-            device: DeviceKind::Flex,
-            code_version: "v".into(),
-        };
+        let conditions =
+            Conditions { preset: Preset::Smoke, device: DeviceKind::Flex, build: Build::default() };
         let metrics = Metrics::new().scalar("m", value).series("s", vec![value, -value]);
         Record::new("k", &cell, &conditions, Some(b"weights"), metrics)
     }
@@ -315,6 +344,15 @@ mod tests {
         assert_eq!(
             records.effect("b", "brier").unwrap_err().to_string(),
             "the record of arm `b`, seed 1 has no scalar `brier`; it has: ece"
+        );
+        assert_eq!(records.value("a", "ece"), records.effect("a", "ece").unwrap().into());
+        assert_eq!(records.value("c", "ece"), TableValue::NoRecord);
+        assert!(
+            matches!(records.value("a", "brier"), TableValue::NoMetric(why) if why.contains("`brier`"))
+        );
+        assert!(matches!(records.value_at("a", "curve", 1), TableValue::Effect(_)));
+        assert!(
+            matches!(records.value_at("a", "curve", 2), TableValue::NoMetric(why) if why.contains("`curve[2]`"))
         );
     }
 }

@@ -10,8 +10,8 @@ use crate::records::Record;
 use crate::store::{CellName, Found, Store};
 use crate::verdict::{Missing, Scope, judge};
 use crate::{
-    ContrastResult, ControlResult, DeviceKind, Failure, Figure, Finding, NotRun, Omitted, Preset,
-    ProtocolError, Records, Table, Verdict, html, svg,
+    ContrastResult, ControlResult, DeviceKind, Dropped, Failure, Figure, Finding, NotRun, Omitted,
+    Preset, ProtocolError, Records, Table, Verdict, html, svg,
 };
 
 /// A report: the schema of `report.json`.
@@ -23,6 +23,12 @@ pub struct Report {
     pub preset: Preset,
     /// Hash of the code that ran.
     pub code_version: String,
+    /// Hash of the code that judged the records and wrote this report, where it is another.
+    pub rendered_by: Option<String>,
+    /// The compiler that built what ran.
+    pub compiler: String,
+    /// The instruction set of the machine it ran on.
+    pub instructions: String,
     /// Where the cells computed.
     pub device: DeviceKind,
     /// Wall time of all cells together, whenever they ran: the cost on one core.
@@ -33,7 +39,11 @@ pub struct Report {
     pub jobs: usize,
     /// Cores of the machine it ran on.
     pub cores: usize,
-    /// The findings, in the order asked for.
+    /// True if the number of seeds of some finding was named on the command line and is not the preset's own.
+    pub seeds_by_hand: bool,
+    /// Findings of an earlier run in this directory that do not belong to this one.
+    pub dropped: Vec<Dropped>,
+    /// The findings, in the order of the build.
     pub findings: Vec<FindingReport>,
 }
 
@@ -63,7 +73,9 @@ pub struct FindingReport {
     pub verdict: Verdict,
     /// Why, in plain words.
     pub why: String,
-    /// The pre-registered comparisons.
+    /// True if the number of seeds was named on the command line and is not the preset's own.
+    pub seeds_by_hand: bool,
+    /// The comparisons the claim is about.
     pub contrasts: Vec<ContrastResult>,
     /// The negative controls.
     pub controls: Vec<ControlResult>,
@@ -89,30 +101,42 @@ pub struct FindingReport {
     pub(crate) tables: Vec<Table>,
 }
 
-/// Renders the report of the run directory `out` from its records, and writes it there.
+/// Renders the report of the run directory `out` from its records, and writes it there. Contrasts, thresholds
+/// and rules are those of this build, `code_version`; where another one ran the cells, the report says so.
 ///
 /// # Errors
 /// When the directory holds no run, or a run of findings that are not among `findings`, or cannot be
 /// read or written.
-pub fn render(findings: &[Box<dyn Finding>], out: &Path) -> Result<Report, ProtocolError> {
+pub fn render(
+    findings: &[Box<dyn Finding>],
+    out: &Path,
+    code_version: &str,
+) -> Result<Report, ProtocolError> {
     let store = Store::open(out);
     let manifest = store.read_manifest()?;
     let mut reports = Vec::with_capacity(manifest.findings.len());
     for planned in &manifest.findings {
         let finding = findings.iter().find(|finding| finding.id() == planned.id);
         let finding = finding.ok_or_else(|| ProtocolError::UnknownFinding(planned.id.clone()))?;
-        reports.push(report_finding(finding.as_ref(), planned, &store)?);
+        let preset = manifest.conditions.preset;
+        reports.push(report_finding(finding.as_ref(), planned, preset, &store)?);
     }
-    let Manifest { version, conditions, jobs, cores, wall_seconds, .. } = manifest;
+    let Manifest { version, conditions, jobs, cores, wall_seconds, dropped, .. } = manifest;
+    let ran = conditions.build.code_version;
     let report = Report {
         version,
         preset: conditions.preset,
-        code_version: conditions.code_version,
+        rendered_by: (ran != code_version).then(|| code_version.to_owned()),
+        code_version: ran,
+        compiler: conditions.build.compiler,
+        instructions: conditions.build.instructions,
         device: conditions.device,
         seconds: reports.iter().map(|finding| finding.seconds).sum(),
         wall_seconds,
         jobs,
         cores,
+        seeds_by_hand: reports.iter().any(|finding| finding.seeds_by_hand),
+        dropped,
         findings: reports,
     };
     let mut json = serde_json::to_string_pretty(&report).expect("a report is plain JSON data");
@@ -159,12 +183,14 @@ fn read_cells(planned: &PlannedFinding, store: &Store) -> Result<Left, ProtocolE
 fn report_finding(
     finding: &dyn Finding,
     planned: &PlannedFinding,
+    preset: Preset,
     store: &Store,
 ) -> Result<FindingReport, ProtocolError> {
     let Left { records, failures, seconds } = read_cells(planned, store)?;
     let cells: Vec<(&str, u64)> =
         planned.cells.iter().map(|cell| (cell.arm.as_str(), cell.seed)).collect();
-    let scope = Scope { planned: &cells, not_run: &planned.not_run };
+    let smoke = preset == Preset::Smoke;
+    let scope = Scope { planned: &cells, not_run: &planned.not_run, smoke };
     let judged = judge(&finding.contrasts(), &finding.controls(), &records, scope);
 
     let problems = judged.contrasts.iter().map(|c| (&c.name, &c.problem));
@@ -172,39 +198,14 @@ fn report_finding(
     let mut defects: Vec<String> = problems
         .filter_map(|(name, problem)| Some(format!("{name}: {}", problem.as_ref()?)))
         .collect();
-    let figures = finding.figures(&records).and_then(|figures| {
-        figures.into_iter().map(|figure| Ok((svg::render(&figure)?, figure))).collect()
-    });
-    let mut not_shown = Vec::new();
-    // What a missing cell takes with it is no defect of the finding; anything else is.
-    let mut unable = |what: &str, error: ProtocolError| {
-        let excused = match &error {
-            ProtocolError::NoRecord { arm, seed } => {
-                scope.why_missing(arm, *seed) != Missing::Unknown
-            }
-            _ => false,
-        };
-        let list = if excused { &mut not_shown } else { &mut defects };
-        list.push(format!("{what}: {error}"));
-    };
-    let figures = figures.unwrap_or_else(|error: ProtocolError| {
-        unable("figures", error);
-        Vec::new()
-    });
-    let tables = finding.tables(&records).and_then(|tables| {
-        tables.iter().try_for_each(Table::check)?;
-        Ok(tables)
-    });
-    let tables = tables.unwrap_or_else(|error| {
-        unable("tables", error);
-        Vec::new()
-    });
+    let Shown { figures, tables, not_shown } = shown(finding, &records, scope, &mut defects);
     Ok(FindingReport {
         id: planned.id.clone(),
         claim: finding.claim().to_owned(),
         source: finding.source().to_owned(),
         verdict: judged.verdict,
         why: judged.why,
+        seeds_by_hand: planned.seeds_by_hand,
         contrasts: judged.contrasts,
         controls: judged.controls,
         omitted: judged.omitted,
@@ -218,4 +219,53 @@ fn report_finding(
         figures,
         tables,
     })
+}
+
+struct Shown {
+    figures: Vec<(String, Figure)>,
+    tables: Vec<Table>,
+    not_shown: Vec<String>,
+}
+
+/// Figures and tables. What a missing cell takes with it is no defect of the finding; anything else is.
+fn shown(
+    finding: &dyn Finding,
+    records: &Records,
+    scope: Scope<'_>,
+    defects: &mut Vec<String>,
+) -> Shown {
+    let mut shown = Shown { figures: Vec::new(), tables: Vec::new(), not_shown: Vec::new() };
+    if records.seeds().is_empty() {
+        shown.not_shown.push("figures and tables: no cell has a record".to_owned());
+        return shown;
+    }
+    let mut unable = |what: &str, error: ProtocolError| {
+        let excused = match &error {
+            ProtocolError::NoRecord { arm, seed } => {
+                scope.why_missing(arm, *seed) != Missing::Unknown
+            }
+            _ => false,
+        };
+        let list = if excused { &mut shown.not_shown } else { &mut *defects };
+        list.push(format!("{what}: {error}"));
+    };
+    let figures = finding.figures(records).and_then(|figures| {
+        figures.into_iter().map(|figure| Ok((svg::render(&figure)?, figure))).collect()
+    });
+    match figures {
+        Ok(figures) => shown.figures = figures,
+        Err(error) => unable("figures", error),
+    }
+    let tables = finding.tables(records).and_then(|tables| {
+        tables.iter().try_for_each(Table::check)?;
+        Ok(tables)
+    });
+    match tables {
+        Ok(tables) => {
+            defects.extend(tables.iter().flat_map(Table::missing));
+            shown.tables = tables;
+        }
+        Err(error) => unable("tables", error),
+    }
+    shown
 }

@@ -5,22 +5,24 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::cell::Conditions;
+use crate::cell::{Conditions, seeds_of};
 use crate::manifest::{Failure, Manifest, PlannedCell, PlannedFinding};
 use crate::report::{Report, render};
 use crate::schedule::{Ending, Event, Job, execute};
 use crate::store::Store;
-use crate::{Finding, Plan, ProtocolError, Settings};
+use crate::{Build, Finding, Plan, ProtocolError, Settings};
 
 /// How and where to run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// What the findings plan from.
     pub settings: Settings,
+    /// Ids of the findings to run; all of them where it is empty.
+    pub only: Vec<String>,
     /// Cells at a time.
     pub jobs: NonZeroUsize,
-    /// Hash of the code that runs; records of another code do not count.
-    pub code_version: String,
+    /// What computes; records of another build do not count.
+    pub build: Build,
     /// The run directory.
     pub out: PathBuf,
 }
@@ -34,14 +36,16 @@ pub struct Announcement {
     pub cells: usize,
 }
 
-/// Plans all findings, runs the cells without a valid record, and writes the report.
+/// Plans the findings asked for, runs the cells without a valid record, and writes the report.
 ///
-/// `announce` is called once after planning; `on_event` from the workers' threads. The same call again
-/// goes on where a killed one stopped.
+/// `findings` are all that this build has. `announce` is called once after planning; `on_event` from the
+/// workers' threads. The same call again goes on where a killed one stopped. Other findings that the
+/// directory holds from a run under the same conditions stay in its report; those from a run under other
+/// conditions leave it, and the report says so ([`Report::dropped`]).
 ///
 /// # Errors
-/// When a plan is not valid, or the run directory cannot be read or written; records written before stay
-/// whole. A failed cell is not an error here but in the report: see [`Report::is_clean`].
+/// When a plan is not valid, the directory holds something else than a run ([`ProtocolError::is_usage`]), or
+/// it cannot be read or written; records written before stay whole. A failed cell is not an error here but in the report: see [`Report::is_clean`].
 pub fn run(
     findings: &[Box<dyn Finding>],
     options: &RunOptions,
@@ -50,62 +54,123 @@ pub fn run(
 ) -> Result<Report, ProtocolError> {
     let started = Instant::now();
     let Settings { preset, device, .. } = options.settings;
-    let conditions = Conditions { preset, device, code_version: options.code_version.clone() };
-    let planned = plan(findings, &options.settings, &conditions)?;
-    let jobs = jobs(findings, &planned);
+    let conditions = Conditions { preset, device, build: options.build.clone() };
+    let planned = plan(&selected(findings, &options.only)?, &options.settings, &conditions)?;
+    let jobs = jobs(&planned);
 
+    let (store, previous) = Store::create(&options.out)?;
+    let ran: Vec<&str> = planned.iter().map(Planned::id).collect();
+    let known: Vec<&str> = findings.iter().map(|finding| finding.id()).collect();
+    let (others, dropped) = previous.beside(&conditions, &ran, &known);
     let mut manifest = Manifest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         conditions,
         jobs: options.jobs.get(),
         cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
         wall_seconds: 0.0,
-        findings: planned.iter().map(|(plan, keys, id)| planned_finding(plan, keys, id)).collect(),
+        findings: planned.iter().map(Planned::for_manifest).chain(others).collect(),
+        dropped,
     };
-    let store = Store::create(&options.out)?;
+    manifest.findings.sort_by_key(|finding| known.iter().position(|id| *id == finding.id));
     // Before the first cell, so that a killed run can be reported on.
     store.write_manifest(&manifest)?;
     let announcements: Vec<Announcement> = planned
         .iter()
-        .map(|(plan, _, id)| Announcement { finding: id.clone(), cells: plan.cells.len() })
+        .map(|planned| Announcement {
+            finding: planned.id().to_owned(),
+            cells: planned.plan.cells.len(),
+        })
         .collect();
     announce(&announcements);
 
     let endings = execute(&jobs, &store, &manifest.conditions, options.jobs, &on_event)?;
     let mut endings = jobs.iter().zip(endings);
-    for finding in &mut manifest.findings {
-        let ended = endings.by_ref().take(finding.cells.len());
-        finding.failures = ended.filter_map(|(job, ending)| failure(job, ending)).collect();
+    for planned in &planned {
+        let ended = endings.by_ref().take(planned.plan.cells.len());
+        let failures = ended.filter_map(|(job, ending)| failure(job, ending)).collect();
+        if let Some(finding) = manifest.findings.iter_mut().find(|f| f.id == planned.id()) {
+            finding.failures = failures;
+        }
     }
     manifest.wall_seconds = started.elapsed().as_secs_f64();
     store.write_manifest(&manifest)?;
-    render(findings, &options.out)
+    render(findings, &options.out, &options.build.code_version)
 }
 
-type Planned = (Plan, Vec<String>, String);
+/// Those of `findings` that are named, in the order of `findings`.
+fn selected<'a>(
+    findings: &'a [Box<dyn Finding>],
+    only: &[String],
+) -> Result<Vec<&'a dyn Finding>, ProtocolError> {
+    for (at, finding) in findings.iter().enumerate() {
+        if findings[..at].iter().any(|other| other.id() == finding.id()) {
+            return Err(ProtocolError::DuplicateFinding(finding.id().to_owned()));
+        }
+    }
+    let is_known = |name: &&String| findings.iter().any(|finding| finding.id() == name.as_str());
+    if let Some(unknown) = only.iter().find(|name| !is_known(name)) {
+        return Err(ProtocolError::UnknownFinding(unknown.clone()));
+    }
+    let is_asked = |id: &str| only.is_empty() || only.iter().any(|name| name == id);
+    let findings = findings.iter().map(|finding| &**finding);
+    Ok(findings.filter(|finding| is_asked(finding.id())).collect())
+}
 
-fn plan(
-    findings: &[Box<dyn Finding>],
+struct Planned<'a> {
+    finding: &'a dyn Finding,
+    plan: Plan,
+    /// Of the plan's cells, in their order.
+    keys: Vec<String>,
+    seeds_by_hand: bool,
+}
+
+fn plan<'a>(
+    findings: &[&'a dyn Finding],
     settings: &Settings,
     conditions: &Conditions,
-) -> Result<Vec<Planned>, ProtocolError> {
-    let mut planned: Vec<Planned> = Vec::with_capacity(findings.len());
-    for finding in findings {
-        let id = finding.id();
-        if planned.iter().any(|(_, _, other)| other == id) {
-            return Err(ProtocolError::DuplicateFinding(id.to_owned()));
-        }
+) -> Result<Vec<Planned<'a>>, ProtocolError> {
+    let mut planned: Vec<Planned<'a>> = Vec::with_capacity(findings.len());
+    for &finding in findings {
         let plan = finding.plan(settings)?;
-        let keys = plan.keys(id, conditions)?;
-        planned.push((plan, keys, id.to_owned()));
+        let keys = plan.keys(finding.id(), conditions)?;
+        // Only the finding knows its own number of seeds, so it is asked for its own plan as well.
+        let seeds = |plan: &Plan| seeds_of(plan.cells.iter().map(|cell| cell.seed));
+        let seeds_by_hand = match settings.seeds {
+            None => false,
+            Some(_) => {
+                seeds(&plan) != seeds(&finding.plan(&Settings { seeds: None, ..*settings })?)
+            }
+        };
+        planned.push(Planned { finding, plan, keys, seeds_by_hand });
     }
     Ok(planned)
 }
 
+impl Planned<'_> {
+    fn id(&self) -> &'static str {
+        self.finding.id()
+    }
+
+    fn for_manifest(&self) -> PlannedFinding {
+        let cells = self.plan.cells.iter().zip(&self.keys).map(|(cell, key)| PlannedCell {
+            arm: cell.arm.clone(),
+            seed: cell.seed,
+            key: key.clone(),
+        });
+        PlannedFinding {
+            id: self.id().to_owned(),
+            seeds_by_hand: self.seeds_by_hand,
+            cells: cells.collect(),
+            not_run: self.plan.not_run.clone(),
+            failures: Vec::new(),
+        }
+    }
+}
+
 /// All cells of all findings as one list, so that workers stay busy across findings.
-fn jobs<'a>(findings: &'a [Box<dyn Finding>], planned: &'a [Planned]) -> Vec<Job<'a>> {
+fn jobs<'a>(planned: &'a [Planned<'a>]) -> Vec<Job<'a>> {
     let mut jobs: Vec<Job<'a>> = Vec::new();
-    for (finding, (plan, keys, _)) in findings.iter().zip(planned) {
+    for Planned { finding, plan, keys, .. } in planned {
         let mut positions: HashMap<(&str, u64), usize> = HashMap::new();
         for (cell, key) in plan.cells.iter().zip(keys) {
             // Every need is there: `Plan::keys` refuses a plan where it is not.
@@ -113,24 +178,10 @@ fn jobs<'a>(findings: &'a [Box<dyn Finding>], planned: &'a [Planned]) -> Vec<Job
                 cell.needs.iter().filter_map(|arm| positions.get(&(arm.as_str(), cell.seed)));
             let needs = needs.copied().collect();
             positions.insert((&cell.arm, cell.seed), jobs.len());
-            jobs.push(Job { finding: finding.as_ref(), cell, key, needs });
+            jobs.push(Job { finding: *finding, cell, key, needs });
         }
     }
     jobs
-}
-
-fn planned_finding(plan: &Plan, keys: &[String], id: &str) -> PlannedFinding {
-    let cells = plan.cells.iter().zip(keys).map(|(cell, key)| PlannedCell {
-        arm: cell.arm.clone(),
-        seed: cell.seed,
-        key: key.clone(),
-    });
-    PlannedFinding {
-        id: id.to_owned(),
-        cells: cells.collect(),
-        not_run: plan.not_run.clone(),
-        failures: Vec::new(),
-    }
 }
 
 fn failure(job: &Job<'_>, ending: Ending) -> Option<Failure> {

@@ -90,6 +90,18 @@ impl FromStr for DeviceKind {
     }
 }
 
+/// What computes the numbers: two builds that differ in any of it do not share records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Build {
+    /// Hash of the code.
+    pub code_version: String,
+    /// What `rustc --version` says of the compiler that built it.
+    pub compiler: String,
+    /// The instruction set that the machine offers, on which kernels choose among variants.
+    pub instructions: String,
+}
+
 /// The choices a finding plans from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::ProtocolError;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Previous};
 use crate::records::Record;
 
 /// Names a cell's files: finding, arm, seed and key.
@@ -48,10 +48,27 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// A run directory that is to be written; created where absent.
-    pub(crate) fn create(root: &Path) -> Result<Self, ProtocolError> {
+    /// A run directory that is to be written, created where absent, and the run it holds already.
+    ///
+    /// A directory that holds anything else is refused before a byte is written: it is somebody's.
+    pub(crate) fn create(root: &Path) -> Result<(Self, Previous), ProtocolError> {
+        if root.is_file() {
+            return Err(ProtocolError::OutIsFile(root.to_owned()));
+        }
+        let store = Self::open(root);
+        let refuse = |reason| ProtocolError::NotARunDirectory { path: root.to_owned(), reason };
+        let previous = match read(&root.join("run.json"))? {
+            Content::Bytes(bytes) => Previous::parse(&bytes).map_err(refuse)?,
+            Content::Directory => return Err(refuse("its run.json is a directory".to_owned())),
+            Content::Absent => match foreign_entry(root)? {
+                None => Previous::None,
+                Some(name) => {
+                    return Err(refuse(format!("it holds `{name}` and no run.json")));
+                }
+            },
+        };
         fs::create_dir_all(root).map_err(|source| failed("create", root, source))?;
-        Ok(Self::open(root))
+        Ok((store, previous))
     }
 
     /// A run directory that is there already.
@@ -62,8 +79,9 @@ impl Store {
     pub(crate) fn read_record(&self, cell: CellName<'_>) -> Result<Found, ProtocolError> {
         let path = self.cell_file("records", cell);
         Ok(match read(&path)? {
-            None => Found::Absent,
-            Some(bytes) => match Record::parse(&bytes, cell.key) {
+            Content::Absent => Found::Absent,
+            Content::Directory => Found::Damaged(path, "it is a directory".to_owned()),
+            Content::Bytes(bytes) => match Record::parse(&bytes, cell.key) {
                 Ok(record) => Found::Whole(Box::new(record)),
                 Err(reason) => Found::Damaged(path, reason),
             },
@@ -79,18 +97,26 @@ impl Store {
         seconds: f64,
     ) -> Result<(), ProtocolError> {
         if let Some(bytes) = artifact {
-            write_atomically(&self.artifact_file(cell.key), bytes)?;
+            replace(&self.artifact_file(cell.key), bytes)?;
         }
         let timing = serde_json::json!(Timing { seconds }).to_string();
-        write_atomically(&self.cell_file("timings", cell), timing.as_bytes())?;
-        write_atomically(&self.cell_file("records", cell), record.to_json().as_bytes())
+        replace(&self.cell_file("timings", cell), timing.as_bytes())?;
+        replace(&self.cell_file("records", cell), record.to_json().as_bytes())
     }
 
     /// The artifact of the cell `key`, if it has the content its record names.
     pub(crate) fn read_artifact(&self, key: &str, hash: &str) -> Result<Vec<u8>, ProtocolError> {
         let path = self.artifact_file(key);
-        let Some(bytes) = read(&path)? else {
-            return Err(ProtocolError::BadArtifact { path, reason: "it is not there".to_owned() });
+        let bytes = match read(&path)? {
+            Content::Bytes(bytes) => bytes,
+            Content::Absent => {
+                let reason = "it is not there".to_owned();
+                return Err(ProtocolError::BadArtifact { path, reason });
+            }
+            Content::Directory => {
+                let reason = "it is a directory".to_owned();
+                return Err(ProtocolError::BadArtifact { path, reason });
+            }
         };
         let found = blake3::hash(&bytes).to_hex();
         if found.as_str() == hash {
@@ -138,12 +164,51 @@ fn failed(action: &'static str, path: &Path, source: std::io::Error) -> Protocol
     ProtocolError::Io { action, path: path.to_owned(), source }
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, ProtocolError> {
+enum Content {
+    Bytes(Vec<u8>),
+    Directory,
+    Absent,
+}
+
+fn read(path: &Path) -> Result<Content, ProtocolError> {
     match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Ok(bytes) => Ok(Content::Bytes(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Content::Absent),
+        // Asked afterwards, because systems disagree on the error that reading a directory is.
+        Err(_) if path.is_dir() => Ok(Content::Directory),
         Err(error) => Err(failed("read", path, error)),
     }
+}
+
+/// The first entry of a directory that no killed run can have left: before its `run.json` there are only
+/// partial files. `None` also where there is no directory.
+fn foreign_entry(root: &Path) -> Result<Option<String>, ProtocolError> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed("read", root, error)),
+    };
+    let mut foreign: Vec<String> = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|source| failed("read", root, source))?.file_name();
+        let name = name.to_string_lossy().into_owned();
+        let is_ours = name.starts_with("run.json.") && name.ends_with(".partial");
+        if !is_ours {
+            foreign.push(name);
+        }
+    }
+    foreign.sort();
+    Ok(foreign.into_iter().next())
+}
+
+/// Writes a cell's file. An empty directory in its place goes; one that holds something is an error, because
+/// what is in it is not ours to delete.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), ProtocolError> {
+    if path.is_dir() {
+        fs::remove_dir(path)
+            .map_err(|source| failed("put a file in the place of the directory", path, source))?;
+    }
+    write_atomically(path, bytes)
 }
 
 /// Temp file in the same directory, flushed to the disk, renamed, and the directory flushed: after a kill

@@ -8,9 +8,14 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::figure::{Kind, Series};
+use crate::figure::{Kind, Reference, Series};
 use crate::number::{fixed, short};
 use crate::{Figure, Point, ProtocolError, Scale};
+
+mod marks;
+
+pub(crate) use marks::MOST_SERIES;
+use marks::{colour, draw_marker, draw_path, draw_sample, marked};
 
 const WIDTH: u32 = 720;
 const TEXT_SIZE: i32 = 15;
@@ -18,20 +23,10 @@ const TEXT_SIZE: i32 = 15;
 const LETTER: f64 = 7.6;
 const ROW: i32 = 24;
 
-/// Okabe and Ito's colour-blind-safe palette, without the yellow that is too light for white paper.
-const PALETTE: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
-];
 const INK: RGBColor = RGBColor(60, 60, 60);
 const GRID: RGBColor = RGBColor(226, 226, 226);
 /// Dash and gap of the reference lines, by turns.
-const DASHES: [(i32, i32); 3] = [(7, 5), (2, 4), (12, 4)];
+const REFERENCE_DASHES: [(i32, i32); 3] = [(7, 5), (2, 4), (12, 4)];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
@@ -156,13 +151,19 @@ fn draw_lines(plot: &Area<'_>, figure: &Figure, x_label: &str, scale: Scale) -> 
         .y_label_area_size(72)
         .build_cartesian_2d(x_axis, Axis::plain(y_ends, 7.0))?;
     draw_mesh(&mut chart, x_label, &figure.value_label)?;
-    for (at, reference) in figure.references.iter().enumerate() {
-        let (dash, gap) = DASHES[at % DASHES.len()];
+    for (at, reference) in shown_references(figure) {
+        let (dash, gap) = REFERENCE_DASHES[at % REFERENCE_DASHES.len()];
         let ends = [(x_ends.0, reference.value), (x_ends.1, reference.value)];
         chart.draw_series([DashedPathElement::new(ends, dash, gap, INK.stroke_width(1))])?;
     }
-    for (at, series) in figure.series.iter().enumerate() {
-        draw_line(&mut chart, at, series, position)?;
+    let placed: Vec<Vec<(f64, &Point)>> =
+        figure.series.iter().map(|series| placed(series, position)).collect();
+    // All bands before all lines: no interval hides another series' values.
+    for (at, series) in placed.iter().enumerate() {
+        draw_band(&mut chart, at, series)?;
+    }
+    for (at, series) in placed.iter().enumerate() {
+        draw_line(&mut chart, at, series)?;
     }
     Ok(())
 }
@@ -181,33 +182,38 @@ fn draw_mesh(chart: &mut Chart<'_, '_>, x_label: &str, y_label: &str) -> Drawn {
     Ok(())
 }
 
-fn draw_line(
-    chart: &mut Chart<'_, '_>,
-    at: usize,
-    series: &Series,
-    position: impl Fn(f64) -> f64,
-) -> Drawn {
-    let colour = PALETTE[at % PALETTE.len()];
-    let placed: Vec<(f64, &Point)> = series.points.iter().map(|p| (position(p.x), p)).collect();
-    let ends = |p: &Point| p.interval.unwrap_or((p.y, p.y));
-    let upper = placed.iter().map(|(x, p)| (*x, ends(p).1));
-    let lower = placed.iter().rev().map(|(x, p)| (*x, ends(p).0));
+/// Positions of a series and its points.
+fn placed(series: &Series, position: impl Fn(f64) -> f64) -> Vec<(f64, &Point)> {
+    series.points.iter().map(|point| (position(point.x), point)).collect()
+}
+
+fn ends(point: &Point) -> (f64, f64) {
+    point.interval.unwrap_or((point.y, point.y))
+}
+
+/// The interval of a series as a band, or as a whisker where there is one point only.
+fn draw_band(chart: &mut Chart<'_, '_>, at: usize, placed: &[(f64, &Point)]) -> Drawn {
+    if placed.iter().all(|(_, point)| point.interval.is_none()) {
+        return Ok(());
+    }
+    if let [(x, point)] = placed {
+        let whisker = vec![(*x, ends(point).0), (*x, ends(point).1)];
+        chart.draw_series([PathElement::new(whisker, colour(at).stroke_width(2))])?;
+        return Ok(());
+    }
+    let upper = placed.iter().map(|(x, point)| (*x, ends(point).1));
+    let lower = placed.iter().rev().map(|(x, point)| (*x, ends(point).0));
     let band: Vec<(f64, f64)> = upper.chain(lower).collect();
-    let many = placed.len() > 1;
-    if many && series.points.iter().any(|point| point.interval.is_some()) {
-        chart.draw_series([Polygon::new(band, colour.mix(0.16).filled())])?;
-    }
-    let line: Vec<(f64, f64)> = placed.iter().map(|(x, p)| (*x, p.y)).collect();
-    chart.draw_series([PathElement::new(line.clone(), colour.stroke_width(2))])?;
-    if !many && let Some((x, point)) = placed.first() {
-        let (low, high) = ends(point);
-        let whisker = vec![(*x, low), (*x, high)];
-        chart.draw_series([PathElement::new(whisker, colour.stroke_width(2))])?;
-    }
-    if line.len() <= 25 {
-        for point in line {
-            draw_marker(chart.plotting_area(), point, at, colour)?;
-        }
+    chart.draw_series([Polygon::new(band, colour(at).mix(0.16).filled())])?;
+    Ok(())
+}
+
+fn draw_line(chart: &mut Chart<'_, '_>, at: usize, placed: &[(f64, &Point)]) -> Drawn {
+    let line: Vec<(f64, f64)> = placed.iter().map(|(x, point)| (*x, point.y)).collect();
+    let markers = marked(&line, at);
+    draw_path(chart, line, at)?;
+    for marker in markers {
+        draw_marker(chart.plotting_area(), marker, at)?;
     }
     Ok(())
 }
@@ -230,14 +236,14 @@ fn draw_categories(plot: &Area<'_>, figure: &Figure, names: &[String], bars: boo
         .y_label_area_size((widest as f64 * LETTER) as i32 + 16)
         .build_cartesian_2d(Axis::plain(ends, 8.0), Axis::new((-0.5, last + 0.5), rows, name_at))?;
     draw_mesh(&mut chart, &figure.value_label, "")?;
-    for (at, reference) in figure.references.iter().enumerate() {
-        let (dash, gap) = DASHES[at % DASHES.len()];
+    for (at, reference) in shown_references(figure) {
+        let (dash, gap) = REFERENCE_DASHES[at % REFERENCE_DASHES.len()];
         let line = [(reference.value, -0.5), (reference.value, last + 0.5)];
         chart.draw_series([DashedPathElement::new(line, dash, gap, INK.stroke_width(1))])?;
     }
     let lane = 0.72 / figure.series.len() as f64;
     for (at, series) in figure.series.iter().enumerate() {
-        let colour = PALETTE[at % PALETTE.len()];
+        let colour = colour(at);
         let offset = 0.36 - lane * (at as f64 + 0.5);
         for point in &series.points {
             let row = last - point.x + offset;
@@ -249,26 +255,8 @@ fn draw_categories(plot: &Area<'_>, figure: &Figure, names: &[String], bars: boo
                 let whisker = vec![(low, row), (high, row)];
                 chart.draw_series([PathElement::new(whisker, colour.stroke_width(2))])?;
             }
-            draw_marker(chart.plotting_area(), (point.y, row), at, colour)?;
+            draw_marker(chart.plotting_area(), (point.y, row), at)?;
         }
-    }
-    Ok(())
-}
-
-/// Shape and colour both tell series apart, so that a grey print still reads.
-fn draw_marker<C: CoordTranslate>(
-    area: &DrawingArea<SVGBackend<'_>, C>,
-    at: C::From,
-    series: usize,
-    colour: RGBColor,
-) -> Drawn
-where
-    C::From: Clone,
-{
-    match series % 3 {
-        0 => area.draw(&Circle::new(at, 4, colour.filled()))?,
-        1 => area.draw(&TriangleMarker::new(at, 6, colour.filled()))?,
-        _ => area.draw(&Cross::new(at, 4, colour.stroke_width(2)))?,
     }
     Ok(())
 }
@@ -303,11 +291,16 @@ fn draw_legend(area: &Area<'_>, figure: &Figure, items: &[LegendItem]) -> Drawn 
         let y = item.y + ROW / 2;
         let ends = [(item.x, y), (item.x + 34, y)];
         if at < figure.series.len() {
-            let colour = PALETTE[at % PALETTE.len()];
-            area.draw(&PathElement::new(ends, colour.stroke_width(2)))?;
-            draw_marker(area, (item.x + 17, y), at, colour)?;
+            match figure.kind {
+                Kind::Lines { .. } => draw_sample(area, ends, at)?,
+                // Whiskers and bars have no dashes.
+                Kind::Categories { .. } => {
+                    area.draw(&PathElement::new(ends, colour(at).stroke_width(2)))?;
+                }
+            }
+            draw_marker(area, (item.x + 17, y), at)?;
         } else {
-            let (dash, gap) = DASHES[(at - figure.series.len()) % DASHES.len()];
+            let (dash, gap) = REFERENCE_DASHES[(at - figure.series.len()) % REFERENCE_DASHES.len()];
             area.draw(&DashedPathElement::new(ends, dash, gap, INK.stroke_width(1)))?;
         }
         let style = text_style().pos(middle);
@@ -325,6 +318,13 @@ fn clipped(text: &str, letters: usize) -> String {
         return text.to_owned();
     }
     text.chars().take(letters - 1).chain(['…']).collect()
+}
+
+/// The reference lines that lie within the values shown, with their places in the legend.
+fn shown_references(figure: &Figure) -> impl Iterator<Item = (usize, &Reference)> {
+    let (low, high) = value_ends(figure);
+    let shown = move |value: f64| low <= value && value <= high;
+    figure.references.iter().enumerate().filter(move |(_, reference)| shown(reference.value))
 }
 
 /// The range of values to show: the fixed one, or that of points, intervals and references.

@@ -12,8 +12,13 @@ pub enum TableValue {
     Number(f64, usize),
     /// A mean over seeds with its 95% t interval.
     Effect(Effect),
-    /// Not measured.
+    /// Nothing belongs here.
     Absent,
+    /// The arm has no record: it was not run, or it failed. From [`crate::Records::value`].
+    NoRecord,
+    /// The arm has records and they have no such metric, with the text that names it. From
+    /// [`crate::Records::value`].
+    NoMetric(String),
 }
 
 impl From<&str> for TableValue {
@@ -47,7 +52,8 @@ impl TableValue {
                 let (low, high) = effect.interval.unzip();
                 interval(effect.estimate, low, high)
             }
-            Self::Absent => "–".to_owned(),
+            Self::Absent | Self::NoMetric(_) => "–".to_owned(),
+            Self::NoRecord => "no record".to_owned(),
         }
     }
 }
@@ -85,6 +91,36 @@ impl Table {
         self
     }
 
+    /// One text per column whose metric is missing from every arm that has records: the table asks for
+    /// something that no cell measures.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        for (at, column) in self.columns.iter().enumerate() {
+            let values = || self.rows.iter().filter_map(|row| row.get(at));
+            let has_some = values().any(|value| {
+                matches!(
+                    value,
+                    TableValue::Effect(_) | TableValue::Number(..) | TableValue::Text(_)
+                )
+            });
+            let lacking = values().find_map(|value| match value {
+                TableValue::NoMetric(why) => Some(why),
+                _ => None,
+            });
+            if let Some(why) = lacking.filter(|_| !has_some) {
+                let title = &self.title;
+                missing.push(format!("table `{title}`, column `{column}`: no arm has it; {why}"));
+            }
+        }
+        missing
+    }
+
+    /// Some interval of it is over two seeds.
+    pub(crate) fn has_pairs(&self) -> bool {
+        let is_pair = |value: &TableValue| matches!(value, TableValue::Effect(e) if e.n == 2);
+        self.rows.iter().flatten().any(is_pair)
+    }
+
     /// Checks that every row has one value per column.
     pub(crate) fn check(&self) -> Result<(), ProtocolError> {
         match self.rows.iter().find(|row| row.len() != self.columns.len()) {
@@ -96,5 +132,23 @@ impl Table {
                 columns: self.columns.len(),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_that_no_arm_has_is_named_and_an_arm_without_records_excuses_nothing() {
+        let effect = || TableValue::Effect(Effect::over_seeds(&[1.0, 2.0, 3.0]).unwrap());
+        let no_metric = || TableValue::NoMetric("no scalar `ec`".into());
+        let table = Table::new("T", ["arm", "some", "none", "empty"])
+            .row(["a".into(), effect(), no_metric(), TableValue::Absent])
+            .row(["b".into(), no_metric(), TableValue::NoRecord, TableValue::Absent]);
+        assert_eq!(table.missing(), ["table `T`, column `none`: no arm has it; no scalar `ec`"]);
+        assert_eq!(table.rows[1][2].text(), "no record");
+        // Nothing was measured at all: that is not the table's fault.
+        assert!(Table::new("T", ["a"]).row([TableValue::NoRecord]).missing().is_empty());
     }
 }

@@ -1,153 +1,57 @@
-//! From records to a verdict: pre-registered contrasts and controls, judged by one fixed set of rules.
+//! From records to a verdict: contrasts and controls, judged by one fixed set of rules.
 //!
 //! Every difference is taken per seed, so arms are compared on the same prompts and initialisation. Its
-//! interval is the 95% t interval over seeds, [low, high].
+//! interval is the 95% t interval over seeds, [low, high]; d is the contrast's smallest effect of interest.
 //!
-//! | direction | holds | refuted |
+//! | direction | holds | refuted: the t test against d, Holm p < 0.05, on this side |
 //! |---|---|---|
-//! | increase | estimate >= smallest effect, Holm p < 0.05 and low > 0 | high < smallest effect |
-//! | decrease | the same of the negated difference | |
-//! | not below | low > -smallest effect | high < -smallest effect |
-//! | unchanged | interval inside ±smallest effect | interval wholly outside |
+//! | increase | estimate >= d, Holm p against 0 < 0.05 and low > 0 | estimate < d |
+//! | decrease | -estimate >= d, Holm p against 0 < 0.05 and high < 0 | -estimate < d |
+//! | not below | low > -d | estimate < -d |
+//! | unchanged | -d <= low and high <= d | estimate > d or estimate < -d, against the nearer end |
 //!
-//! Otherwise the contrast is undecided. Holm's adjustment runs over the finding's increase and decrease
-//! contrasts, two-sided against 0; the other two directions are decided by their interval alone, because
-//! 0 is not what they deny. A control *vanishes* when its interval lies inside ±margin and *appears* when
-//! its interval excludes 0 and its estimate exceeds the margin; otherwise it is undecided.
+//! Otherwise the contrast is undecided. There are two families of Holm's adjustment. To hold: the increase
+//! and decrease contrasts, two-sided against 0; the other two directions hold by their interval alone. To
+//! be refuted: all contrasts of the finding, two-sided against their d, with p = 1 where the estimate lies
+//! on the claim's side. A contrast without a p value takes part with p = 1.
 //!
-//! The finding is, in this order: *invalid* when a control appears; *reproduced* when there is at least
-//! one contrast and one control, all contrasts hold and all controls vanish; *not reproduced* when a
-//! contrast is refuted; else *inconclusive*. One seed has no interval and decides nothing.
+//! A control *vanishes* when its interval lies inside ±margin and *appears* when its interval excludes 0 and
+//! its estimate exceeds the margin; otherwise it is undecided.
 //!
-//! A contrast or control that reads an arm which is not run is omitted and listed. One that lost a seed to
-//! a failed cell is shown over the seeds that are left but stays undecided: which cells fail may depend
-//! on what is measured.
+//! A contrast or control is undecided whatever its numbers are when, in this order: it cannot be computed;
+//! it lost a seed to a failed cell (which cells fail may depend on what is measured); it has fewer than
+//! [`FEWEST_SEEDS`] seeds; the preset is `smoke`; the reference arm leaves less room than d; its differences
+//! are equal up to rounding. Except that a control all of whose differences are 0 vanishes.
+//!
+//! The finding is the first of these that applies:
+//! - *invalid* when a control appears;
+//! - *inconclusive* when no control could be measured;
+//! - *reproduced* when every contrast and every control was measured, there is at least one of each, all
+//!   contrasts hold and all controls vanish;
+//! - *not reproduced* when a contrast is refuted and all measured controls vanish;
+//! - *inconclusive* otherwise.
+//!
+//! Contrasts that were added after results were seen are judged and shown; the verdict is that of the others.
+//! A contrast or control that reads an arm which is not run is omitted and listed.
 
 use headwater_evaluation::multiplicity::holm;
-use serde::{Deserialize, Serialize};
+use headwater_evaluation::significance::t_test;
 
-use crate::cell::seeds_of;
-use crate::number::{interval, short};
-use crate::{Contrast, Control, Direction, Effect, NotRun, PerSeed, ProtocolError, Records};
+use crate::number::{interval, p_value, short};
+use crate::{Contrast, Control, Direction, Effect, Records};
 
-/// What the evidence says about a finding's claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Verdict {
-    /// All contrasts hold and all controls vanish.
-    #[serde(rename = "reproduced")]
-    Reproduced,
-    /// An interval excludes the claimed effect.
-    #[serde(rename = "not reproduced")]
-    NotReproduced,
-    /// Neither: more seeds might decide it.
-    #[serde(rename = "inconclusive")]
-    Inconclusive,
-    /// A control shows the effect without its cause.
-    #[serde(rename = "invalid")]
-    Invalid,
-}
+mod measure;
+mod result;
 
-impl Verdict {
-    /// The word in the report.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Reproduced => "reproduced",
-            Self::NotReproduced => "not reproduced",
-            Self::Inconclusive => "inconclusive",
-            Self::Invalid => "invalid",
-        }
-    }
-}
+use measure::{Asked, Measured, measure};
+pub(crate) use measure::{Missing, Scope};
+pub use result::{ContrastResult, ControlJudgement, ControlResult, Judgement, Omitted, Verdict};
 
-/// How one contrast came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Judgement {
-    /// The effect is there, and large enough.
-    Holds,
-    /// The interval excludes an effect that matters.
-    Refuted,
-    /// Neither.
-    Undecided,
-}
+/// With fewer seeds a comparison is undecided.
+pub const FEWEST_SEEDS: usize = 5;
 
-/// How one control came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ControlJudgement {
-    /// No effect without the cause, within the margin.
-    Vanishes,
-    /// An effect without the cause.
-    Appears,
-    /// Neither.
-    Undecided,
-}
-
-/// A contrast with its effect and judgement.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ContrastResult {
-    /// What is compared.
-    pub name: String,
-    /// Mean paired difference; `None` without any seed.
-    pub effect: Option<f64>,
-    /// Lower end of the 95% interval; `None` with fewer than two seeds.
-    pub low: Option<f64>,
-    /// Upper end of the 95% interval; `None` with fewer than two seeds.
-    pub high: Option<f64>,
-    /// Seeds in the estimate.
-    pub n: usize,
-    /// Where the claim puts the effect.
-    pub direction: Direction,
-    /// The smallest effect that matters.
-    pub smallest_effect: f64,
-    /// True if the judgement is [`Judgement::Holds`].
-    pub holds: bool,
-    /// How it came out.
-    pub judgement: Judgement,
-    /// Two-sided p value against 0; `None` with fewer than two seeds.
-    pub p: Option<f64>,
-    /// The same after Holm's adjustment; `None` also where the direction is not decided by p.
-    pub p_holm: Option<f64>,
-    /// Seeds that are missing because a cell has no record.
-    pub lost_seeds: Vec<u64>,
-    /// Why the difference could not be computed although the records are there: a defect of the finding.
-    pub problem: Option<String>,
-}
-
-/// A control with its effect and judgement.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ControlResult {
-    /// What is compared.
-    pub name: String,
-    /// Mean paired difference; `None` without any seed.
-    pub effect: Option<f64>,
-    /// Lower end of the 95% interval; `None` with fewer than two seeds.
-    pub low: Option<f64>,
-    /// Upper end of the 95% interval; `None` with fewer than two seeds.
-    pub high: Option<f64>,
-    /// Seeds in the estimate.
-    pub n: usize,
-    /// How far from 0 still counts as vanished.
-    pub margin: f64,
-    /// True if the judgement is [`ControlJudgement::Vanishes`].
-    pub vanishes: bool,
-    /// How it came out.
-    pub judgement: ControlJudgement,
-    /// Seeds that are missing because a cell has no record.
-    pub lost_seeds: Vec<u64>,
-    /// Why the difference could not be computed although the records are there: a defect of the finding.
-    pub problem: Option<String>,
-}
-
-/// A contrast or control that reads an arm which is not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Omitted {
-    /// Its name.
-    pub name: String,
-    /// The arm that is not run.
-    pub arm: String,
-}
+/// Level of both families of tests.
+const LEVEL: f64 = 0.05;
 
 /// The outcome of a finding.
 #[derive(Debug, Clone, PartialEq)]
@@ -159,44 +63,6 @@ pub(crate) struct Judged {
     pub(crate) why: String,
 }
 
-/// What was planned, to tell why a record is missing.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Scope<'a> {
-    pub(crate) planned: &'a [(&'a str, u64)],
-    pub(crate) not_run: &'a [NotRun],
-}
-
-/// Why an arm has no record at a seed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Missing {
-    /// The arm is not run on this machine or in this preset.
-    NotRun,
-    /// Its cell failed, was skipped, or was not reached.
-    Lost,
-    /// The arm is planned at other seeds only.
-    OtherSeeds,
-    /// No plan knows the arm: whoever asks for it is mistaken.
-    Unknown,
-}
-
-impl Scope<'_> {
-    fn seeds(&self) -> Vec<u64> {
-        seeds_of(self.planned.iter().map(|(_, seed)| *seed))
-    }
-
-    pub(crate) fn why_missing(&self, arm: &str, seed: u64) -> Missing {
-        if self.not_run.iter().any(|missing| missing.arm == arm) {
-            Missing::NotRun
-        } else if self.planned.contains(&(arm, seed)) {
-            Missing::Lost
-        } else if self.planned.iter().any(|(planned, _)| *planned == arm) {
-            Missing::OtherSeeds
-        } else {
-            Missing::Unknown
-        }
-    }
-}
-
 /// Judges a finding's records.
 pub(crate) fn judge(
     contrasts: &[Contrast],
@@ -205,102 +71,95 @@ pub(crate) fn judge(
     scope: Scope<'_>,
 ) -> Judged {
     let mut omitted = Vec::new();
-    let mut gather = |name: &str, threshold: f64, per_seed: PerSeed| match measure(
-        threshold, per_seed, records, scope,
-    ) {
+    let mut gather = |asked: Asked| match measure(&asked, records, scope) {
         Ok(measured) => Some(measured),
-        Err(arm) => {
-            omitted.push(Omitted { name: name.to_owned(), arm });
+        Err(left_out) => {
+            omitted.push(left_out);
             None
         }
     };
-    let measured: Vec<(&Contrast, Measured)> = contrasts
-        .iter()
-        .filter_map(|c| Some((c, gather(c.name, c.smallest_effect, c.per_seed)?)))
-        .collect();
-    let controls: Vec<ControlResult> = controls
-        .iter()
-        .filter_map(|c| Some(control_result(c, gather(c.name, c.margin, c.per_seed)?)))
-        .collect();
+    let mut measured: Vec<(&Contrast, Measured)> = Vec::with_capacity(contrasts.len());
+    for contrast in contrasts {
+        let Contrast { name, smallest_effect: threshold, per_seed, attainable, .. } = *contrast;
+        let counts = contrast.registered.counts();
+        let found = gather(Asked { name, threshold, per_seed, attainable, counts });
+        measured.extend(found.map(|measured| (contrast, measured)));
+    }
+    let mut control_results = Vec::with_capacity(controls.len());
+    for control in controls {
+        let Control { name, margin: threshold, per_seed } = *control;
+        let found = gather(Asked { name, threshold, per_seed, attainable: None, counts: true });
+        control_results.extend(found.map(|measured| control_result(control, measured)));
+    }
 
-    let p_holm = holm_adjusted(&measured);
+    let p_holm = adjusted(measured.iter().map(|(contrast, measured)| {
+        let by_p = matches!(contrast.direction, Direction::Increase | Direction::Decrease);
+        by_p.then_some(measured.effect.p)
+    }));
+    let p_refute: Vec<Option<f64>> = measured.iter().map(|(c, m)| p_refute(c, m)).collect();
+    let p_refute_holm = adjusted(p_refute.iter().map(|p| Some(*p)));
+    let p_values = p_holm.into_iter().zip(p_refute.into_iter().zip(p_refute_holm));
     let contrasts: Vec<ContrastResult> = measured
         .into_iter()
-        .zip(p_holm)
-        .map(|((contrast, measured), p)| contrast_result(contrast, measured, p))
+        .zip(p_values)
+        .map(|((contrast, measured), (p_holm, (p_refute, p_refute_holm)))| {
+            contrast_result(contrast, measured, PValues { p_holm, p_refute, p_refute_holm })
+        })
         .collect();
-    let (verdict, why) = conclude(&contrasts, &controls);
-    Judged { contrasts, controls, omitted, verdict, why }
+    let (verdict, why) = conclude(&contrasts, &control_results, &omitted);
+    Judged { contrasts, controls: control_results, omitted, verdict, why }
 }
 
-struct Measured {
-    effect: Effect,
-    lost_seeds: Vec<u64>,
-    problem: Option<String>,
-}
-
-impl Measured {
-    /// Complete and sound, so that it may be judged.
-    fn counts(&self) -> bool {
-        self.lost_seeds.is_empty() && self.problem.is_none()
-    }
-}
-
-/// The effect over the seeds that have the records, or the arm that is not run.
-fn measure(
-    threshold: f64,
-    per_seed: PerSeed,
-    records: &Records,
-    scope: Scope<'_>,
-) -> Result<Measured, String> {
-    let mut values = Vec::new();
-    let mut lost_seeds = Vec::new();
-    let mut problem = None;
-    if !(threshold.is_finite() && threshold >= 0.0) {
-        problem = Some(format!("its threshold is {threshold}: allowed is a finite number >= 0"));
-    }
-    for seed in scope.seeds() {
-        match per_seed(&records.seed(seed)) {
-            Ok(value) => values.push(value),
-            Err(ProtocolError::NoRecord { arm, seed }) => match scope.why_missing(&arm, seed) {
-                Missing::NotRun => return Err(arm),
-                Missing::Lost => lost_seeds.push(seed),
-                Missing::OtherSeeds => {}
-                Missing::Unknown => {
-                    problem.get_or_insert(format!("no cell of arm `{arm}` is planned"));
-                }
-            },
-            Err(error) => {
-                problem.get_or_insert(format!("seed {seed}: {error}"));
-            }
-        }
-    }
-    let effect = Effect::over_seeds(&values).unwrap_or_else(|error| {
-        problem.get_or_insert(error.to_string());
-        Effect { estimate: None, interval: None, p: None, n: values.len() }
-    });
-    Ok(Measured { effect, lost_seeds, problem })
-}
-
-/// Holm's adjusted p value of each contrast that is decided by one, within the finding.
-fn holm_adjusted(measured: &[(&Contrast, Measured)]) -> Vec<Option<f64>> {
-    let p_value = |(contrast, measured): &(&Contrast, Measured)| match contrast.direction {
-        Direction::Increase | Direction::Decrease => measured.effect.p,
-        Direction::NotBelow | Direction::Unchanged => None,
-    };
-    let p_values: Vec<Option<f64>> = measured.iter().map(p_value).collect();
-    let given: Vec<f64> = p_values.iter().copied().flatten().collect();
+/// Holm's adjusted p values over a family. The outer `None` is no member of it; a member without a p value
+/// cannot be rejected, and takes part with p = 1 so that it does not make the others easier to reject.
+fn adjusted(family: impl Iterator<Item = Option<Option<f64>>>) -> Vec<Option<f64>> {
+    let family: Vec<Option<Option<f64>>> = family.collect();
+    let given: Vec<f64> = family.iter().flatten().map(|p| p.unwrap_or(1.0)).collect();
     // `holm` refuses an empty list only: a p value of ours is in [0, 1].
     let mut adjusted = holm(&given).unwrap_or_default().into_iter();
-    p_values.into_iter().map(|p| p.and_then(|_| adjusted.next())).collect()
+    let one = |member: Option<Option<f64>>| {
+        let adjusted = member.and_then(|_| adjusted.next());
+        member.flatten().and(adjusted)
+    };
+    family.into_iter().map(one).collect()
 }
 
-fn contrast_result(contrast: &Contrast, measured: Measured, p_holm: Option<f64>) -> ContrastResult {
-    let Contrast { name, direction, smallest_effect, .. } = *contrast;
-    let judgement = if measured.counts() {
-        judge_contrast(direction, smallest_effect, &measured.effect, p_holm)
-    } else {
-        Judgement::Undecided
+/// The bound that separates the claim from what contradicts it, nearest to the estimate, and whether the
+/// estimate lies beyond it.
+fn contradicted(direction: Direction, smallest: f64, estimate: f64) -> (f64, bool) {
+    match direction {
+        Direction::Increase => (smallest, estimate < smallest),
+        Direction::Decrease => (-smallest, estimate > -smallest),
+        Direction::NotBelow => (-smallest, estimate < -smallest),
+        Direction::Unchanged => {
+            let bound = if estimate < 0.0 { -smallest } else { smallest };
+            (bound, estimate.abs() > smallest)
+        }
+    }
+}
+
+/// Two-sided p value of the t test against the bound, 1 where the estimate is on the claim's side of it.
+fn p_refute(contrast: &Contrast, measured: &Measured) -> Option<f64> {
+    // Where 0 has no p value, d has none: too few seeds, or no variation between them.
+    measured.effect.p?;
+    let Contrast { direction, smallest_effect, .. } = *contrast;
+    let (bound, beyond) = contradicted(direction, smallest_effect, measured.effect.estimate?);
+    if beyond { t_test(&measured.values, bound).ok() } else { Some(1.0) }
+}
+
+struct PValues {
+    p_holm: Option<f64>,
+    p_refute: Option<f64>,
+    p_refute_holm: Option<f64>,
+}
+
+fn contrast_result(contrast: &Contrast, measured: Measured, p_values: PValues) -> ContrastResult {
+    let Contrast { name, direction, smallest_effect, registered, published, .. } = *contrast;
+    let PValues { p_holm, p_refute, p_refute_holm } = p_values;
+    let reason = measured.barred.clone().or_else(|| no_variation(&measured));
+    let judgement = match reason {
+        Some(_) => Judgement::Undecided,
+        None => judge_contrast(direction, smallest_effect, &measured.effect, p_holm, p_refute_holm),
     };
     ContrastResult {
         name: name.to_owned(),
@@ -310,20 +169,28 @@ fn contrast_result(contrast: &Contrast, measured: Measured, p_holm: Option<f64>)
         n: measured.effect.n,
         direction,
         smallest_effect,
+        registered,
+        published: published.map(str::to_owned),
+        attainable: measured.attainable,
         holds: judgement == Judgement::Holds,
         judgement,
+        reason,
         p: measured.effect.p,
         p_holm,
+        p_refute,
+        p_refute_holm,
         lost_seeds: measured.lost_seeds,
         problem: measured.problem,
     }
 }
 
 fn control_result(control: &Control, measured: Measured) -> ControlResult {
-    let judgement = if measured.counts() {
-        judge_control(control.margin, &measured.effect)
-    } else {
-        ControlJudgement::Undecided
+    let is_zero = measured.constant() == Some(0.0);
+    let reason = measured.barred.clone();
+    let reason = reason.or_else(|| if is_zero { None } else { no_variation(&measured) });
+    let judgement = match reason {
+        Some(_) => ControlJudgement::Undecided,
+        None => judge_control(control.margin, &measured.effect),
     };
     ControlResult {
         name: control.name.to_owned(),
@@ -334,9 +201,14 @@ fn control_result(control: &Control, measured: Measured) -> ControlResult {
         margin: control.margin,
         vanishes: judgement == ControlJudgement::Vanishes,
         judgement,
+        reason,
         lost_seeds: measured.lost_seeds,
         problem: measured.problem,
     }
+}
+
+fn no_variation(measured: &Measured) -> Option<String> {
+    measured.constant().map(|_| "no variation between seeds".to_owned())
 }
 
 /// The table at the top of this file, for one contrast.
@@ -345,26 +217,25 @@ fn judge_contrast(
     smallest: f64,
     effect: &Effect,
     p_holm: Option<f64>,
+    p_refute_holm: Option<f64>,
 ) -> Judgement {
     let (Some(estimate), Some((low, high))) = (effect.estimate, effect.interval) else {
         return Judgement::Undecided;
     };
-    let increases = |estimate: f64, low: f64, high: f64| {
-        let significant = p_holm.is_some_and(|p| p < 0.05);
-        (estimate >= smallest && significant && low > 0.0, high < smallest)
+    let significant = |p: Option<f64>| p.is_some_and(|p| p < LEVEL);
+    let holds = match direction {
+        Direction::Increase => estimate >= smallest && significant(p_holm) && low > 0.0,
+        Direction::Decrease => -estimate >= smallest && significant(p_holm) && high < 0.0,
+        Direction::NotBelow => low > -smallest,
+        Direction::Unchanged => low >= -smallest && high <= smallest,
     };
-    let (holds, refuted) = match direction {
-        Direction::Increase => increases(estimate, low, high),
-        Direction::Decrease => increases(-estimate, -high, -low),
-        Direction::NotBelow => (low > -smallest, high < -smallest),
-        Direction::Unchanged => {
-            (low >= -smallest && high <= smallest, low > smallest || high < -smallest)
-        }
-    };
-    match (holds, refuted) {
-        (true, _) => Judgement::Holds,
-        (false, true) => Judgement::Refuted,
-        (false, false) => Judgement::Undecided,
+    let (_, beyond) = contradicted(direction, smallest, estimate);
+    if holds {
+        Judgement::Holds
+    } else if beyond && significant(p_refute_holm) {
+        Judgement::Refuted
+    } else {
+        Judgement::Undecided
     }
 }
 
@@ -383,7 +254,11 @@ fn judge_control(margin: f64, effect: &Effect) -> ControlJudgement {
 }
 
 /// The verdict and, in plain words, why.
-fn conclude(contrasts: &[ContrastResult], controls: &[ControlResult]) -> (Verdict, String) {
+fn conclude(
+    contrasts: &[ContrastResult],
+    controls: &[ControlResult],
+    omitted: &[Omitted],
+) -> (Verdict, String) {
     if let Some(c) = controls.iter().find(|c| c.judgement == ControlJudgement::Appears) {
         let shown = interval(c.effect, c.low, c.high);
         let why = format!(
@@ -394,27 +269,32 @@ fn conclude(contrasts: &[ContrastResult], controls: &[ControlResult]) -> (Verdic
         );
         return (Verdict::Invalid, why);
     }
-    let all_hold = contrasts.iter().all(|c| c.holds) && !contrasts.is_empty();
-    let all_vanish = controls.iter().all(|c| c.vanishes) && !controls.is_empty();
-    if all_hold && all_vanish {
+    let counting: Vec<&ContrastResult> =
+        contrasts.iter().filter(|c| c.registered.counts()).collect();
+    if counting.is_empty() && !contrasts.is_empty() {
+        return (Verdict::Inconclusive, "Every measured contrast is post hoc.".to_owned());
+    }
+    if controls.iter().all(|c| c.n == 0) {
+        return (Verdict::Inconclusive, undecided_because(&counting, controls, omitted));
+    }
+    let all_vanish = controls.iter().all(|c| c.vanishes);
+    let all_measured = !omitted.iter().any(|omitted| omitted.counts);
+    let all_hold = !counting.is_empty() && counting.iter().all(|c| c.holds);
+    if all_measured && all_hold && all_vanish {
         let why = format!(
             "{} and {}.",
-            counted(contrasts.len(), "contrast", "holds", "hold"),
+            counted(counting.len(), "contrast", "holds", "hold"),
             counted(controls.len(), "control", "vanishes", "vanish").to_lowercase()
         );
         return (Verdict::Reproduced, why);
     }
-    if let Some(c) = contrasts.iter().find(|c| c.judgement == Judgement::Refuted) {
-        let why = format!(
-            "“{}” is {}: the interval excludes what was claimed ({}, smallest effect {}).",
-            c.name,
-            interval(c.effect, c.low, c.high),
-            c.direction.name(),
-            short(c.smallest_effect)
-        );
-        return (Verdict::NotReproduced, why);
+    let refuted = counting.iter().find(|c| c.judgement == Judgement::Refuted);
+    if let Some(refuted) = refuted
+        && all_vanish
+    {
+        return (Verdict::NotReproduced, refuted_because(refuted));
     }
-    (Verdict::Inconclusive, undecided_because(contrasts, controls))
+    (Verdict::Inconclusive, undecided_because(&counting, controls, omitted))
 }
 
 fn counted(n: usize, noun: &str, one: &str, many: &str) -> String {
@@ -425,21 +305,66 @@ fn counted(n: usize, noun: &str, one: &str, many: &str) -> String {
     }
 }
 
-fn undecided_because(contrasts: &[ContrastResult], controls: &[ControlResult]) -> String {
-    if contrasts.is_empty() {
+/// Names the smallest effect as what it is: a choice of this project.
+fn refuted_because(contrast: &ContrastResult) -> String {
+    let ContrastResult { name, effect, low, high, smallest_effect: d, .. } = contrast;
+    let side = match contrast.direction {
+        Direction::Increase => format!("below {}", short(*d)),
+        Direction::Decrease => format!("above {}", short(-d)),
+        Direction::NotBelow => format!("below {}", short(-d)),
+        Direction::Unchanged => format!("outside ±{}", short(*d)),
+    };
+    format!(
+        "“{name}” is {}, {side}: an effect of the size of interest here ({}, a choice of this project, not \
+         the paper’s number) is ruled out, Holm p {}.",
+        interval(*effect, *low, *high),
+        short(*d),
+        p_value(contrast.p_refute_holm)
+    )
+}
+
+fn undecided_because(
+    contrasts: &[&ContrastResult],
+    controls: &[ControlResult],
+    omitted: &[Omitted],
+) -> String {
+    if contrasts.iter().all(|c| c.n == 0) {
         return "No contrast could be measured.".to_owned();
     }
-    if controls.is_empty() {
+    if controls.iter().all(|c| c.n == 0) {
         return "No negative control could be measured.".to_owned();
     }
-    let few = contrasts.iter().map(|c| c.n).chain(controls.iter().map(|c| c.n)).any(|n| n < 2);
-    if few {
-        return "Some comparison has fewer than two seeds, hence no interval.".to_owned();
+    let ns = || contrasts.iter().map(|c| c.n).chain(controls.iter().map(|c| c.n));
+    if ns().all(|n| n < FEWEST_SEEDS) {
+        return format!("Fewer than {FEWEST_SEEDS} seeds decide nothing.");
     }
-    let contrasts = contrasts.iter().filter(|c| !c.holds).map(|c| c.name.as_str());
-    let controls = controls.iter().filter(|c| !c.vanishes).map(|c| c.name.as_str());
-    let names: Vec<String> = contrasts.chain(controls).map(|name| format!("“{name}”")).collect();
-    format!("The evidence does not decide {}.", names.join(", "))
+    let quoted = |names: Vec<&str>| {
+        names.iter().map(|name| format!("“{name}”")).collect::<Vec<_>>().join(", ")
+    };
+    let mut sentences = Vec::new();
+    let is = |judgement| move |c: &&&ContrastResult| c.judgement == judgement;
+    let names = |judgement| -> Vec<&str> {
+        contrasts.iter().filter(is(judgement)).map(|c| c.name.as_str()).collect()
+    };
+    let open_controls: Vec<&str> =
+        controls.iter().filter(|c| !c.vanishes).map(|c| c.name.as_str()).collect();
+    let refuted = names(Judgement::Refuted);
+    if !refuted.is_empty() {
+        sentences.push(format!(
+            "Refuted: {}; but that counts only where every measured control vanishes.",
+            quoted(refuted)
+        ));
+    }
+    let open: Vec<&str> = names(Judgement::Undecided).into_iter().chain(open_controls).collect();
+    if !open.is_empty() {
+        sentences.push(format!("The evidence does not decide {}.", quoted(open)));
+    }
+    let missing: Vec<&str> =
+        omitted.iter().filter(|omitted| omitted.counts).map(|o| o.name.as_str()).collect();
+    if !missing.is_empty() {
+        sentences.push(format!("Not measured: {}.", quoted(missing)));
+    }
+    sentences.join(" ")
 }
 
 #[cfg(test)]

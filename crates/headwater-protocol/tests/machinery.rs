@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use headwater_protocol::*;
-use synthetic::{Planted, Synthetic, claimed, options};
+use synthetic::{CODE, Planted, Synthetic, claimed, options};
 
 fn run_in(out: &Path, jobs: u8, findings: &[Box<dyn Finding>]) -> Report {
     run(findings, &options(out, jobs), |_| (), |_| ()).unwrap()
@@ -130,7 +130,8 @@ fn a_finished_run_runs_nothing_again_and_another_code_version_everything() {
     let (_, seen) = happenings(out.path(), Synthetic::default());
     assert!(seen.iter().all(|what| what.starts_with("reused ")) && seen.len() == 25, "{seen:?}");
 
-    let other = RunOptions { code_version: "f".into(), ..options(out.path(), 2) };
+    let mut other = options(out.path(), 2);
+    other.build.compiler.push_str("-nightly");
     let started = Mutex::new(0);
     run(
         &finding,
@@ -189,7 +190,9 @@ fn an_arm_that_is_not_run_leaves_its_contrasts_out_and_says_so() {
     let finding = &report.findings[0];
     assert_eq!(finding.contrasts.len(), 1);
     assert_eq!(finding.omitted[0].name, "score: null - plain");
-    assert_eq!(finding.verdict, Verdict::Reproduced);
+    assert_eq!(finding.omitted[0].reason, finding.not_run[0].reason);
+    assert_eq!(finding.verdict, Verdict::Inconclusive, "what was planned is not all measured");
+    assert!(finding.why.contains("score: null - plain"), "{}", finding.why);
     assert!(report.is_clean());
     let page = fs::read_to_string(out.path().join("report.html")).unwrap();
     assert!(page.contains("data set y not found: docs/data.md says where it comes from"));
@@ -204,8 +207,10 @@ fn a_directory_that_cannot_be_written_is_an_error_and_harms_no_record() {
     let out = tempfile::tempdir().unwrap();
     let file = out.path().join("file");
     fs::write(&file, "in the way").unwrap();
-    let error = run(&Synthetic::default().boxed(), &options(&file, 2), |_| (), |_| ()).unwrap_err();
-    assert!(matches!(error, ProtocolError::Io { .. }), "{error}");
+    let below = file.join("run");
+    let error =
+        run(&Synthetic::default().boxed(), &options(&below, 2), |_| (), |_| ()).unwrap_err();
+    assert!(matches!(error, ProtocolError::Io { .. }) && !error.is_usage(), "{error}");
     assert!(error.to_string().contains("file"));
 
     // The disk refuses in the middle of a run: records written before stay.
@@ -229,11 +234,11 @@ fn the_report_renders_again_from_the_records_alone() {
     let (html, json) = (read("report.html"), read("report.json"));
     fs::remove_file(out.path().join("report.html")).unwrap();
     fs::remove_file(out.path().join("report.json")).unwrap();
-    render(&finding, out.path()).unwrap();
+    render(&finding, out.path(), CODE).unwrap();
     assert_eq!((read("report.html"), read("report.json")), (html, json));
 
     let strange = [Box::new(Synthetic { id: "other", ..Synthetic::default() }) as Box<dyn Finding>];
-    let error = render(&strange, out.path()).unwrap_err().to_string();
+    let error = render(&strange, out.path(), CODE).unwrap_err().to_string();
     assert_eq!(error, "the run holds finding `synthetic`, which this build does not know");
 }
 
@@ -243,7 +248,17 @@ fn report_json_has_the_published_schema_and_the_page_escapes_every_text() {
     run_in(out.path(), 2, &Synthetic::default().boxed());
     let json = fs::read(out.path().join("report.json")).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
-    for field in ["version", "preset", "code_version", "device", "seconds", "findings"] {
+    for field in [
+        "version",
+        "preset",
+        "code_version",
+        "compiler",
+        "instructions",
+        "device",
+        "seconds",
+        "seeds_by_hand",
+        "findings",
+    ] {
         assert!(json.get(field).is_some(), "{field}");
     }
     let finding = &json["findings"][0];
@@ -254,7 +269,8 @@ fn report_json_has_the_published_schema_and_the_page_escapes_every_text() {
     }
     let contrast = &finding["contrasts"][0];
     assert_eq!((&contrast["direction"], &contrast["holds"]), (&"increase".into(), &true.into()));
-    for field in ["name", "effect", "low", "high", "n", "smallest_effect", "p_holm"] {
+    assert_eq!(contrast["registered"], "before");
+    for field in ["name", "effect", "low", "high", "n", "smallest_effect", "p_holm", "published"] {
         assert!(contrast.get(field).is_some(), "{field}");
     }
     for field in ["name", "effect", "low", "high", "n", "vanishes"] {
@@ -308,4 +324,47 @@ fn two_findings_of_one_name_are_refused() {
         [Box::new(Synthetic::default()), Box::new(Synthetic::default())];
     let error = run(&twice, &options(out.path(), 1), |_| (), |_| ()).unwrap_err();
     assert_eq!(error.to_string(), "the finding `synthetic` is listed twice");
+}
+
+#[test]
+fn the_page_tells_the_projects_effect_from_the_papers_and_when_a_contrast_was_fixed() {
+    let contrasts = || {
+        let [first, second] = claimed().try_into().unwrap();
+        let published = Some("0.7 nats on their <task>");
+        vec![
+            Contrast { published, registered: Registered::AfterPilot, ..first },
+            Contrast { registered: Registered::PostHoc, attainable: Some(|_| Ok(0.4)), ..second },
+        ]
+    };
+    let page = |contrasts, seeds| {
+        let out = tempfile::tempdir().unwrap();
+        let mut options = options(out.path(), 2);
+        options.settings.seeds = seeds;
+        let finding = Synthetic { contrasts, ..Synthetic::default() };
+        let report = run(&finding.boxed(), &options, |_| (), |_| ()).unwrap();
+        (report, fs::read_to_string(out.path().join("report.html")).unwrap())
+    };
+    let (report, text) = page(contrasts, None);
+    let finding = &report.findings[0];
+    assert_eq!(finding.verdict, Verdict::Reproduced, "{}", finding.why);
+    assert_eq!(finding.contrasts[1].judgement, Judgement::Undecided);
+    for shown in [
+        "Effect in the paper",
+        "0.7 nats on their &lt;task&gt;",
+        "it is not the paper’s effect",
+        "after a pilot",
+        "post hoc",
+        "no room for the effect: at most 0.4 is attainable",
+    ] {
+        assert!(text.contains(shown), "{shown}");
+    }
+    let (_, plain) = page(claimed, None);
+    assert!(!plain.contains("Effect in the paper") && plain.contains("before any run"));
+
+    let nothing = "Intervals over n = 2 seeds mean nothing";
+    assert!(!plain.contains(nothing));
+    let (_, pairs) = page(claimed, Some(2));
+    // Contrasts, control, three figures, one table.
+    assert_eq!(pairs.matches(nothing).count(), 6);
+    assert!(pairs.contains("fewer than 5 seeds"));
 }

@@ -71,3 +71,39 @@ fn legends_take_as_many_rows_as_they_need() {
     assert!(items.iter().all(|item| item.x < WIDTH as i32 - 100));
     assert!(items.last().unwrap().y > items[0].y);
 }
+
+#[test]
+fn every_band_lies_under_every_line() {
+    let other = [1.0, 2.0, 4.0].map(|x| Point { x, y: 2.0, interval: Some((0.0, 4.0)) });
+    let svg = render(&line().series("other", other)).unwrap();
+    let last_band = svg.rfind("<polygon opacity=\"0.16\"").unwrap();
+    let blue = "stroke=\"#0072B2\" stroke-width=\"2\"";
+    // The first series' line in the plot: the last one of its colour.
+    assert!(svg.rfind(blue).unwrap() > last_band, "{svg}");
+}
+
+#[test]
+fn a_fixed_range_is_the_whole_axis_and_what_lies_beyond_is_not_drawn() {
+    let shares = Figure::lines("T", "x", "share", 5)
+        .value_range(0.0, 1.0)
+        .series("s", [0.0, 1.0].map(|x| Point { x, y: 0.98, interval: Some((0.9, 1.06)) }));
+    assert_eq!(value_ends(&shares), (0.0, 1.0));
+    let axis = Axis::plain(value_ends(&shares), 7.0);
+    assert!(axis.ticks.iter().all(|(at, _)| (0.0..=1.0).contains(at)));
+    let cut = within_range(shares.clone());
+    assert_eq!(cut.series[0].points[0].interval, Some((0.9, 1.0)));
+    let beyond = shares.reference("above", 1.2).reference("chance", 0.5);
+    let shown: Vec<usize> = shown_references(&beyond).map(|(at, _)| at).collect();
+    assert_eq!(shown, [1]);
+}
+
+#[test]
+fn more_series_than_can_be_told_apart_are_refused() {
+    let many = |count: usize| {
+        (1..count).fold(line(), |figure, at| {
+            figure.series(at.to_string(), [Point::bare(1.0, 1.0), Point::bare(2.0, 1.0)])
+        })
+    };
+    render(&many(MOST_SERIES)).unwrap();
+    assert!(refused(many(MOST_SERIES + 1)).contains("41 series: allowed are 40"));
+}

@@ -27,11 +27,15 @@ pub(crate) struct Synthetic {
     pub(crate) id: &'static str,
     pub(crate) planted: Planted,
     pub(crate) without: &'static [&'static str],
+    /// No arm at all can be run.
+    pub(crate) nothing: bool,
     /// Runs in place of the cell of this arm and seed.
     pub(crate) sabotage: Option<(&'static str, u64, Instead)>,
     pub(crate) contrasts: fn() -> Vec<Contrast>,
     /// An arm that the table shows whether it has records or not.
     pub(crate) tabled: Option<&'static str>,
+    /// A metric that the table shows for every arm.
+    pub(crate) metric: &'static str,
 }
 
 impl Default for Synthetic {
@@ -40,9 +44,11 @@ impl Default for Synthetic {
             id: "synthetic",
             planted: Planted { effect: PLANTED, leak: 0.0 },
             without: &[],
+            nothing: false,
             sabotage: None,
             contrasts: claimed,
             tabled: None,
+            metric: "score",
         }
     }
 }
@@ -54,12 +60,18 @@ pub(crate) fn claimed() -> Vec<Contrast> {
             name: "score: treated - plain",
             direction: Direction::Increase,
             smallest_effect: 0.5,
+            registered: Registered::Before,
+            published: None,
+            attainable: None,
             per_seed: |seed| seed.difference("score", "treated", "plain"),
         },
         Contrast {
             name: "score: null - plain",
             direction: Direction::Unchanged,
             smallest_effect: 0.5,
+            registered: Registered::Before,
+            published: None,
+            attainable: None,
             per_seed: |seed| seed.difference("score", "null", "plain"),
         },
     ]
@@ -85,7 +97,13 @@ impl Finding for Synthetic {
     }
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
+        let reason = "data set y not found: docs/data.md says where it comes from";
         let mut plan = Plan::default();
+        if self.nothing {
+            let arms = ["base", "plain", "treated", "null", "control"];
+            plan.not_run = arms.map(|arm| NotRun::new(arm, reason)).to_vec();
+            return Ok(plan);
+        }
         for seed in settings.seed_range(5) {
             let base = Cell::new(self.id, "base", seed, &self.planted)?;
             plan.cells.push(base);
@@ -96,7 +114,6 @@ impl Finding for Synthetic {
                 }
             }
         }
-        let reason = "data set y not found: docs/data.md says where it comes from";
         plan.not_run = self.without.iter().map(|&arm| NotRun::new(arm, reason)).collect();
         Ok(plan)
     }
@@ -167,12 +184,12 @@ impl Finding for Synthetic {
     }
 
     fn tables(&self, records: &Records) -> Result<Vec<Table>, ProtocolError> {
-        let mut table = Table::new("Scores", ["Arm", "Score [95% interval]", "Seeds"]);
+        let mut table = Table::new("Scores", ["Arm", "Score", "Seeds", "Again"]);
         let arms = records.arms().into_iter().filter(|arm| *arm != "base");
         for arm in arms.chain(self.tabled) {
             let effect = records.effect(arm, "score")?;
             let seeds = TableValue::Number(effect.n as f64, 0);
-            table = table.row([arm.into(), effect.into(), seeds]);
+            table = table.row([arm.into(), effect.into(), seeds, records.value(arm, self.metric)]);
         }
         Ok(vec![table.note("Mean over seeds.")])
     }
@@ -182,12 +199,20 @@ impl Finding for Synthetic {
     }
 }
 
+/// The code version of [`options`].
+pub(crate) const CODE: &str = "0123456789abcdef";
+
 /// Options over `out` with `jobs` workers.
 pub(crate) fn options(out: &std::path::Path, jobs: u8) -> RunOptions {
     RunOptions {
         settings: Settings { preset: Preset::Quick, seeds: None, device: DeviceKind::Flex },
+        only: vec![],
         jobs: usize::from(jobs).try_into().expect("at least one job"),
-        code_version: "0123456789abcdef".to_owned(),
+        build: Build {
+            code_version: CODE.to_owned(),
+            compiler: "rustc 1.95.0".to_owned(),
+            instructions: "AVX2".to_owned(),
+        },
         out: out.to_owned(),
     }
 }

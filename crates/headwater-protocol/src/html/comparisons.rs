@@ -1,0 +1,73 @@
+//! The tables of contrasts and controls.
+
+use maud::{Markup, html};
+
+use super::{TWO_SEEDS, wide};
+use crate::number::{interval, p_value, short};
+use crate::{ContrastResult, ControlJudgement, ControlResult, Judgement};
+
+pub(super) fn contrasts(results: &[ContrastResult]) -> Markup {
+    let has_published = results.iter().any(|result| result.published.is_some());
+    html! {
+        (wide(if has_published { 9 } else { 8 }, html! {
+            thead { tr {
+                th { "Contrast" } th { "Outcome" } th.number { "Effect [95% interval]" } th.number { "n" }
+                th { "Claimed, with d" }
+                @if has_published { th { "Effect in the paper" } }
+                th.number { "Holm p against 0" } th.number { "Holm p against d" } th { "Fixed" }
+            } }
+            tbody { @for result in results { tr {
+                td { (result.name) (because(result.reason.as_deref())) }
+                td { @match result.judgement {
+                    Judgement::Holds => span.good { "✓ holds" },
+                    Judgement::Refuted => span.bad { "✕ refuted" },
+                    Judgement::Undecided => span.open { "? undecided" },
+                } }
+                td.number { (interval(result.effect, result.low, result.high)) }
+                td.number { (result.n) }
+                td {
+                    (result.direction.name()) br; "d = " (short(result.smallest_effect))
+                    @if let Some(room) = result.attainable { br; small { "attainable " (short(room)) } }
+                }
+                @if has_published { td { (result.published.as_deref().unwrap_or("–")) } }
+                td.number { (p_value(result.p_holm)) }
+                td.number { (p_value(result.p_refute_holm)) }
+                td { (result.registered.name()) }
+            } } }
+        }))
+        p.note {
+            "d is the smallest effect of interest that this project chose; it is not the paper’s effect. “Fixed” \
+             says when direction and d were: post hoc contrasts do not enter the verdict. The p value against d \
+             is 1 where the effect lies on the claimed side of d."
+            @if results.iter().any(|result| result.n == 2) { " " (TWO_SEEDS) }
+        }
+    }
+}
+
+pub(super) fn controls(results: &[ControlResult]) -> Markup {
+    html! {
+        div.wide tabindex="0" { table {
+            thead { tr {
+                th { "Control" } th { "Outcome" } th.number { "Effect [95% interval]" } th.number { "n" }
+                th.number { "Margin" }
+            } }
+            tbody { @for result in results { tr {
+                td { (result.name) (because(result.reason.as_deref())) }
+                td { @match result.judgement {
+                    ControlJudgement::Vanishes => span.good { "✓ vanishes" },
+                    ControlJudgement::Appears => span.bad { "✕ appears" },
+                    ControlJudgement::Undecided => span.open { "? undecided" },
+                } }
+                td.number { (interval(result.effect, result.low, result.high)) }
+                td.number { (result.n) }
+                td.number { "±" (short(result.margin)) }
+            } } }
+        } }
+        @if results.iter().any(|result| result.n == 2) { p.note { (TWO_SEEDS) } }
+    }
+}
+
+/// Why the comparison is undecided whatever its numbers are.
+fn because(reason: Option<&str>) -> Markup {
+    html! { @if let Some(reason) = reason { br; small { (reason) } } }
+}
