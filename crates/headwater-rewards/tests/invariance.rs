@@ -1,19 +1,14 @@
-//! The edits do what they say, violations shrink to the smallest pair, and the statistical form
-//! keeps its error rates.
+//! The edits do what they say, and violations shrink to the smallest pair.
 
-use std::sync::Mutex;
-
-use headwater_core::{Sample, Score, Streams};
+use headwater_core::{Sample, Score};
 use headwater_rewards::invariance::{
-    Edit, InvarianceConfig, MeanGapConfig, MeanGapReport, MeanGapVerdict, Outcome, OwnedSample,
-    Violation, assert_invariant, assert_mean_gap_within, edits, find_violation, given, mean_gap,
-    prose,
+    Edit, InvarianceConfig, Outcome, OwnedSample, Violation, assert_invariant, edits,
+    find_violation, given, prose,
 };
 use headwater_rewards::{Extraction, Reward};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use rand::RngExt;
 
 fn violation(reward: &impl Reward, samples: &[OwnedSample], edit: Edit) -> Box<Violation> {
     let config = InvarianceConfig::default();
@@ -223,100 +218,4 @@ proptest! {
             prop_assert!(variants(&edit, &edited).contains(&plain(&text)));
         }
     }
-}
-
-/// Scores with normal noise of standard deviation `noise` on each side of a pair, plus `bias` for
-/// the edit [`marked`].
-fn noisy(seed: u64, noise: f64, bias: f64) -> impl Reward {
-    let stream = Mutex::new(Streams::new(seed).stream("noise", &[]));
-    move |sample: Sample<'_>| {
-        let mut stream = stream.lock().expect("not poisoned");
-        // Box and Muller; 1 - u is never 0.
-        let (u, v): (f64, f64) = (stream.random(), stream.random());
-        let normal = (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos();
-        Score::finite(noise * normal + if sample.completion.ends_with('!') { bias } else { 0.0 })
-    }
-}
-
-fn marked() -> Edit {
-    Edit::new("mark", Just(()), |(), sample| {
-        Some(OwnedSample { completion: format!("{}!", sample.completion), ..sample.clone() })
-    })
-}
-
-const ERROR_RATE: f64 = 0.05;
-
-fn measure(seed: u64, noise: f64, bias: f64, pairs: u32) -> MeanGapReport {
-    let config = MeanGapConfig { bound: 1.0, error_rate: ERROR_RATE, pairs, seed };
-    mean_gap(&noisy(seed, noise, bias), given([plain("x")]), &marked(), config).expect("valid")
-}
-
-/// How often each verdict falls, over many independent measurements.
-fn rates(noise: f64, bias: f64, pairs: u32) -> (f64, f64) {
-    const RUNS: u64 = 2_000;
-    let verdicts: Vec<_> =
-        (0..RUNS).map(|seed| measure(seed, noise, bias, pairs).verdict).collect();
-    let rate = |verdict| verdicts.iter().filter(|v| **v == verdict).count() as f64 / RUNS as f64;
-    (rate(MeanGapVerdict::Within), rate(MeanGapVerdict::Exceeds))
-}
-
-/// Four standard errors of a rate of 0.05 over 2,000 runs.
-const SLACK: f64 = 0.0195;
-
-#[test]
-fn both_error_rates_are_as_stated_on_the_bound() {
-    for bias in [1.0, -1.0] {
-        let (false_pass, false_alarm) = rates(0.5, bias, 12);
-        assert!((false_pass - ERROR_RATE).abs() < SLACK, "{false_pass}");
-        assert!((false_alarm - ERROR_RATE).abs() < SLACK, "{false_alarm}");
-    }
-}
-
-#[test]
-fn inside_the_bound_false_alarms_are_rarer_and_enough_pairs_pass() {
-    // The gap's standard deviation is twice the bound, so 44 pairs are (3.3 * 2)^2.
-    let (pass, false_alarm) = rates(2.0 / 2_f64.sqrt(), 0.0, 44);
-    assert!(false_alarm < 0.005, "{false_alarm}");
-    assert!((0.86..0.93).contains(&pass), "{pass}");
-}
-
-#[test]
-fn a_clear_bias_is_seen_and_signed() {
-    let report = measure(0, 1.0, -3.0, 50);
-    assert_eq!(report.verdict, MeanGapVerdict::Exceeds);
-    assert!(report.high < -1.0 && report.low < report.mean && report.mean < report.high);
-    assert_eq!((report.pairs, report.broken, report.abstained), (50, 0, 0));
-}
-
-#[test]
-fn missing_and_broken_pairs_are_counted_not_averaged() {
-    let config = MeanGapConfig { bound: 1.0, error_rate: 0.05, pairs: 20, seed: 0 };
-    let measure = |reward: &dyn Reward, edit: &Edit| {
-        mean_gap(reward, given([plain("x")]), edit, config).unwrap()
-    };
-    let abstains = |_: Sample<'_>| Score::Abstained("no".into());
-    let report = measure(&abstains, &marked());
-    assert_eq!((report.pairs, report.abstained), (0, 20));
-    assert_eq!(report.verdict, MeanGapVerdict::Inconclusive);
-    let fails = |_: Sample<'_>| Score::Failed("down".into());
-    let report = measure(&fails, &marked());
-    assert_eq!((report.broken, report.verdict), (20, MeanGapVerdict::Exceeds));
-    let report = measure(&words, &edits::number_format());
-    assert_eq!((report.pairs, report.not_applicable), (0, 200));
-    let bad = MeanGapConfig { error_rate: 0.5, ..config };
-    assert!(mean_gap(&words, given([plain("x")]), &marked(), bad).is_err());
-}
-
-#[test]
-fn the_statistical_assertion_passes_for_a_fair_noisy_judge() {
-    let config = MeanGapConfig { bound: 1.0, error_rate: 0.05, pairs: 100, seed: 3 };
-    let report = assert_mean_gap_within(&noisy(3, 1.0, 0.0), prose("Why?", 8), &marked(), config);
-    assert!(report.low < 0.0 && report.high > 0.0);
-}
-
-#[test]
-#[should_panic(expected = "not shown to be within 1")]
-fn the_statistical_assertion_panics_when_nothing_is_shown() {
-    let config = MeanGapConfig { bound: 1.0, error_rate: 0.05, pairs: 3, seed: 0 };
-    assert_mean_gap_within(&noisy(0, 5.0, 0.0), prose("Why?", 8), &marked(), config);
 }
