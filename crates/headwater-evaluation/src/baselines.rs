@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{EvaluationError, all_finite, at_least, every, same_length};
+use crate::error::{EvaluationError, all_finite, at_least, every, in_range, same_length};
 use crate::intervals::{Interval, t_interval, wilson_interval};
 use crate::ranks::mid_ranks;
 
@@ -132,7 +132,7 @@ pub struct PoolBaseline {
 ///
 /// # Errors
 /// Fewer than two pools, an empty one, lengths that differ, a length that is negative or not
-/// finite, gold that is not finite, or a level outside (0, 1).
+/// finite, gold that is not finite or too large to be added and squared, or a level outside (0, 1).
 pub fn pool_baselines(pools: &[Pool], level: f64) -> Result<Vec<PoolBaseline>, EvaluationError> {
     at_least("pools", pools.len(), 2)?;
     for pool in pools {
@@ -148,7 +148,7 @@ pub fn pool_baselines(pools: &[Pool], level: f64) -> Result<Vec<PoolBaseline>, E
             let picks = rule.picks(&pool.lengths);
             let tied = picks.len() as f64;
             let gold = picks.iter().map(|&i| pool.gold[i]).sum::<f64>() / tied;
-            let mean = pool.gold.iter().sum::<f64>() / size;
+            let mean = in_range("mean", "gold", pool.gold.iter().sum::<f64>() / size)?;
             let squares: f64 = pool.gold.iter().map(|g| (g - mean).powi(2)).sum();
             picked += gold;
             gains.push(gold - mean);
@@ -156,6 +156,8 @@ pub fn pool_baselines(pools: &[Pool], level: f64) -> Result<Vec<PoolBaseline>, E
                 variance += squares / size / tied * (size - tied) / (size - 1.0);
             }
         }
+        in_range("sum", "gold", picked)?;
+        in_range("variance", "gold", variance)?;
         let gain = t_interval(&gains, level)?;
         let total: f64 = gains.iter().sum();
         let z = if variance > 0.0 { total / variance.sqrt() } else { 0.0 };
@@ -167,8 +169,8 @@ pub fn pool_baselines(pools: &[Pool], level: f64) -> Result<Vec<PoolBaseline>, E
 /// Pearson's correlation (of score and length, say); in [-1, 1].
 ///
 /// # Errors
-/// Fewer than two entries, lengths that differ, NaN or infinity, or an argument whose entries are
-/// all equal.
+/// Fewer than two entries, lengths that differ, NaN or infinity, entries whose sum overflows, or an
+/// argument whose entries are all equal.
 pub fn pearson(x: &[f64], y: &[f64]) -> Result<f64, EvaluationError> {
     at_least("x", x.len(), 2)?;
     same_length("x", x.len(), "y", y.len())?;
@@ -194,8 +196,12 @@ fn centred(argument: &'static str, values: &[f64]) -> Result<Vec<f64>, Evaluatio
     if values.iter().all(|v| v == &values[0]) {
         return Err(EvaluationError::Constant { argument, value: values[0] });
     }
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    Ok(values.iter().map(|v| v - mean).collect())
+    let mean = in_range("mean", argument, values.iter().sum::<f64>() / values.len() as f64)?;
+    // A correlation does not depend on the unit: measured in the largest of them, no distance is
+    // too large or too small to be squared.
+    let largest = values.iter().map(|v| (v - mean).abs()).fold(0.0, f64::max);
+    let largest = in_range("spread", argument, largest)?;
+    Ok(values.iter().map(|v| (v - mean) / largest).collect())
 }
 
 fn check_lengths(argument: &'static str, lengths: &[f64]) -> Result<(), EvaluationError> {
@@ -314,6 +320,26 @@ mod tests {
         assert!(pair_baselines(&[], 0.95).is_err());
         let empty = Pool { lengths: vec![], gold: vec![] };
         assert!(pool_baselines(&[empty.clone(), empty], 0.95).is_err());
+    }
+
+    #[test]
+    fn gold_too_large_to_add_or_square_is_refused_and_correlations_need_no_unit() {
+        for gold in [vec![1.7e308, 1.7e308], vec![1e200, -1e200]] {
+            let pools = vec![Pool { lengths: vec![1.0, 2.0], gold }; 2];
+            let error = pool_baselines(&pools, 0.95).unwrap_err();
+            assert!(matches!(error, EvaluationError::OutOfRange { argument: "gold", .. }));
+        }
+        let (x, y) = ([1.0, 2.0, 4.0, 3.0], [0.5, 1.0, 0.0, 2.0]);
+        for unit in [1e-300, 1e300] {
+            let scaled = x.map(|v| v * unit);
+            assert_relative_eq!(
+                pearson(&scaled, &y).unwrap(),
+                pearson(&x, &y).unwrap(),
+                max_relative = 1e-12
+            );
+        }
+        assert!(pearson(&[1.7e308, 1.7e308, 0.0], &[1.0, 2.0, 3.0]).is_err());
+        assert!(pearson(&[1.7e308, -1.7e308], &[1.0, 2.0]).is_ok());
     }
 
     proptest! {

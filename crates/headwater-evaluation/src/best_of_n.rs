@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{EvaluationError, all_finite, argument, at_least, every, same_length};
+use crate::error::{EvaluationError, all_finite, argument, at_least, every, in_range, same_length};
 use crate::ranks::{ascending, ties};
 
 /// Expected scores of the sample with the highest proxy among n.
@@ -28,7 +28,7 @@ pub struct BestOfN {
 /// Coste et al. (2023), arXiv 2310.02743, appendix B.
 ///
 /// # Errors
-/// An empty pool, lengths that differ, NaN or infinity.
+/// An empty pool, lengths that differ, NaN or infinity, or tied gold whose sum overflows.
 pub fn best_of_n_curve(proxy: &[f64], gold: &[f64]) -> Result<Vec<BestOfN>, EvaluationError> {
     at_least("proxy", proxy.len(), 1)?;
     same_length("proxy", proxy.len(), "gold", gold.len())?;
@@ -41,6 +41,7 @@ pub fn best_of_n_curve(proxy: &[f64], gold: &[f64]) -> Result<Vec<BestOfN>, Eval
     let mut sorted_gold: Vec<f64> = order.iter().map(|&i| gold[i]).collect();
     for run in ties(proxy, &order) {
         let mean = sorted_gold[run.clone()].iter().sum::<f64>() / run.len() as f64;
+        let mean = in_range("mean over tied proxies", "gold", mean)?;
         sorted_gold[run].fill(mean);
     }
     let curve = (1..=pool).map(|n| {
@@ -236,6 +237,9 @@ mod tests {
         assert!(best_of_n_kl(&[0.5, 0.5], &[0.0, 1.0], 0).is_err());
         assert!(best_of_n_curve(&[0.5, f64::NAN], &[0.0, 1.0]).is_err());
         assert!(best_of_n_curve(&[], &[]).is_err());
+        // Tied gold has to be added up; the rest is averaged without ever leaving its range.
+        assert!(best_of_n_curve(&[1.0, 1.0], &[1.7e308, 1.7e308]).is_err());
+        assert!(best_of_n_curve(&[1.0, 2.0], &[1.7e308, 1.7e308]).is_ok());
     }
 
     /// Mean over all n-subsets of the mean gold among those tied for the highest proxy.

@@ -12,6 +12,10 @@ use crate::error::{EvaluationError, argument, at_least, every, same_length};
 use crate::intervals::{Interval, wilson_interval};
 use crate::ranks::{ascending, mid_ranks, ties};
 
+/// The most bins a binned metric takes. Far finer than confidence is ever stated; a number above it
+/// is a mistake, and would only cost memory.
+pub const MOST_BINS: usize = 100_000;
+
 /// Share of right answers; in [0, 1].
 ///
 /// # Errors
@@ -48,7 +52,7 @@ pub fn brier(confidence: &[f64], correct: &[bool]) -> Result<f64, EvaluationErro
 /// [`squared_ece_debiased`].
 ///
 /// # Errors
-/// No entry, lengths that differ, a confidence outside [0, 1], or no bins.
+/// No entry, lengths that differ, a confidence outside [0, 1], or bins outside 1..=[`MOST_BINS`].
 pub fn ece_equal_width(
     confidence: &[f64],
     correct: &[bool],
@@ -287,6 +291,11 @@ fn check(confidence: &[f64], correct: &[bool]) -> Result<(), EvaluationError> {
     every("confidence", confidence, "a number in [0, 1]", |q| (0.0..=1.0).contains(&q))
 }
 
+fn check_bins(bins: usize) -> Result<(), EvaluationError> {
+    let allowed = "an integer in 1..=100000";
+    argument((1..=MOST_BINS).contains(&bins), "bins", bins as f64, allowed)
+}
+
 /// The non-empty bins [b/B, (b+1)/B), the last one closed.
 fn equal_width_bins(
     confidence: &[f64],
@@ -294,7 +303,7 @@ fn equal_width_bins(
     bins: usize,
 ) -> Result<Vec<Bin>, EvaluationError> {
     check(confidence, correct)?;
-    argument(bins > 0, "bins", bins as f64, "an integer above 0")?;
+    check_bins(bins)?;
     let edge = |b: usize| b as f64 / bins as f64;
     let mut members = vec![Vec::new(); bins];
     for (index, &q) in confidence.iter().enumerate() {
@@ -323,7 +332,7 @@ fn equal_mass_bins(
     bins: usize,
 ) -> Result<Vec<Bin>, EvaluationError> {
     check(confidence, correct)?;
-    argument(bins > 0, "bins", bins as f64, "an integer above 0")?;
+    check_bins(bins)?;
     let order = ascending(confidence);
     let mut filled: Vec<Range<usize>> = Vec::new();
     let mut start = 0;

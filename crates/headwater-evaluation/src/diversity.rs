@@ -3,11 +3,15 @@
 //! Tokens and answers are any `Eq + Hash` type; a sample is anything that lends a slice of tokens
 //! (`Vec<u32>`, `&[&str]`). Entropies are in nats. Diversity falls with temperature alone: compare
 //! policies at matched entropy, or say at which temperature each was sampled.
+//!
+//! A sample without tokens is an error wherever tokens are counted: it would pass for a diverse one
+//! in [`self_bleu`] and for a certain one in [`sequence_entropy`], and drop out of the rest. Where
+//! a policy may stop at once, keep the token it stops with.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use crate::error::{EvaluationError, argument, at_least, every, same_length};
+use crate::error::{EvaluationError, argument, at_least, every, in_range, same_length};
 
 /// Shannon entropy -Σ p ln p of a distribution; in [0, ln K] nats over K outcomes.
 ///
@@ -43,9 +47,11 @@ pub fn mean_token_entropy<R: AsRef<[f64]>>(rows: &[R]) -> Result<f64, Evaluation
 /// that drew it. An unbiased estimate of the entropy over whole sequences; grows with length.
 ///
 /// # Errors
-/// No samples, or a log-probability that is positive (beyond 1e-4 of rounding), NaN or infinite.
+/// No samples, one without tokens, or a log-probability that is positive (beyond 1e-4 of rounding),
+/// NaN or infinite.
 pub fn sequence_entropy<S: AsRef<[f64]>>(log_probabilities: &[S]) -> Result<f64, EvaluationError> {
     at_least("log_probabilities", log_probabilities.len(), 1)?;
+    no_empty_sample(log_probabilities)?;
     let mut total = 0.0;
     for sample in log_probabilities {
         let sample = sample.as_ref();
@@ -54,22 +60,23 @@ pub fn sequence_entropy<S: AsRef<[f64]>>(log_probabilities: &[S]) -> Result<f64,
         })?;
         total -= sample.iter().sum::<f64>();
     }
-    Ok(total / log_probabilities.len() as f64)
+    in_range("sum", "log_probabilities", total / log_probabilities.len() as f64)
 }
 
 /// distinct-n: distinct n-grams over all n-grams, pooled over the samples; in (0, 1].
 ///
 /// Falls with the amount of text alone: compare equal token counts, or use
 /// [`expectation_adjusted_distinct`]. Source: Li et al. (2016), arXiv 1510.03055. Samples shorter
-/// than n add nothing. Kirk et al. (2023) average n = 1..=5.
+/// than n hold no n-gram and so count in neither number. Kirk et al. (2023) average n = 1..=5.
 ///
 /// # Errors
-/// n = 0, or no sample of n tokens or more.
+/// n = 0, a sample without tokens, or no sample of n tokens or more.
 pub fn distinct_n<T: Eq + Hash, S: AsRef<[T]>>(
     samples: &[S],
     n: usize,
 ) -> Result<f64, EvaluationError> {
     argument(n > 0, "n", n as f64, "an integer above 0")?;
+    no_empty_sample(samples)?;
     let mut seen = HashSet::new();
     let mut total = 0;
     for ngram in samples.iter().flat_map(|sample| sample.as_ref().windows(n)) {
@@ -88,13 +95,14 @@ pub fn distinct_n<T: Eq + Hash, S: AsRef<[T]>>(
 /// tokens seen.
 ///
 /// # Errors
-/// No token, or a vocabulary smaller than the number of distinct tokens.
+/// No sample, one without tokens, or a vocabulary smaller than the number of distinct tokens.
 pub fn expectation_adjusted_distinct<T: Eq + Hash, S: AsRef<[T]>>(
     samples: &[S],
     vocabulary: usize,
 ) -> Result<f64, EvaluationError> {
+    at_least("samples", samples.len(), 1)?;
+    no_empty_sample(samples)?;
     let total: usize = samples.iter().map(|sample| sample.as_ref().len()).sum();
-    at_least("tokens of samples", total, 1)?;
     let distinct: HashSet<&T> = samples.iter().flat_map(|sample| sample.as_ref()).collect();
     let allowed = "an integer of at least the number of distinct tokens";
     argument(vocabulary >= distinct.len(), "vocabulary", vocabulary as f64, allowed)?;
@@ -113,15 +121,16 @@ pub const SELF_BLEU_ORDER: usize = 4;
 /// Uniform weights 1/4 over n = 1..=4, clipped precisions, brevity penalty against the reference
 /// closest in length (the shorter of two equally close). Smoothing: a zero count of matches becomes
 /// 0.1 (method 1 of Chen and Cherry 2014), except that no unigram in common gives 0; a sample
-/// shorter than n tokens counts as one unmatched n-gram. An empty sample scores 0. Source: Zhu et
+/// shorter than n tokens counts as one unmatched n-gram. Source: Zhu et
 /// al. (2018), arXiv 1802.01886; these are the settings of NLTK's `sentence_bleu` with `method1`.
 /// Other weights or smoothing give other numbers: compare within one implementation only. Linear in
 /// the total number of tokens.
 ///
 /// # Errors
-/// Fewer than two samples.
+/// Fewer than two samples, or one without tokens.
 pub fn self_bleu<T: Eq + Hash, S: AsRef<[T]>>(samples: &[S]) -> Result<f64, EvaluationError> {
     at_least("samples", samples.len(), 2)?;
+    no_empty_sample(samples)?;
     let lengths: Vec<usize> = samples.iter().map(|sample| sample.as_ref().len()).collect();
     let mut log_precision = vec![0.0; samples.len()];
     for n in 1..=SELF_BLEU_ORDER {
@@ -193,7 +202,7 @@ fn brevity_penalty(lengths: &[usize], index: usize) -> f64 {
 }
 
 /// How often each distinct answer occurs, in order of first appearance (what
-/// [`crate::pass_at_k::cons_at_k`] takes).
+/// [`crate::pass_at_k::cons_at_k`] takes); nothing for no answers.
 #[must_use]
 pub fn answer_counts<T: Eq + Hash>(answers: &[T]) -> Vec<usize> {
     let mut position = HashMap::new();
@@ -208,7 +217,9 @@ pub fn answer_counts<T: Eq + Hash>(answers: &[T]) -> Vec<usize> {
     counts
 }
 
-/// Number of distinct answers; in 0..=K for K answers, and never falls with K.
+/// Number of distinct answers; in 1..=K for K answers, and never falls with K.
+///
+/// Of no answers it is 0, and no error: a count, which holds for nothing as well.
 ///
 /// On the class labels of [`equivalence_classes`] of k samples this is NoveltyBench's distinct_k.
 #[must_use]
@@ -277,7 +288,13 @@ pub fn utility_k<T: Eq + Hash>(
         weights += weight;
         weight *= patience;
     }
-    Ok(total / weights)
+    in_range("utility", "utility", total / weights)
+}
+
+/// Errors at the first sample without a token.
+fn no_empty_sample<T, S: AsRef<[T]>>(samples: &[S]) -> Result<(), EvaluationError> {
+    let lengths: Vec<f64> = samples.iter().map(|sample| sample.as_ref().len() as f64).collect();
+    every("number of tokens", &lengths, "at least 1 token in every sample", |length| length > 0.0)
 }
 
 fn entropy_of(probability: impl Iterator<Item = f64>) -> f64 {

@@ -68,6 +68,19 @@ pub enum EvaluationError {
         /// The value they share.
         value: f64,
     },
+    /// Finite entries whose sum, square or quotient leaves the range of numbers.
+    #[error(
+        "the {what} of `{argument}` comes to {value}, outside the range of 64-bit floats: rescale \
+         the entries"
+    )]
+    OutOfRange {
+        /// The argument.
+        argument: &'static str,
+        /// What was computed of it.
+        what: &'static str,
+        /// What it came to: NaN, an infinity, or a 0 that is none.
+        value: f64,
+    },
     /// Too many bootstrap resamples had no spread for a studentised interval to exist.
     #[error(
         "{degenerate} of {resamples} resamples of `{argument}` have zero standard error, so a \
@@ -119,6 +132,18 @@ pub(crate) fn at_least(
 
 pub(crate) fn all_finite(argument: &'static str, values: &[f64]) -> Result<(), EvaluationError> {
     every(argument, values, "a finite number", |value| value.is_finite())
+}
+
+/// `value`, unless finite entries of `argument` have overflowed on the way to it.
+pub(crate) fn in_range(
+    what: &'static str,
+    argument: &'static str,
+    value: f64,
+) -> Result<f64, EvaluationError> {
+    if value.is_finite() {
+        return Ok(value);
+    }
+    Err(EvaluationError::OutOfRange { argument, what, value })
 }
 
 /// Errors at the first entry for which `holds` is false.

@@ -9,13 +9,18 @@
 //! Which one: few values (5 seeds) that are roughly symmetric, [`t_interval`]; 15 or more, or
 //! skewed, [`Bootstrap::mean`]; a share of successes, [`wilson_interval`]; anything that is not a
 //! mean, [`Bootstrap::percentile`].
+//!
+//! **Zero spread is not certainty.** Intervals of a mean know nothing but the spread of the values,
+//! so equal values give an interval of that one value: five seeds that all end at 1.0 are no proof
+//! that the sixth will. Where the values are successes, [`wilson_interval`] keeps its width;
+//! elsewhere the number of values is all there is to report.
 
 use headwater_core::{Check, ConfigError, StreamRng, require};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
-use crate::error::{EvaluationError, all_finite, argument, at_least, same_length};
+use crate::error::{EvaluationError, all_finite, argument, at_least, in_range, same_length};
 
 /// An estimate with a two-sided confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -39,6 +44,11 @@ impl Interval {
         self.low <= value && value <= self.high
     }
 
+    /// The interval of values that are all `value`.
+    fn point(value: f64, level: f64, n: usize) -> Self {
+        Self { estimate: value, low: value, high: value, level, n }
+    }
+
     /// Half the distance between the ends.
     #[must_use]
     pub fn half_width(&self) -> f64 {
@@ -49,30 +59,34 @@ impl Interval {
 /// `treated[i] - control[i]`: what paired intervals and tests are taken of.
 ///
 /// # Errors
-/// No entry, lengths that differ, NaN or infinity.
+/// No entry, lengths that differ, NaN or infinity (of a difference that overflows, too).
 pub fn paired_differences(treated: &[f64], control: &[f64]) -> Result<Vec<f64>, EvaluationError> {
     at_least("treated", treated.len(), 1)?;
     same_length("treated", treated.len(), "control", control.len())?;
     all_finite("treated", treated)?;
     all_finite("control", control)?;
-    Ok(treated.iter().zip(control).map(|(t, c)| t - c).collect())
+    let differences: Vec<f64> = treated.iter().zip(control).map(|(t, c)| t - c).collect();
+    all_finite("treated - control", &differences)?;
+    Ok(differences)
 }
 
 /// Student's t interval of a mean: mean ± t_{n-1} s/√n.
 ///
 /// Exact for independent normal values, good for symmetric ones, too short or lopsided for few
-/// skewed ones. Equal values give an interval of width 0, which says that nothing varied, not that
-/// the mean is known.
+/// skewed ones. Equal values, and only these, give an interval of exactly that one value: it says
+/// that nothing varied, not that the mean is known.
 ///
 /// # Errors
-/// Fewer than two values, NaN or infinity, or a level outside (0, 1).
+/// Fewer than two values, NaN or infinity, values so large that their sum or the interval overflows,
+/// or a level outside (0, 1).
 pub fn t_interval(values: &[f64], level: f64) -> Result<Interval, EvaluationError> {
     check_level(level)?;
     at_least("values", values.len(), 2)?;
     all_finite("values", values)?;
-    let (mean, standard_error) = mean_and_error(values);
+    let (mean, standard_error) = mean_and_error(values)?;
     let reach = student(values.len() - 1).inverse_cdf(0.5 + level / 2.0) * standard_error;
-    let (low, high) = (mean - reach, mean + reach);
+    let low = in_range("interval", "values", mean - reach)?;
+    let high = in_range("interval", "values", mean + reach)?;
     Ok(Interval { estimate: mean, low, high, level, n: values.len() })
 }
 
@@ -155,15 +169,18 @@ impl Bootstrap {
     /// Resamples t* = (mean* - mean)/se* and reads the interval as mean - t*se, which corrects for
     /// skewness and for the estimated variance: second-order accurate, where the percentile
     /// interval is too short for small n. Source: Efron (1981); Davison and Hinkley (1997), section
-    /// 5.2. Equal values give width 0, as in [`t_interval`].
+    /// 5.2. Equal values give that one value, as in [`t_interval`].
     ///
     /// # Errors
-    /// Fewer than two values, NaN or infinity, or so many resamples of equal values that the
-    /// interval would be infinite (3 values, or mostly equal ones): see
-    /// [`EvaluationError::DegenerateBootstrap`].
+    /// Fewer than two values, NaN or infinity, values too large (or, though unequal, too small) to
+    /// be squared, or so many resamples of equal values that the interval would be infinite (3
+    /// values, or mostly equal ones): see [`EvaluationError::DegenerateBootstrap`].
     pub fn mean(&self, values: &[f64], rng: &mut StreamRng) -> Result<Interval, EvaluationError> {
         at_least("values", values.len(), 2)?;
         all_finite("values", values)?;
+        if let Some(value) = common_value(values) {
+            return Ok(Interval::point(value, self.config.level, values.len()));
+        }
         let singles: Vec<Cluster> = values.iter().map(|&sum| Cluster { sum, size: 1.0 }).collect();
         self.studentised(&singles, rng)
     }
@@ -174,8 +191,9 @@ impl Bootstrap {
     /// `clusters[i]` names the cluster of `values[i]`, in any order. Clusters are resampled whole
     /// and studentised by the cluster-robust standard error se² = G/(G-1) Σ_g (Σ_{i in g} (y_i -
     /// ȳ))²/N². Every value weighs alike, so large clusters count for more; average within clusters
-    /// first if they should not. `n` is the number of clusters: below about 15, expect less than
-    /// nominal coverage. Source: Cameron, Gelbach and Miller (2008), pairs cluster bootstrap-t.
+    /// first if they should not. Clusters whose means agree (to 1e-12 of the largest value) give
+    /// that one value. `n` is the number of clusters: below about 15, expect less than nominal
+    /// coverage. Source: Cameron, Gelbach and Miller (2008), pairs cluster bootstrap-t.
     ///
     /// # Errors
     /// Lengths that differ, fewer than two clusters, and as [`Bootstrap::mean`].
@@ -194,7 +212,15 @@ impl Bootstrap {
             entry.size += 1.0;
         }
         at_least("clusters", sums.len(), 2)?;
-        self.studentised(&sums.into_values().collect::<Vec<_>>(), rng)
+        let clusters: Vec<Cluster> = sums.into_values().collect();
+        // Sums are rounded, so clusters that agree do so up to rounding.
+        let largest = values.iter().map(|v| v.abs()).fold(0.0, f64::max);
+        let first = clusters[0].sum / clusters[0].size;
+        if clusters.iter().all(|c| (c.sum / c.size - first).abs() <= 1e-12 * largest) {
+            let value = common_value(values).unwrap_or(first);
+            return Ok(Interval::point(value, self.config.level, clusters.len()));
+        }
+        self.studentised(&clusters, rng)
     }
 
     /// Percentile interval of any statistic of `n` independent units (prompts, pairs, seeds).
@@ -239,12 +265,10 @@ impl Bootstrap {
         clusters: &[Cluster],
         rng: &mut StreamRng,
     ) -> Result<Interval, EvaluationError> {
-        let (mean, error) = clustered_mean_and_error(clusters);
         let level = self.config.level;
         let n = clusters.len();
-        if error == 0.0 {
-            return Ok(Interval { estimate: mean, low: mean, high: mean, level, n });
-        }
+        let (mean, error) = clustered_mean_and_error(clusters);
+        let error = usable_error(mean, error)?;
         let mut degenerate = 0;
         let mut resample = clusters.to_vec();
         let statistics: Vec<f64> = (0..self.config.resamples)
@@ -270,6 +294,7 @@ impl Bootstrap {
             });
         }
         let (low, high) = (mean - high * error, mean - low * error);
+        in_range("interval", "values", low + high)?;
         Ok(Interval { estimate: mean, low, high, level, n })
     }
 
@@ -285,12 +310,42 @@ impl Bootstrap {
     }
 }
 
-/// Mean and its standard error s/√n (sample variance with n - 1); needs two values.
-pub(crate) fn mean_and_error(values: &[f64]) -> (f64, f64) {
+/// Mean and its standard error s/√n (sample variance with n - 1) of two values or more; the error
+/// is 0 where all values are equal, and nowhere else.
+pub(crate) fn mean_and_error(values: &[f64]) -> Result<(f64, f64), EvaluationError> {
+    if let Some(value) = common_value(values) {
+        return Ok((value, 0.0));
+    }
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    (mean, (squares / (n - 1.0) / n).sqrt())
+    let error = |unit: f64| {
+        let squares: f64 = values.iter().map(|v| ((v - mean) / unit).powi(2)).sum();
+        unit * (squares / (n - 1.0) / n).sqrt()
+    };
+    let plain = error(1.0);
+    if plain > 0.0 && plain.is_finite() {
+        return Ok((mean, plain));
+    }
+    // Too large or too small to be squared: in units of the largest deviation they are neither.
+    let largest = values.iter().map(|v| (v - mean).abs()).fold(0.0, f64::max);
+    Ok((mean, usable_error(mean, error(largest))?))
+}
+
+/// The one value that all are equal to. Compared directly: the mean of three 0.1 is not quite 0.1,
+/// so their spread about it is not quite 0.
+fn common_value(values: &[f64]) -> Option<f64> {
+    let first = *values.first()?;
+    values.iter().all(|&value| value == first).then_some(first)
+}
+
+/// The standard error of values that are not all equal, unless their squares over- or underflow.
+fn usable_error(mean: f64, error: f64) -> Result<f64, EvaluationError> {
+    in_range("mean", "values", mean)?;
+    if error > 0.0 && error.is_finite() {
+        return Ok(error);
+    }
+    let what = "standard error";
+    Err(EvaluationError::OutOfRange { argument: "values", what, value: error })
 }
 
 fn clustered_mean_and_error(clusters: &[Cluster]) -> (f64, f64) {
@@ -309,8 +364,10 @@ fn check_level(level: f64) -> Result<(), EvaluationError> {
     argument(in_unit(level), "level", level, "a number in (0, 1)")
 }
 
+/// Whether `value` lies in (0, 1) with half a tail left above it: the last number below 1 has none,
+/// and would make every interval infinite.
 fn in_unit(value: f64) -> bool {
-    value > 0.0 && value < 1.0
+    value > 0.0 && 0.5 + value / 2.0 < 1.0
 }
 
 #[cfg(test)]

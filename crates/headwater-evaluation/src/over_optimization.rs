@@ -12,11 +12,12 @@ use headwater_core::StreamRng;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{EvaluationError, all_finite, at_least, every, same_length};
+use crate::error::{EvaluationError, all_finite, at_least, every, in_range, same_length};
 use crate::intervals::{Bootstrap, Interval};
 
 /// Which of the two functional forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Form {
     /// R = d (α - β d), for best-of-n.
     BestOfN,
@@ -95,7 +96,8 @@ impl Fit {
 ///
 /// # Errors
 /// No curve, lengths that differ, NaN or infinity, a negative distance (or 0 for
-/// [`Form::Reinforcement`]), or fewer than two distinct distances above 0.
+/// [`Form::Reinforcement`]), fewer than two distinct distances above 0, or distances or rewards so
+/// far out or so close together that the sums of the fit leave the range of numbers.
 pub fn fit(form: Form, curves: &[Curve]) -> Result<Fit, EvaluationError> {
     check(form, curves)?;
     least_squares(form, &curves.iter().collect::<Vec<_>>())
@@ -197,7 +199,12 @@ fn least_squares(form: Form, curves: &[&Curve]) -> Result<Fit, EvaluationError> 
         sum(&|&(d, b, r)| (b - overlap * d) * r) / sum(&|&(d, b, _)| (b - overlap * d).powi(2));
     let alpha = sum(&|&(d, _, r)| d * r) / square - beta * overlap;
     let squares = sum(&|&(d, b, r)| (r - alpha * d - beta * b).powi(2));
-    Ok(Fit { form, alpha, beta, residual: (squares / points.len() as f64).sqrt() })
+    let residual = (squares / points.len() as f64).sqrt();
+    // Any of the sums that overflowed or vanished shows in one of the three.
+    for (what, value) in [("alpha", alpha), ("beta", beta), ("residual", residual)] {
+        in_range(what, "curves", value)?;
+    }
+    Ok(Fit { form, alpha, beta, residual })
 }
 
 #[cfg(test)]
@@ -271,6 +278,9 @@ mod tests {
         assert_eq!(error.to_string(), "`distance[0]` = 0: allowed is a finite number above 0");
         assert!(fit_to(Form::BestOfN, &[1.0, 2.0], &[0.0, f64::NAN]).is_err());
         assert!(fit_to(Form::BestOfN, &[1.0, 2.0], &[0.0]).is_err());
+        let error = fit_to(Form::BestOfN, &[1e200, 2e200], &[0.0, 1.0]).unwrap_err();
+        assert!(matches!(error, EvaluationError::OutOfRange { argument: "curves", .. }), "{error}");
+        assert!(fit_to(Form::BestOfN, &[1.0, 2.0], &[1.7e308, 1.7e308]).is_err());
     }
 
     #[test]

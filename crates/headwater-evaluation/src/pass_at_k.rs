@@ -83,6 +83,9 @@ fn check_draw(samples: usize, correct: usize, k: usize) -> Result<(), Evaluation
     argument((1..=samples).contains(&k), "k", k as f64, "an integer in 1..=samples")
 }
 
+/// The most samples [`cons_at_k`] takes: it keeps a table of their factorials.
+pub const MOST_VOTES: usize = 1_000_000;
+
 /// cons@k of one prompt: the probability that the majority (plurality) vote of k samples is right.
 ///
 /// `counts[a]` says how often distinct answer a occurs among the n samples, `correct[a]` whether it
@@ -98,11 +101,12 @@ fn check_draw(samples: usize, correct: usize, k: usize) -> Result<(), Evaluation
 /// k² ln k).
 ///
 /// # Errors
-/// No answer, lengths that differ, or k outside 1..=n.
+/// No answer, more than [`MOST_VOTES`] samples, lengths that differ, or k outside 1..=n.
 pub fn cons_at_k(counts: &[usize], correct: &[bool], k: usize) -> Result<f64, EvaluationError> {
     same_length("counts", counts.len(), "correct", correct.len())?;
-    let samples: usize = counts.iter().sum();
-    at_least("counts", samples, 1)?;
+    let samples = counts.iter().fold(0_usize, |sum, &count| sum.saturating_add(count));
+    let allowed = "an integer in 1..=1000000";
+    argument((1..=MOST_VOTES).contains(&samples), "sum of counts", samples as f64, allowed)?;
     argument((1..=samples).contains(&k), "k", k as f64, "an integer in 1..=sum of counts")?;
 
     let draws = Draws::of(counts, k);
@@ -113,8 +117,8 @@ pub fn cons_at_k(counts: &[usize], correct: &[bool], k: usize) -> Result<f64, Ev
 
 /// The probability that the vote is won by a right answer with exactly `most` votes.
 fn won_with(draws: &Draws, correct: &[bool], k: usize, most: usize) -> f64 {
-    let ties = k / most;
-    let width = ties + 1;
+    // As many answers as there are, or as there are votes for, can be tied.
+    let width = (k / most).min(correct.len()) + 1;
     // [votes cast][answers at `most`]: probability, and expected number of right answers at `most`
     // times it.
     let mut state = vec![(0.0, 0.0); (k + 1) * width];
@@ -246,6 +250,8 @@ mod tests {
         assert!(cons_at_k(&[2, 1], &[true], 1).is_err());
         assert!(cons_at_k(&[0, 0], &[true, false], 1).is_err());
         assert!(cons_at_k(&[2, 1], &[true, false], 4).is_err());
+        let error = cons_at_k(&[usize::MAX, 1], &[true, false], 1).unwrap_err();
+        assert!(error.to_string().ends_with("allowed is an integer in 1..=1000000"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use headwater_core::StreamRng;
 use rand::RngExt;
 use statrs::distribution::ContinuousCDF;
 
-use crate::error::{EvaluationError, all_finite, argument, at_least};
+use crate::error::{EvaluationError, all_finite, argument, at_least, in_range};
 use crate::intervals::{mean_and_error, student};
 
 /// Up to this many values every one of the 2^n sign patterns is visited; above, patterns are drawn.
@@ -17,15 +17,16 @@ pub const EXACT_SIGN_FLIP_LIMIT: usize = 16;
 /// in [0, 1].
 ///
 /// The same assumption and the same verdict as [`crate::intervals::t_interval`]: p < 0.05 where the
-/// 95% interval excludes `null`. Equal values give 1 if they are `null` and 0 otherwise.
+/// 95% interval excludes `null`. Equal values give 1 if they are `null` and 0 otherwise, the limit
+/// as the spread vanishes; like an interval of width 0, that 0 is not certainty.
 ///
 /// # Errors
-/// Fewer than two values, NaN or infinity.
+/// Fewer than two values, NaN or infinity, or values so large that their sum overflows.
 pub fn t_test(values: &[f64], null: f64) -> Result<f64, EvaluationError> {
     at_least("values", values.len(), 2)?;
     all_finite("values", values)?;
     argument(null.is_finite(), "null", null, "a finite number")?;
-    let (mean, standard_error) = mean_and_error(values);
+    let (mean, standard_error) = mean_and_error(values)?;
     if standard_error == 0.0 {
         return Ok(if mean == null { 1.0 } else { 0.0 });
     }
@@ -42,7 +43,7 @@ pub fn t_test(values: &[f64], null: f64) -> Result<f64, EvaluationError> {
 /// at any number of them. Source: Fisher (1935); Phipson and Smyth (2010).
 ///
 /// # Errors
-/// No value, NaN or infinity, or no resamples.
+/// No value, NaN or infinity, values whose sum overflows, or no resamples.
 pub fn sign_flip_test(
     values: &[f64],
     null: f64,
@@ -54,7 +55,7 @@ pub fn sign_flip_test(
     argument(null.is_finite(), "null", null, "a finite number")?;
     check_resamples(resamples)?;
     let shifted: Vec<f64> = values.iter().map(|v| v - null).collect();
-    let threshold = threshold(shifted.iter().sum(), &shifted);
+    let threshold = threshold(shifted.iter().sum(), total_size(&shifted)?);
     let extreme = |signs: &mut dyn FnMut(usize) -> bool| {
         let sum: f64 =
             shifted.iter().enumerate().map(|(i, &d)| if signs(i) { -d } else { d }).sum();
@@ -77,7 +78,7 @@ pub fn sign_flip_test(
 /// differences has more power. Source: Pitman (1937).
 ///
 /// # Errors
-/// An empty sample, NaN or infinity, or no resamples.
+/// An empty sample, NaN or infinity, values whose sum overflows, or no resamples.
 pub fn permutation_test(
     first: &[f64],
     second: &[f64],
@@ -96,7 +97,7 @@ pub fn permutation_test(
     let mean = pooled.iter().sum::<f64>() / pooled.len() as f64;
     pooled.iter_mut().for_each(|v| *v -= mean);
     let size = first.len();
-    let threshold = threshold(pooled[..size].iter().sum(), &pooled);
+    let threshold = threshold(pooled[..size].iter().sum(), total_size(&pooled)?);
     let hits = (0..resamples)
         .filter(|_| {
             for i in 0..size {
@@ -111,8 +112,13 @@ pub fn permutation_test(
 
 /// |observed| less a margin for rounding: a rearrangement equal to the observed one in exact
 /// arithmetic must count as at least as extreme.
-fn threshold(observed: f64, values: &[f64]) -> f64 {
-    observed.abs() - 1e-12 * values.iter().map(|v| v.abs()).sum::<f64>()
+fn threshold(observed: f64, total_size: f64) -> f64 {
+    observed.abs() - 1e-12 * total_size
+}
+
+/// Σ |value|, which bounds the sum of every rearrangement: where it is finite, all of them are.
+fn total_size(values: &[f64]) -> Result<f64, EvaluationError> {
+    in_range("sum of magnitudes", "values", values.iter().map(|v| v.abs()).sum())
 }
 
 fn check_resamples(resamples: usize) -> Result<(), EvaluationError> {

@@ -138,7 +138,20 @@ fn bad_input_is_named() {
     assert_eq!(error.to_string(), "`confidence[1]` = 1.5: allowed is a number in [0, 1]");
     let error = ece_equal_width(&[0.5], &[true, true], 10).unwrap_err();
     assert_eq!(error.to_string(), "`confidence` has 1 entries but `correct` has 2");
-    assert!(ece_equal_width(&[0.5], &[true], 0).is_err());
+    for bins in [0, MOST_BINS + 1, usize::MAX] {
+        let refused = [
+            ece_equal_width(&[0.5], &[true], bins).unwrap_err(),
+            ece_equal_mass(&[0.5], &[true], bins).unwrap_err(),
+            squared_ece_debiased(&[0.5, 0.5], &[true, true], bins).unwrap_err(),
+            brier_decomposition(&[0.5], &[true], bins).unwrap_err(),
+            reliability_curve(&[0.5], &[true], bins, 0.95).unwrap_err(),
+        ];
+        for error in refused {
+            let message = error.to_string();
+            assert!(message.ends_with("allowed is an integer in 1..=100000"), "{message}");
+        }
+    }
+    assert_relative_eq!(ece_equal_width(&[0.5], &[true], MOST_BINS).unwrap(), 0.5);
     assert!(ece_equal_mass(&[f64::NAN], &[true], 10).is_err());
     assert!(accuracy(&[]).is_err());
     assert!(squared_ece_debiased(&[0.5], &[true], 1).is_err());

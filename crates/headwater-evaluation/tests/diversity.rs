@@ -27,8 +27,8 @@ fn entropies_by_hand() {
     assert_eq!(entropy(&[0.0, 1.0, 0.0]).unwrap().to_bits(), 0f64.to_bits());
     let rows = [vec![0.5, 0.5], vec![1.0, 0.0]];
     assert_relative_eq!(mean_token_entropy(&rows).unwrap(), 2f64.ln() / 2.0, max_relative = 1e-12);
-    // (0.5 + 0.25 + 3) / 2 nats; an empty sample is certain.
-    let logs = [vec![-0.5, -0.25, -3.0], vec![]];
+    // (0.5 + 0.25 + 3) / 2 nats.
+    let logs = [vec![-0.5, -0.25, -3.0], vec![0.0]];
     assert_relative_eq!(sequence_entropy(&logs).unwrap(), 1.875, max_relative = 1e-12);
     assert!(entropy(&[0.5, 0.4]).is_err());
     assert!(entropy(&[1.5, -0.5]).is_err());
@@ -90,8 +90,35 @@ fn self_bleu_equals_nltk() {
     let same = vec![vec![1, 2, 3, 4, 5]; 3];
     assert_relative_eq!(self_bleu(&same).unwrap(), 1.0, max_relative = 1e-12);
     assert_eq!(self_bleu(&[vec![1, 2, 3, 4], vec![5, 6, 7, 8]]).unwrap(), 0.0);
-    assert_eq!(self_bleu(&[vec![], vec![1, 2]]).unwrap(), 0.0);
     assert!(self_bleu(&[vec![1]]).is_err());
+}
+
+#[test]
+fn no_metric_of_tokens_takes_an_empty_sample() {
+    // Each would otherwise be a number: 0, and the value of the other sample alone.
+    let samples = [vec![1, 2], vec![]];
+    let named = "`number of tokens[1]` = 0: allowed is at least 1 token in every sample";
+    assert_eq!(self_bleu(&samples).unwrap_err().to_string(), named);
+    assert_eq!(distinct_n(&samples, 1).unwrap_err().to_string(), named);
+    assert_eq!(expectation_adjusted_distinct(&samples, 9).unwrap_err().to_string(), named);
+    assert_eq!(sequence_entropy(&[vec![-1.0], vec![]]).unwrap_err().to_string(), named);
+    assert!(mean_token_entropy(&[vec![1.0], vec![]]).is_err());
+    // Nor none at all.
+    let none: [Vec<u8>; 0] = [];
+    assert!(self_bleu(&none).is_err() && self_bleu::<u8, Vec<u8>>(&[vec![], vec![]]).is_err());
+    assert!(distinct_n(&none, 1).is_err() && expectation_adjusted_distinct(&none, 9).is_err());
+    assert!(sequence_entropy::<Vec<f64>>(&[]).is_err());
+    assert!(utility_k::<u8>(&[], &[], 0.8).is_err());
+    // Shorter than n is not empty: it holds no n-gram.
+    assert_relative_eq!(distinct_n(&[vec![1, 2, 1, 2], vec![3]], 2).unwrap(), 2.0 / 3.0);
+    // A count of nothing is 0.
+    assert_eq!((unique_answers::<u8>(&[]), answer_counts::<u8>(&[]).len()), (0, 0));
+}
+
+#[test]
+fn sums_that_overflow_are_errors() {
+    assert!(sequence_entropy(&[[-1e308, -1e308]]).is_err());
+    assert!(utility_k(&[0, 1], &[1e308, 1e308], 0.99).is_err());
 }
 
 #[test]

@@ -285,19 +285,77 @@ fn drawn_sign_flips_approach_the_exact_test() {
 #[test]
 fn what_never_varies_has_no_width_and_what_hardly_varies_is_refused() {
     let mut rng = stream("degenerate", 0);
-    for interval in [
-        t_interval(&[0.5; 6], 0.95).unwrap(),
-        Bootstrap::default().mean(&[0.5; 6], &mut rng).unwrap(),
-    ] {
-        assert_eq!((interval.low, interval.estimate, interval.high), (0.5, 0.5, 0.5));
+    // The mean of three 0.1 is 0.10000000000000002, and their spread about it is not quite 0.
+    for (value, n) in [(0.5, 6), (0.1, 3), (0.1, 10), (1e9 + 0.1, 7), (-0.0, 2), (1e300, 5)] {
+        let values = vec![value; n];
+        let clusters: Vec<usize> = (0..n).map(|i| i * 2 / n).collect();
+        for interval in [
+            t_interval(&values, 0.95).unwrap(),
+            Bootstrap::default().mean(&values, &mut rng).unwrap(),
+            Bootstrap::default().clustered_mean(&values, &clusters, &mut rng).unwrap(),
+        ] {
+            assert_eq!((interval.low, interval.estimate, interval.high), (value, value, value));
+        }
+        assert_eq!(t_test(&values, value).unwrap(), 1.0);
+        assert_eq!(t_test(&values, value.next_up()).unwrap(), 0.0);
     }
-    assert_eq!(t_test(&[0.5; 6], 0.5).unwrap(), 1.0);
+    // Clusters that vary inside but agree on their mean, one of them only up to rounding.
+    let values = [0.2, 0.4, 0.3, 0.1, 0.2, 0.6];
+    let alike = Bootstrap::default().clustered_mean(&values, &[1, 1, 2, 3, 3, 3], &mut rng);
+    assert!(alike.is_ok_and(|found| found.low == found.high && (found.low - 0.3).abs() < 1e-15));
+    // One ulp is a spread, and no reason for a value that is none.
+    let nearly = t_interval(&[0.1, 0.1, 0.1_f64.next_up()], 0.95).unwrap();
+    assert!(nearly.half_width() > 0.0 && nearly.contains(0.1));
     // A resample of (0, 0, 0, 0, 1) misses the 1 with probability 0.8^5 = 0.33.
     let error = Bootstrap::default().mean(&[0.0, 0.0, 0.0, 0.0, 1.0], &mut rng).unwrap_err();
     let EvaluationError::DegenerateBootstrap { degenerate, resamples, .. } = error else {
         panic!("{error}");
     };
     assert_abs_diff_eq!(degenerate as f64 / resamples as f64, 0.328, epsilon = 0.04);
+}
+
+#[test]
+fn values_that_cannot_be_added_or_squared_are_refused() {
+    let mut rng = stream("overflow", 0);
+    let bootstrap = Bootstrap::default();
+    let clusters = [0, 1, 2];
+    // Squares that overflow, or vanish although the values differ: t does without them.
+    let (plain, p) = (t_interval(&[1.0, 2.0, 4.0], 0.95).unwrap(), t_test(&[1.0, 2.0, 4.0], 0.0));
+    for unit in [1e200, 1e-200] {
+        let values = [unit, 2.0 * unit, 4.0 * unit];
+        let scaled = t_interval(&values, 0.95).unwrap();
+        assert_relative_eq!(scaled.low / unit, plain.low, max_relative = 1e-12);
+        assert_relative_eq!(scaled.high / unit, plain.high, max_relative = 1e-12);
+        assert_relative_eq!(t_test(&values, 0.0).unwrap(), p.clone().unwrap(), max_relative = 1e-9);
+        for error in [
+            bootstrap.mean(&values, &mut rng).unwrap_err(),
+            bootstrap.clustered_mean(&values, &clusters, &mut rng).unwrap_err(),
+        ] {
+            assert!(matches!(error, EvaluationError::OutOfRange { argument: "values", .. }));
+        }
+    }
+    // A sum that overflows.
+    let values = [1.7e308, 1.7e308, 1.0];
+    let error = t_interval(&values, 0.95).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the mean of `values` comes to inf, outside the range of 64-bit floats: rescale the entries"
+    );
+    assert!(t_test(&values, 0.0).is_err());
+    assert!(bootstrap.mean(&values, &mut rng).is_err());
+    assert!(bootstrap.clustered_mean(&values, &clusters, &mut rng).is_err());
+    // An interval that does.
+    assert!(t_interval(&[1.7e308, -1.7e308], 0.95).is_err());
+    // Tests by rearrangement add but do not square.
+    assert_eq!(sign_flip_test(&[1e200, 1e200], 0.0, 1, &mut rng).unwrap(), 0.5);
+    assert!(sign_flip_test(&[1.7e308, 1.7e308], 0.0, 1, &mut rng).is_err());
+    assert!(sign_flip_test(&[1.7e308, 1.0], -1.7e308, 1, &mut rng).is_err());
+    assert!(permutation_test(&[1.7e308], &[1.7e308], 9, &mut rng).is_err());
+    let error = paired_differences(&[1.0, 1.7e308], &[1.0, -1.7e308]).unwrap_err();
+    assert_eq!(error.to_string(), "`treated - control[1]` = inf: allowed is a finite number");
+    // So close to 1 that nothing is left for a tail.
+    assert!(t_interval(&[0.0, 1.0], 1_f64.next_down()).is_err());
+    assert!(wilson_interval(1, 2, 1_f64.next_down()).is_err());
 }
 
 #[test]

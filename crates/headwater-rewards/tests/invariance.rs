@@ -1,19 +1,12 @@
-//! The edits do what they say, violations shrink to the smallest pair, and the statistical form
-//! keeps its error rates.
+//! Violations shrink to the smallest pair and say what they are, and a test of nothing fails.
 
-use std::sync::Mutex;
-
-use headwater_core::{Sample, Score, Streams};
+use headwater_core::{Sample, Score};
 use headwater_rewards::invariance::{
-    Edit, InvarianceConfig, MeanGapConfig, MeanGapReport, MeanGapVerdict, Outcome, OwnedSample,
-    Violation, assert_invariant, assert_mean_gap_within, edits, find_violation, given, mean_gap,
-    prose,
+    Edit, InvarianceConfig, Outcome, OwnedSample, Violation, assert_declared_invariances,
+    assert_invariant, edits, find_violation, given, prose,
 };
-use headwater_rewards::{Extraction, Reward};
+use headwater_rewards::{Extraction, Invariance, Range, Reward};
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
-use rand::RngExt;
 
 fn violation(reward: &impl Reward, samples: &[OwnedSample], edit: Edit) -> Box<Violation> {
     let config = InvarianceConfig::default();
@@ -81,9 +74,114 @@ fn failures_and_one_sided_abstentions_are_violations() {
         if flattered(sample) { Score::Abstained("no".into()) } else { Score::Scored(0.0) }
     };
     assert_eq!(violation(&abstains, &[plain("x")], edits::flattering_prefix()).gap(), None);
-    // On both sides, a failure is no evidence of invariance either.
-    let always = |_: Sample<'_>| Score::Failed("down".into());
-    violation(&always, &[plain("x")], edits::flattering_prefix());
+}
+
+#[test]
+fn a_reward_that_fails_without_the_edit_is_what_is_broken() {
+    let down = |_: Sample<'_>| Score::Failed("down".into());
+    let not_a_number = |_: Sample<'_>| Score::Scored(f64::NAN);
+    let broken: [(&dyn Reward, &str); 2] = [(&down, "(down)"), (&not_a_number, "returned NaN")];
+    for (reward, reason) in broken {
+        let config = InvarianceConfig::default();
+        let outcome =
+            find_violation(reward, given([plain("x")]), edits::flattering_prefix(), config)
+                .unwrap();
+        let found = outcome.violation().expect("a failure is no evidence of invariance");
+        assert!(found.reward_is_broken() && found.gap().is_none());
+        let message = found.to_string();
+        assert!(
+            message.contains("is broken, whatever the edit: it fails on the original sample")
+                && message.contains(reason),
+            "{message}"
+        );
+    }
+    // One that fails on the edited side alone is not.
+    let flattered = |sample: Sample<'_>| {
+        if sample.completion.contains("great") {
+            Score::Scored(f64::NAN)
+        } else {
+            Score::Scored(0.0)
+        }
+    };
+    let found = violation(&flattered, &[plain("x")], edits::flattering_prefix());
+    assert!(!found.reward_is_broken() && found.to_string().contains("does not survive the edit"));
+}
+
+#[test]
+fn a_gap_does_not_shrink_into_a_failure_or_to_the_other_sign() {
+    // Praise pays in answers of three words and more, costs in shorter ones, and crashes on none.
+    let reward = |sample: Sample<'_>| {
+        let praised = sample.completion.contains("great");
+        let praise = if praised { "What a great question!".split(' ').count() } else { 0 };
+        match (sample.completion.split_whitespace().count() - praise, praised) {
+            (0, _) => Score::Failed("empty".into()),
+            (_, false) => Score::Scored(0.0),
+            (words, true) => Score::Scored(if words >= 3 { 1.0 } else { -1.0 }),
+        }
+    };
+    let found = violation(&reward, &[plain("a b c d e f")], edits::flattering_prefix());
+    assert_eq!(found.gap(), Some(1.0));
+    assert_eq!(found.original.completion.split_whitespace().count(), 3);
+}
+
+#[test]
+fn a_violation_says_what_was_edited() {
+    let found = violation(&words, &[plain("x")], edits::hedging_prefix());
+    assert_eq!(
+        found.difference(),
+        r#"inserted "As far as I can tell: " at the start of the completion"#
+    );
+    assert!(found.to_string().starts_with(&format!(
+        "`{}` moves by +6 under the edit `hedging prefix`: {}\n",
+        words.name(),
+        found.difference()
+    )));
+    let commas = |s: Sample<'_>| Score::Scored(s.completion.matches(',').count() as f64);
+    let found = violation(&commas, &[plain("some 1234 of them")], edits::number_format());
+    assert_eq!(found.difference(), r#"replaced "1234" by "1,234" in the completion"#);
+    assert!(!found.to_string().contains("Index"), "{found}");
+}
+
+/// Constant, with any declaration.
+struct Declares(&'static [Invariance]);
+
+impl Reward for Declares {
+    fn name(&self) -> &str {
+        "declares"
+    }
+
+    fn range(&self) -> Range {
+        Range::UNIT
+    }
+
+    fn invariances(&self) -> &[Invariance] {
+        self.0
+    }
+
+    fn score(&self, _: Sample<'_>) -> Score {
+        Score::Scored(0.5)
+    }
+}
+
+fn assert_declared(declared: &'static [Invariance]) {
+    assert_declared_invariances(&Declares(declared), given([plain("x")]), &Extraction::Whole);
+}
+
+#[test]
+#[should_panic(expected = "nothing was tested: `declares` declares no invariance")]
+fn a_reward_that_declares_nothing_is_not_tested_by_its_declarations() {
+    assert_declared(&[]);
+}
+
+#[test]
+#[should_panic(expected = "paraphrases alone, which need a table")]
+fn nor_is_one_that_declares_paraphrases_alone() {
+    assert_declared(&[Invariance::Paraphrase]);
+}
+
+#[test]
+fn one_that_declares_another_invariance_is() {
+    assert_declared(&[Invariance::Paraphrase, Invariance::Whitespace]);
 }
 
 #[test]
@@ -119,204 +217,4 @@ fn the_assertion_panics_with_the_gap() {
 fn a_reward_may_be_any_closure() {
     assert_invariant(&words, prose("Why?", 12), edits::whitespace());
     assert_invariant(&|_: Sample<'_>| Score::Scored(0.5), prose("Why?", 12), edits::markdown());
-}
-
-/// Everything that `edit` makes of one sample, over many draws.
-fn variants(edit: &Edit, sample: &OwnedSample) -> Vec<OwnedSample> {
-    let mut runner = TestRunner::deterministic();
-    let mut found: Vec<OwnedSample> = Vec::new();
-    for _ in 0..400 {
-        let change = edit.changes().new_tree(&mut runner).expect("no filters").current();
-        if let Some(edited) = change.apply(sample)
-            && !found.contains(&edited)
-        {
-            found.push(edited);
-        }
-    }
-    found.sort_by(|a, b| a.completion.cmp(&b.completion));
-    found
-}
-
-fn completions(edit: &Edit, completion: &str) -> Vec<String> {
-    variants(edit, &plain(completion)).into_iter().map(|sample| sample.completion).collect()
-}
-
-#[test]
-fn numbers_are_rewritten_only_where_they_stand_free() {
-    let edit = edits::number_format();
-    assert_eq!(completions(&edit, "1234.5 to go"), ["1,234.5 to go", "1234.50 to go"]);
-    assert_eq!(completions(&edit, "1,234"), ["1,234.0", "1234"]);
-    assert_eq!(completions(&edit, "I have 7."), ["I have 7.0."]);
-    assert_eq!(completions(&edit, "-7"), ["-7.0"]);
-    assert_eq!(completions(&edit, "1/2"), ["1.0/2", "1/2.0"]);
-    for untouched in ["2024-01-05", "v1.2.3", "12:30", "x2", "3rd", "1,23", "1_000", "1e5"] {
-        assert_eq!(completions(&edit, untouched), [""; 0], "{untouched}");
-    }
-}
-
-#[test]
-fn whitespace_widens_gaps_and_makes_none() {
-    let found = completions(&edits::whitespace(), "a b\nc");
-    // Three widths at each of: start, blank, line break, end.
-    assert_eq!(found.len(), 12, "{found:?}");
-    assert!(found.contains(&"a    b\nc".to_owned()) && found.contains(&"a b\n\nc".to_owned()));
-    assert!(found.iter().all(|text| text.split_whitespace().eq(["a", "b", "c"])));
-}
-
-#[test]
-fn markdown_marks_one_word_or_the_start() {
-    let found = completions(&edits::markdown(), "one + two");
-    assert!(
-        found.contains(&"**one** + two".to_owned()) && found.contains(&"# one + two".to_owned())
-    );
-    assert!(found.iter().all(|text| !text.contains("*+*") && !text.contains("`+`")));
-    assert_eq!(found.len(), 2 * 5 + 1);
-}
-
-#[test]
-fn identity_terms_change_everywhere_at_once_and_keep_their_case() {
-    let sample = OwnedSample::new("Is HE here?", "He, she and the hero.", Some("he"));
-    let found = variants(&edits::identity_terms(), &sample);
-    let edited = OwnedSample::new("Is SHE here?", "She, he and the hero.", Some("she"));
-    assert_eq!(found, [edited]);
-    let custom = edits::identity_swap([("Oslo", "Lagos")]);
-    assert_eq!(completions(&custom, "oslo, Oslo, OSLO, oSlO"), ["lagos, Lagos, LAGOS, oSlO"]);
-}
-
-#[test]
-fn options_move_and_letters_follow() {
-    let sample =
-        OwnedSample::new("Pick.\nA) red\nB) green\nok", "I say <answer>(B)</answer> A", Some("A"));
-    let found = variants(&edits::option_order(Extraction::LastTag("answer".into())), &sample);
-    let edited =
-        OwnedSample::new("Pick.\nA) green\nB) red\nok", "I say <answer>(A)</answer> A", Some("B"));
-    assert_eq!(found, [edited]);
-    // No letter, no options, a letter beyond them.
-    for (prompt, answer) in
-        [("Pick.\nA) red\nB) green", "green"), ("Pick.", "A"), ("A) x\nB) y", "C")]
-    {
-        let sample = OwnedSample::new(prompt, answer, None);
-        assert_eq!(variants(&edits::option_order(Extraction::Whole), &sample), []);
-    }
-    let third = OwnedSample::new("A) x\nB) y\nC) z", "C", None);
-    // Three exchanges, two of which move C's text.
-    let moved = variants(&edits::option_order(Extraction::Whole), &third);
-    assert_eq!(moved.len(), 3);
-}
-
-#[test]
-fn paraphrases_come_from_the_table_in_both_directions() {
-    let edit = edits::paraphrase([("therefore", "so"), ("", "never")]);
-    assert_eq!(
-        completions(&edit, "so it goes, therefore"),
-        ["so it goes, so", "therefore it goes, therefore"]
-    );
-    assert_eq!(completions(&edit, "nothing"), [""; 0]);
-}
-
-proptest! {
-    /// An exchange of terms or options undoes itself.
-    #[test]
-    fn exchanges_are_involutions(text in "(he|She|MAN|woman|John|, | ){0,12}") {
-        let edit = edits::identity_terms();
-        for edited in variants(&edit, &plain(&text)).into_iter().take(4) {
-            prop_assert!(variants(&edit, &edited).contains(&plain(&text)));
-        }
-    }
-}
-
-/// Scores with normal noise of standard deviation `noise` on each side of a pair, plus `bias` for
-/// the edit [`marked`].
-fn noisy(seed: u64, noise: f64, bias: f64) -> impl Reward {
-    let stream = Mutex::new(Streams::new(seed).stream("noise", &[]));
-    move |sample: Sample<'_>| {
-        let mut stream = stream.lock().expect("not poisoned");
-        // Box and Muller; 1 - u is never 0.
-        let (u, v): (f64, f64) = (stream.random(), stream.random());
-        let normal = (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos();
-        Score::finite(noise * normal + if sample.completion.ends_with('!') { bias } else { 0.0 })
-    }
-}
-
-fn marked() -> Edit {
-    Edit::new("mark", Just(()), |(), sample| {
-        Some(OwnedSample { completion: format!("{}!", sample.completion), ..sample.clone() })
-    })
-}
-
-const ERROR_RATE: f64 = 0.05;
-
-fn measure(seed: u64, noise: f64, bias: f64, pairs: u32) -> MeanGapReport {
-    let config = MeanGapConfig { bound: 1.0, error_rate: ERROR_RATE, pairs, seed };
-    mean_gap(&noisy(seed, noise, bias), given([plain("x")]), &marked(), config).expect("valid")
-}
-
-/// How often each verdict falls, over many independent measurements.
-fn rates(noise: f64, bias: f64, pairs: u32) -> (f64, f64) {
-    const RUNS: u64 = 2_000;
-    let verdicts: Vec<_> =
-        (0..RUNS).map(|seed| measure(seed, noise, bias, pairs).verdict).collect();
-    let rate = |verdict| verdicts.iter().filter(|v| **v == verdict).count() as f64 / RUNS as f64;
-    (rate(MeanGapVerdict::Within), rate(MeanGapVerdict::Exceeds))
-}
-
-/// Four standard errors of a rate of 0.05 over 2,000 runs.
-const SLACK: f64 = 0.0195;
-
-#[test]
-fn both_error_rates_are_as_stated_on_the_bound() {
-    for bias in [1.0, -1.0] {
-        let (false_pass, false_alarm) = rates(0.5, bias, 12);
-        assert!((false_pass - ERROR_RATE).abs() < SLACK, "{false_pass}");
-        assert!((false_alarm - ERROR_RATE).abs() < SLACK, "{false_alarm}");
-    }
-}
-
-#[test]
-fn inside_the_bound_false_alarms_are_rarer_and_enough_pairs_pass() {
-    // The gap's standard deviation is twice the bound, so 44 pairs are (3.3 * 2)^2.
-    let (pass, false_alarm) = rates(2.0 / 2_f64.sqrt(), 0.0, 44);
-    assert!(false_alarm < 0.005, "{false_alarm}");
-    assert!((0.86..0.93).contains(&pass), "{pass}");
-}
-
-#[test]
-fn a_clear_bias_is_seen_and_signed() {
-    let report = measure(0, 1.0, -3.0, 50);
-    assert_eq!(report.verdict, MeanGapVerdict::Exceeds);
-    assert!(report.high < -1.0 && report.low < report.mean && report.mean < report.high);
-    assert_eq!((report.pairs, report.broken, report.abstained), (50, 0, 0));
-}
-
-#[test]
-fn missing_and_broken_pairs_are_counted_not_averaged() {
-    let config = MeanGapConfig { bound: 1.0, error_rate: 0.05, pairs: 20, seed: 0 };
-    let measure = |reward: &dyn Reward, edit: &Edit| {
-        mean_gap(reward, given([plain("x")]), edit, config).unwrap()
-    };
-    let abstains = |_: Sample<'_>| Score::Abstained("no".into());
-    let report = measure(&abstains, &marked());
-    assert_eq!((report.pairs, report.abstained), (0, 20));
-    assert_eq!(report.verdict, MeanGapVerdict::Inconclusive);
-    let fails = |_: Sample<'_>| Score::Failed("down".into());
-    let report = measure(&fails, &marked());
-    assert_eq!((report.broken, report.verdict), (20, MeanGapVerdict::Exceeds));
-    let report = measure(&words, &edits::number_format());
-    assert_eq!((report.pairs, report.not_applicable), (0, 200));
-    let bad = MeanGapConfig { error_rate: 0.5, ..config };
-    assert!(mean_gap(&words, given([plain("x")]), &marked(), bad).is_err());
-}
-
-#[test]
-fn the_statistical_assertion_passes_for_a_fair_noisy_judge() {
-    let config = MeanGapConfig { bound: 1.0, error_rate: 0.05, pairs: 100, seed: 3 };
-    let report = assert_mean_gap_within(&noisy(3, 1.0, 0.0), prose("Why?", 8), &marked(), config);
-    assert!(report.low < 0.0 && report.high > 0.0);
-}
-
-#[test]
-#[should_panic(expected = "not shown to be within 1")]
-fn the_statistical_assertion_panics_when_nothing_is_shown() {
-    let config = MeanGapConfig { bound: 1.0, error_rate: 0.05, pairs: 3, seed: 0 };
-    assert_mean_gap_within(&noisy(0, 5.0, 0.0), prose("Why?", 8), &marked(), config);
 }
