@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invariance;
 use crate::extraction::{Extraction, last_tag, require_tag};
+use crate::inserted::leaves_marker;
 use crate::verifiable::{PercentReading, parse_number};
 
 /// Where the confidence stands.
@@ -99,7 +100,7 @@ impl ConfidenceFormat {
             (_, Invariance::NumberFormat) if levels => false,
             (ConfidencePlace::LastTag(_), _) => true,
             (ConfidencePlace::AfterMarker(_), Invariance::NeutralPadding) => false,
-            (ConfidencePlace::AfterMarker(marker), _) => !marker.contains(char::is_alphanumeric),
+            (ConfidencePlace::AfterMarker(marker), _) => leaves_marker(invariance, marker),
         }
     }
 }

@@ -4,6 +4,7 @@ use headwater_core::{ConfigError, require};
 use serde::{Deserialize, Serialize};
 
 use crate::Invariance;
+use crate::inserted::leaves_marker;
 
 /// The part of a completion that is taken as its answer. The last one always wins: a model that
 /// restates its answer is held to what it said last.
@@ -41,15 +42,12 @@ impl Extraction {
     /// Whether the extracted answer survives `invariance`'s edit (itself edited at most in the same
     /// way).
     pub(crate) fn keeps(&self, invariance: Invariance) -> bool {
-        let free_text_around = *self != Self::Whole;
-        match invariance {
-            Invariance::NeutralPadding
-            | Invariance::FlatteringPrefix
-            | Invariance::HedgingPrefix => free_text_around,
-            // An edit of the words of a longer marker would hide it.
-            _ => {
-                !matches!(self, Self::LastMarker(marker) if marker.contains(char::is_alphanumeric))
-            }
+        let around =
+            [Invariance::NeutralPadding, Invariance::FlatteringPrefix, Invariance::HedgingPrefix];
+        match self {
+            Self::Whole => !around.contains(&invariance),
+            Self::LastMarker(marker) => leaves_marker(invariance, marker),
+            Self::LastTag(_) | Self::LastBoxed => true,
         }
     }
 

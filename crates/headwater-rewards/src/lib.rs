@@ -59,6 +59,7 @@ mod confidence;
 mod countdown;
 mod error;
 mod extraction;
+mod inserted;
 #[cfg(feature = "proptest")]
 pub mod invariance;
 mod mixture;

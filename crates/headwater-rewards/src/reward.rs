@@ -88,8 +88,8 @@ pub enum Invariance {
     FlatteringPrefix,
     /// A hedge before the completion.
     HedgingPrefix,
-    /// Two terms of identity (gender, origin, faith, names) exchanged in prompt, completion and
-    /// reference.
+    /// Two terms of identity (origin, faith, names), or all terms of gender, exchanged in prompt,
+    /// completion and reference.
     IdentityTerms,
     /// Two options of a multiple-choice prompt exchanged, the answer's letter following its option.
     OptionOrder,

@@ -1,14 +1,12 @@
-//! The edits do what they say, and violations shrink to the smallest pair.
+//! Violations shrink to the smallest pair, and a test of nothing fails.
 
 use headwater_core::{Sample, Score};
+use headwater_rewards::Reward;
 use headwater_rewards::invariance::{
     Edit, InvarianceConfig, Outcome, OwnedSample, Violation, assert_invariant, edits,
     find_violation, given, prose,
 };
-use headwater_rewards::{Extraction, Reward};
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 
 fn violation(reward: &impl Reward, samples: &[OwnedSample], edit: Edit) -> Box<Violation> {
     let config = InvarianceConfig::default();
@@ -114,108 +112,4 @@ fn the_assertion_panics_with_the_gap() {
 fn a_reward_may_be_any_closure() {
     assert_invariant(&words, prose("Why?", 12), edits::whitespace());
     assert_invariant(&|_: Sample<'_>| Score::Scored(0.5), prose("Why?", 12), edits::markdown());
-}
-
-/// Everything that `edit` makes of one sample, over many draws.
-fn variants(edit: &Edit, sample: &OwnedSample) -> Vec<OwnedSample> {
-    let mut runner = TestRunner::deterministic();
-    let mut found: Vec<OwnedSample> = Vec::new();
-    for _ in 0..400 {
-        let change = edit.changes().new_tree(&mut runner).expect("no filters").current();
-        if let Some(edited) = change.apply(sample)
-            && !found.contains(&edited)
-        {
-            found.push(edited);
-        }
-    }
-    found.sort_by(|a, b| a.completion.cmp(&b.completion));
-    found
-}
-
-fn completions(edit: &Edit, completion: &str) -> Vec<String> {
-    variants(edit, &plain(completion)).into_iter().map(|sample| sample.completion).collect()
-}
-
-#[test]
-fn numbers_are_rewritten_only_where_they_stand_free() {
-    let edit = edits::number_format();
-    assert_eq!(completions(&edit, "1234.5 to go"), ["1,234.5 to go", "1234.50 to go"]);
-    assert_eq!(completions(&edit, "1,234"), ["1,234.0", "1234"]);
-    assert_eq!(completions(&edit, "I have 7."), ["I have 7.0."]);
-    assert_eq!(completions(&edit, "-7"), ["-7.0"]);
-    assert_eq!(completions(&edit, "1/2"), ["1.0/2", "1/2.0"]);
-    for untouched in ["2024-01-05", "v1.2.3", "12:30", "x2", "3rd", "1,23", "1_000", "1e5"] {
-        assert_eq!(completions(&edit, untouched), [""; 0], "{untouched}");
-    }
-}
-
-#[test]
-fn whitespace_widens_gaps_and_makes_none() {
-    let found = completions(&edits::whitespace(), "a b\nc");
-    // Three widths at each of: start, blank, line break, end.
-    assert_eq!(found.len(), 12, "{found:?}");
-    assert!(found.contains(&"a    b\nc".to_owned()) && found.contains(&"a b\n\nc".to_owned()));
-    assert!(found.iter().all(|text| text.split_whitespace().eq(["a", "b", "c"])));
-}
-
-#[test]
-fn markdown_marks_one_word_or_the_start() {
-    let found = completions(&edits::markdown(), "one + two");
-    assert!(
-        found.contains(&"**one** + two".to_owned()) && found.contains(&"# one + two".to_owned())
-    );
-    assert!(found.iter().all(|text| !text.contains("*+*") && !text.contains("`+`")));
-    assert_eq!(found.len(), 2 * 5 + 1);
-}
-
-#[test]
-fn identity_terms_change_everywhere_at_once_and_keep_their_case() {
-    let sample = OwnedSample::new("Is HE here?", "He, she and the hero.", Some("he"));
-    let found = variants(&edits::identity_terms(), &sample);
-    let edited = OwnedSample::new("Is SHE here?", "She, he and the hero.", Some("she"));
-    assert_eq!(found, [edited]);
-    let custom = edits::identity_swap([("Oslo", "Lagos")]);
-    assert_eq!(completions(&custom, "oslo, Oslo, OSLO, oSlO"), ["lagos, Lagos, LAGOS, oSlO"]);
-}
-
-#[test]
-fn options_move_and_letters_follow() {
-    let sample =
-        OwnedSample::new("Pick.\nA) red\nB) green\nok", "I say <answer>(B)</answer> A", Some("A"));
-    let found = variants(&edits::option_order(Extraction::LastTag("answer".into())), &sample);
-    let edited =
-        OwnedSample::new("Pick.\nA) green\nB) red\nok", "I say <answer>(A)</answer> A", Some("B"));
-    assert_eq!(found, [edited]);
-    // No letter, no options, a letter beyond them.
-    for (prompt, answer) in
-        [("Pick.\nA) red\nB) green", "green"), ("Pick.", "A"), ("A) x\nB) y", "C")]
-    {
-        let sample = OwnedSample::new(prompt, answer, None);
-        assert_eq!(variants(&edits::option_order(Extraction::Whole), &sample), []);
-    }
-    let third = OwnedSample::new("A) x\nB) y\nC) z", "C", None);
-    // Three exchanges, two of which move C's text.
-    let moved = variants(&edits::option_order(Extraction::Whole), &third);
-    assert_eq!(moved.len(), 3);
-}
-
-#[test]
-fn paraphrases_come_from_the_table_in_both_directions() {
-    let edit = edits::paraphrase([("therefore", "so"), ("", "never")]);
-    assert_eq!(
-        completions(&edit, "so it goes, therefore"),
-        ["so it goes, so", "therefore it goes, therefore"]
-    );
-    assert_eq!(completions(&edit, "nothing"), [""; 0]);
-}
-
-proptest! {
-    /// An exchange of terms or options undoes itself.
-    #[test]
-    fn exchanges_are_involutions(text in "(he|She|MAN|woman|John|, | ){0,12}") {
-        let edit = edits::identity_terms();
-        for edited in variants(&edit, &plain(&text)).into_iter().take(4) {
-            prop_assert!(variants(&edit, &edited).contains(&plain(&text)));
-        }
-    }
 }

@@ -138,6 +138,8 @@ fn shipped() -> Vec<(Box<dyn Reward>, Extraction, Vec<OwnedSample>)> {
     let puzzle =
         || samples(&["25 * 40 + 1234", "(1,234 - 25) / 40", "he gave up"], "25 40 1234 = 2234");
     let marked = || samples(&["he thinks\n#### 1234", "#### 5", "none"], "1234");
+    // One has no marker: an edit that writes one changes what is read.
+    let labelled = || samples(&["he says it is: 1234", "1234", "it is: 7"], "1234");
     let boxed = || samples(&[r"he says \boxed{1234}.", r"\boxed{7", "12"], "1234");
     let compact = || samples(&["1234 @ 0.8", "1,235 @ 0.25", "1234", "he @ 0.5"], "1234");
     let after_marker = || ConfidencePlace::AfterMarker("@".into());
@@ -149,6 +151,9 @@ fn shipped() -> Vec<(Box<dyn Reward>, Extraction, Vec<OwnedSample>)> {
         (Box::new(numeric_match(whole.clone())), whole.clone(), numbers()),
         (Box::new(numeric_match(answer())), answer(), tagged_numbers()),
         (Box::new(numeric_match(Extraction::LastMarker("####".into()))), whole.clone(), marked()),
+        (Box::new(numeric_match(Extraction::LastMarker(":".into()))), whole.clone(), labelled()),
+        (Box::new(numeric_match(Extraction::LastMarker("is".into()))), whole.clone(), labelled()),
+        (Box::new(numeric_match(Extraction::LastMarker("#".into()))), whole.clone(), marked()),
         (Box::new(numeric_match(Extraction::LastBoxed)), whole.clone(), boxed()),
         (arithmetic(whole.clone()), whole.clone(), samples(&["1200 + 34", "5 / 4", "he"], "1234")),
         (arithmetic(answer()), answer(), tagged_numbers()),

@@ -2,14 +2,25 @@
 //!
 //! Each is a claim about what should not matter, and each can be wrong for some reward: a haiku
 //! judge may care about whitespace. Choose the ones that hold for yours.
+//!
+//! What an edit must never do is change what the text says, for then a reward is right to move. So
+//! none of them touches code, and each leaves alone whatever it might break, as described there;
+//! where nothing is left to edit, it does not apply.
+
+use std::ops::Range;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::edit::Edit;
+pub use super::identity::{GENDER_PAIRS, IDENTITY_PAIRS, identity_swap, identity_terms};
+use super::markup::{
+    Layout, Part, begins_block, lines, list_marker, underlines, without_containers,
+};
+pub use super::numbers::number_format;
 use super::options::swap_options;
 use super::sample::OwnedSample;
-use crate::numeral::{numeral_length, without_grouping};
+use crate::inserted::{FLATTERING, HEDGING, MARKS, NEUTRAL};
 use crate::{Extraction, Invariance};
 
 /// The edit of a standard invariance, `None` for [`Invariance::Paraphrase`], which needs a table
@@ -38,20 +49,14 @@ fn with_completion(sample: &OwnedSample, completion: String) -> OwnedSample {
 /// Widens one gap between two words (blanks by blanks, line breaks by line breaks), or adds line
 /// breaks at either end of the completion. It never makes or removes a gap, and never turns a blank
 /// into a line break.
+///
+/// Left alone are gaps in code, tags and formulas, tabs, the indentation of a line and what follows
+/// its list marker, and the line breaks inside a table or quotation or under a heading.
 #[must_use]
 pub fn whitespace() -> Edit {
     Edit::new("whitespace", (any::<Index>(), 1..4_usize), |(gap, count), sample| {
         let text = &sample.completion;
-        // Every position just after a whitespace character that ends a run, and the two ends.
-        let mut gaps = vec![(0, '\n'), (text.len(), '\n')];
-        let mut previous = None;
-        for (position, character) in text.char_indices() {
-            match previous {
-                Some(space) if !character.is_whitespace() => gaps.push((position, space)),
-                _ => {}
-            }
-            previous = Some(character).filter(|c| c.is_whitespace());
-        }
+        let gaps = gaps(text);
         let (position, space) = gaps[gap.index(gaps.len())];
         let mut completion = text.clone();
         completion.insert_str(position, &space.to_string().repeat(*count));
@@ -59,163 +64,174 @@ pub fn whitespace() -> Edit {
     })
 }
 
-/// Puts emphasis or code marks around one word, or a heading mark before the completion. Words
-/// without a letter or digit are left alone.
+/// The two ends, and every position just behind a run of whitespace that may be longer, with the
+/// character to lengthen it by.
+fn gaps(text: &str) -> Vec<(usize, char)> {
+    let layout = Layout::of(text);
+    let mut gaps = vec![(0, '\n')];
+    if !layout.open_at_end {
+        gaps.push((text.len(), '\n'));
+    }
+    let mut previous = "";
+    for (start, line) in lines(text) {
+        let prose = |position: usize| layout.at(position) == Part::Prose;
+        let parts = !layout.code_below_tags && may_part(previous, line);
+        if start > 0 && parts && prose(start - 1) {
+            gaps.push((start, '\n'));
+        }
+        previous = line;
+        let fixed = line.len() - without_containers(line).len();
+        let mut before = None;
+        for (offset, character) in line.char_indices() {
+            let blank = before.filter(|c: &char| c.is_whitespace() && *c != '\t');
+            if let Some(space) = blank
+                && !character.is_whitespace()
+                && line[..offset].trim_end().len() > fixed
+                && prose(start + offset - 1)
+            {
+                gaps.push((start + offset, space));
+            }
+            before = Some(character);
+        }
+    }
+    gaps
+}
+
+/// Whether a blank line between these two leaves both what they are.
+fn may_part(previous: &str, line: &str) -> bool {
+    // A table or quotation ends with a blank line, and what a tag or a list item has opened may.
+    let held = |line: &str| line.starts_with(['|', '>', '<']) || list_marker(line).is_some();
+    let apart = previous.trim().is_empty();
+    let alike = list_marker(previous).is_some() && list_marker(line).is_some();
+    let free = apart || alike || !(held(previous.trim_start()) || held(line));
+    // An indented line belongs to the one above, a line of `===` makes it a heading.
+    !line.starts_with(char::is_whitespace)
+        && free
+        && !underlines(line)
+        && !previous.trim_end().ends_with('\\')
+}
+
+/// Puts emphasis or code marks around one word, or a heading mark before the completion.
+///
+/// Words are what stands between blanks and tags and has a letter or digit. Left alone are those in
+/// code and formulas, those that hold a mark of Markdown themselves, links and list markers; and no
+/// word gets a mark that already stands somewhere in the prose, which it might pair up with. A
+/// completion that begins with a block (heading, list, table, quotation, code) gets no heading
+/// mark.
 #[must_use]
 pub fn markdown() -> Edit {
-    let mark = select(&["*", "_", "`", "**", "__", "# "][..]);
+    let mark = select(&MARKS[..]);
     Edit::new("markdown", (any::<Index>(), mark), |(word, mark), sample| {
         let text = &sample.completion;
+        let layout = Layout::of(text);
         if *mark == "# " {
-            return Some(with_completion(sample, format!("# {text}")));
+            // A heading ends with its line. What ran on over the end of it must not, and the next
+            // line must not become a block because no paragraph is left for it to continue.
+            let ends = |(line, rest): (&str, &str)| {
+                let next = rest.split('\n').next().unwrap_or("");
+                layout.at(line.len()) == Part::Prose
+                    && (next.trim().is_empty() || !begins_block(rest))
+            };
+            let free = text.split_once('\n').is_none_or(ends)
+                && !layout.code_below_tags
+                && !begins_block(text);
+            return free.then(|| with_completion(sample, format!("# {text}")));
         }
-        let is_word = |piece: &&str| piece.contains(char::is_alphanumeric);
-        let words: Vec<&str> = text.split_whitespace().filter(is_word).collect();
-        let chosen = *words.get(word.index(words.len().max(1)))?;
-        // `chosen` is a slice of `text`: its address gives its place.
-        let start = chosen.as_ptr() as usize - text.as_ptr() as usize;
-        let (before, after) = (&text[..start], &text[start + chosen.len()..]);
+        let taken = |(at, c): (usize, char)| mark.starts_with(c) && layout.at(at) != Part::Code;
+        if text.char_indices().any(taken) {
+            return None;
+        }
+        let words = words(text, &layout);
+        let Range { start, end } = words.get(word.index(words.len().max(1)))?.clone();
+        let (before, chosen, after) = (&text[..start], &text[start..end], &text[end..]);
         Some(with_completion(sample, format!("{before}{mark}{chosen}{mark}{after}")))
     })
 }
 
+/// Where the words of the prose are that a mark around changes nothing about.
+fn words(text: &str, layout: &Layout) -> Vec<Range<usize>> {
+    let mut words = Vec::new();
+    for (line_start, line) in lines(text) {
+        let first = line_start + list_marker(line).unwrap_or(0);
+        let mut start = line_start;
+        for token in line.split_inclusive(char::is_whitespace) {
+            let token_end = start + token.trim_end().len();
+            // Tags part words, code and formulas do not: half a word is no word.
+            let mut piece = start;
+            for position in start..=token_end {
+                if position == token_end || layout.at(position) == Part::Tag {
+                    let range = piece..position;
+                    // Inside a tag it is empty, and may begin between the bytes of a letter.
+                    if first <= piece
+                        && piece < position
+                        && layout.is_prose(range.clone())
+                        && is_markable(&text[range.clone()])
+                    {
+                        words.push(range);
+                    }
+                    piece = position + 1;
+                }
+            }
+            start += token.len();
+        }
+    }
+    words
+}
+
+/// Whether `word` says something and holds no mark of Markdown, and no address.
+fn is_markable(word: &str) -> bool {
+    const MARKS: [char; 11] = ['*', '_', '`', '~', '[', ']', '<', '>', '|', '$', '\\'];
+    word.contains(char::is_alphanumeric) && !word.contains(MARKS) && !word.contains("://")
+}
+
 /// Puts one to four sentences without content before or after the completion, as a paragraph of
-/// their own. They contain no digit, tag or option letter.
+/// their own. They contain no digit, tag or option letter. Behind a completion that ends inside a
+/// block of code or a formula nothing is put: it would belong to it.
 #[must_use]
 pub fn neutral_padding() -> Edit {
-    let sentence = select(
-        &[
-            "This is the response.",
-            "The response to the question is given here.",
-            "The steps were carried out in the usual order.",
-            "Each part of the question has been considered in turn.",
-        ][..],
-    );
+    let sentence = select(&NEUTRAL[..]);
     let parameters = (prop::bool::ANY, prop::collection::vec(sentence, 1..=4));
     Edit::new("neutral padding", parameters, |(before, sentences), sample| {
         let (padding, text) = (sentences.join(" "), &sample.completion);
-        Some(with_completion(
-            sample,
-            if *before { format!("{padding}\n\n{text}") } else { format!("{text}\n\n{padding}") },
-        ))
+        if *before {
+            return Some(with_completion(sample, format!("{padding}\n\n{text}")));
+        }
+        let open = Layout::of(text).open_at_end;
+        (!open).then(|| with_completion(sample, format!("{text}\n\n{padding}")))
     })
 }
 
-/// Puts praise of the asker before the completion.
+/// Puts praise of the asker before the completion: on its first line, or as a paragraph of its own
+/// where the completion begins with a block (heading, list, table, quotation, code).
 #[must_use]
 pub fn flattering_prefix() -> Edit {
-    prefix(
-        "flattering prefix",
-        &[
-            "What a great question! ",
-            "You are clearly an expert, and you are right to ask. ",
-            "Excellent thinking, I could not agree more with you. ",
-        ],
-    )
+    prefix("flattering prefix", &FLATTERING)
 }
 
-/// Puts a hedge before the completion.
+/// Puts a hedge before the completion, where [`flattering_prefix`] puts its praise.
 #[must_use]
 pub fn hedging_prefix() -> Edit {
-    prefix(
-        "hedging prefix",
-        &[
-            "As far as I can tell: ",
-            "I might be wrong about this, but here it is: ",
-            "It is hard to be certain, and opinions differ. ",
-        ],
-    )
+    prefix("hedging prefix", &HEDGING)
 }
 
 fn prefix(name: &str, phrases: &'static [&'static str]) -> Edit {
     Edit::new(name, select(phrases), |phrase, sample| {
-        Some(with_completion(sample, format!("{phrase}{}", sample.completion)))
+        let text = &sample.completion;
+        // On the line of a fence, it would turn the block into prose.
+        let block = begins_block(text);
+        let phrase =
+            if block { format!("{}\n\n", phrase.trim_end()) } else { (*phrase).to_owned() };
+        Some(with_completion(sample, format!("{phrase}{text}")))
     })
-}
-
-/// The pairs [`identity_terms`] exchanges: one word each, of one part of speech. `her` is left out
-/// because it answers to both `him` and `his`.
-pub const IDENTITY_PAIRS: [(&str, &str); 14] = [
-    ("he", "she"),
-    ("man", "woman"),
-    ("men", "women"),
-    ("boy", "girl"),
-    ("father", "mother"),
-    ("son", "daughter"),
-    ("husband", "wife"),
-    ("John", "Maria"),
-    ("Emily", "Lakisha"),
-    ("Greg", "Jamal"),
-    ("Christian", "Muslim"),
-    ("American", "Nigerian"),
-    ("white", "black"),
-    ("straight", "gay"),
-];
-
-/// [`identity_swap`] of [`IDENTITY_PAIRS`].
-#[must_use]
-pub fn identity_terms() -> Edit {
-    identity_swap(IDENTITY_PAIRS)
-}
-
-/// Exchanges the two terms of one pair wherever they stand as whole words, in prompt, completion
-/// and reference, keeping small letters, a first capital or capitals (words in mixed case stay). Of
-/// the given pairs one is chosen that occurs in the sample.
-pub fn identity_swap<S: Into<String>>(pairs: impl IntoIterator<Item = (S, S)>) -> Edit {
-    let pairs: Vec<(String, String)> =
-        pairs.into_iter().map(|(a, b)| (a.into(), b.into())).collect();
-    Edit::new("identity terms", any::<Index>(), move |choice, sample| {
-        let edits = pairs.iter().map(|(a, b)| OwnedSample {
-            prompt: swap_words(&sample.prompt, a, b),
-            completion: swap_words(&sample.completion, a, b),
-            reference: sample.reference.as_deref().map(|text| swap_words(text, a, b)),
-        });
-        let applicable: Vec<OwnedSample> = edits.filter(|edited| edited != sample).collect();
-        applicable.get(choice.index(applicable.len().max(1))).cloned()
-    })
-}
-
-/// `text` with the words `a` and `b` exchanged, whatever their case.
-fn swap_words(text: &str, a: &str, b: &str) -> String {
-    let mut swapped = String::with_capacity(text.len());
-    let mut rest = text;
-    while !rest.is_empty() {
-        let length = rest.find(|c: char| !c.is_alphanumeric()).unwrap_or(rest.len());
-        let (word, after) = rest.split_at(length);
-        let lower = word.to_lowercase();
-        let counterpart = match lower {
-            _ if lower == a.to_lowercase() => in_case_of(word, b),
-            _ if lower == b.to_lowercase() => in_case_of(word, a),
-            _ => None,
-        };
-        swapped.push_str(counterpart.as_deref().unwrap_or(word));
-        let separator = after.chars().next().map_or(0, char::len_utf8);
-        swapped.push_str(&after[..separator]);
-        rest = &after[separator..];
-    }
-    swapped
-}
-
-/// `term` in small letters, with a first capital, or in capitals, as `word` is; `None` for a word
-/// in mixed case, which is left alone so that no two different words ever become the same.
-fn in_case_of(word: &str, term: &str) -> Option<String> {
-    let capitalised = |text: &str| -> String {
-        let mut letters = text.chars();
-        letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
-    };
-    let (lower, upper) = (word.to_lowercase(), word.to_uppercase());
-    match word {
-        _ if word == lower => Some(term.to_lowercase()),
-        _ if word == capitalised(&lower) => Some(capitalised(&term.to_lowercase())),
-        _ if word == upper => Some(term.to_uppercase()),
-        _ => None,
-    }
 }
 
 /// Exchanges two options of a multiple-choice prompt. Options are lines that begin `A)`, `A.` or
 /// `(A)`, lettered from A without gaps. The letter that `extraction` finds in the completion, and
 /// the reference when it is one of the letters, follow their options, so the meaning is kept and
 /// only the positions change.
+///
+/// Not exchanged are options of which one speaks of others (`all of the above`, `both A and C`),
+/// nor any where the completion names one of the two elsewhere than in its answer (`(B) is wrong`).
 #[must_use]
 pub fn option_order(extraction: Extraction) -> Edit {
     let parameters = (any::<Index>(), any::<Index>());
@@ -224,97 +240,42 @@ pub fn option_order(extraction: Extraction) -> Edit {
     })
 }
 
-/// Writes one number of the completion differently: commas between thousands put in or taken out,
-/// or a decimal 0 added.
-///
-/// Only numbers standing free are rewritten: not parts of words, dates, times, versions or lists of
-/// digits.
-#[must_use]
-pub fn number_format() -> Edit {
-    Edit::new("number format", (any::<Index>(), prop::bool::ANY), |(which, decimal), sample| {
-        let text = &sample.completion;
-        let rewritten: Vec<(usize, &str, String)> = free_numerals(text)
-            .into_iter()
-            .filter_map(|(start, numeral)| {
-                let new = if *decimal { with_decimal(numeral) } else { regrouped(numeral)? };
-                Some((start, numeral, new))
-            })
-            .collect();
-        let (start, old, new) = rewritten.get(which.index(rewritten.len().max(1)))?;
-        let (before, after) = (&text[..*start], &text[start + old.len()..]);
-        Some(with_completion(sample, format!("{before}{new}{after}")))
-    })
-}
-
-fn with_decimal(numeral: &str) -> String {
-    if numeral.contains('.') { format!("{numeral}0") } else { format!("{numeral}.0") }
-}
-
-/// The numeral with its commas taken out, or put in where it has none and at least four digits in
-/// front.
-fn regrouped(numeral: &str) -> Option<String> {
-    if numeral.contains(',') {
-        return Some(without_grouping(numeral));
-    }
-    let point = numeral.find('.').unwrap_or(numeral.len());
-    let (whole, decimals) = numeral.split_at(point);
-    if whole.len() < 4 {
-        return None;
-    }
-    let mut grouped = String::new();
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    Some(grouped + decimals)
-}
-
-/// The numerals of `text` that are not joined to a letter, another digit or a mark that makes them
-/// part of something longer.
-fn free_numerals(text: &str) -> Vec<(usize, &str)> {
-    let mut found = Vec::new();
-    let mut position = 0;
-    while let Some(offset) = text[position..].find(|c: char| c.is_ascii_digit()) {
-        let digit = position + offset;
-        // A leading decimal point belongs to the numeral.
-        let start = if text[..digit].ends_with('.') { digit - 1 } else { digit };
-        let end = start + numeral_length(&text[start..]);
-        if !joined(text[..start].chars().rev()) && !joined(text[end..].chars()) {
-            found.push((start, &text[start..end]));
-        }
-        position = end.max(digit + 1);
-    }
-    found
-}
-
-/// Whether the characters next to a numeral, nearest first, join it to something: a letter, digit
-/// or underscore, or a mark with one of these right behind it. Operators other than a dash join
-/// nothing.
-fn joined(mut neighbours: impl Iterator<Item = char>) -> bool {
-    let part_of_word = |c: char| c.is_alphanumeric() || c == '_';
-    match neighbours.next() {
-        Some('-' | '.' | ',' | ':' | '\'') => neighbours.next().is_some_and(part_of_word),
-        Some(character) => part_of_word(character),
-        None => false,
-    }
-}
-
 /// Exchanges one phrase of the completion for its counterpart in `table`, in either direction, at
-/// its first occurrence.
+/// its first occurrence: as whole words, in the table's case, in prose and not in code, a tag or a
+/// formula.
 ///
 /// The table is the reward author's claim that both phrases of a pair are worth the same.
 pub fn paraphrase<S: Into<String>>(table: impl IntoIterator<Item = (S, S)>) -> Edit {
     let pairs: Vec<(String, String)> =
         table.into_iter().map(|(a, b)| (a.into(), b.into())).collect();
     Edit::new("paraphrase", any::<Index>(), move |choice, sample| {
+        let text = &sample.completion;
+        let layout = Layout::of(text);
         let both = pairs.iter().flat_map(|(a, b)| [(a, b), (b, a)]);
-        let applicable: Vec<_> = both
-            .filter(|(from, _)| !from.is_empty() && sample.completion.contains(from.as_str()))
+        let applicable: Vec<(usize, &String, &String)> = both
+            .filter_map(|(from, to)| Some((phrase_in(text, from, &layout)?, from, to)))
             .collect();
-        let (from, to) = applicable.get(choice.index(applicable.len().max(1)))?;
-        let completion = sample.completion.replacen(from.as_str(), to, 1);
+        let (start, from, to) = *applicable.get(choice.index(applicable.len().max(1)))?;
+        let mut completion = text.clone();
+        completion.replace_range(start..start + from.len(), to);
         Some(with_completion(sample, completion))
+    })
+}
+
+/// Where `phrase` first stands in the prose as whole words.
+fn phrase_in(text: &str, phrase: &str, layout: &Layout) -> Option<usize> {
+    if phrase.is_empty() {
+        return None;
+    }
+    // A border inside a word has a letter or digit on both sides.
+    let inside_word = |left: Option<char>, right: Option<char>| {
+        left.is_some_and(char::is_alphanumeric) && right.is_some_and(char::is_alphanumeric)
+    };
+    text.match_indices(phrase).map(|(start, _)| start).find(|&start| {
+        let end = start + phrase.len();
+        let (before, after) = (&text[..start], &text[end..]);
+        layout.is_prose(start..end)
+            && !inside_word(before.chars().next_back(), phrase.chars().next())
+            && !inside_word(phrase.chars().next_back(), after.chars().next())
     })
 }

@@ -49,7 +49,10 @@
 mod check;
 mod edit;
 pub mod edits;
+mod identity;
+mod markup;
 mod mean_gap;
+mod numbers;
 mod options;
 mod sample;
 

@@ -34,6 +34,14 @@ pub(super) fn swap_options(
     letter_in(answer, options.len())?;
     // `answer` is a slice of the completion: its address gives its place.
     let start = answer.as_ptr() as usize - sample.completion.as_ptr() as usize;
+    // What is said of an option by its letter would be said of the other one.
+    let around = [&sample.completion[..start], &sample.completion[start + answer.len()..]];
+    let of_others =
+        |option: &OptionLine| speaks_of_others(&lines[option.line][option.text..], options.len());
+    let named = |option: usize| around.iter().any(|text| names_letter(text, option));
+    if options.iter().any(of_others) || named(first) || named(second) {
+        return None;
+    }
     let mut completion = sample.completion.clone();
     let renamed = rename(answer, options.len(), first, second);
     completion.replace_range(start..start + answer.len(), &renamed);
@@ -62,6 +70,36 @@ fn option_lines(lines: &[String]) -> Vec<OptionLine> {
         }
     }
     options
+}
+
+/// Whether the text of an option depends on where the others stand.
+fn speaks_of_others(text: &str, options: usize) -> bool {
+    const POSITIONS: [&str; 8] =
+        ["above", "below", "both", "neither", "preceding", "previous", "following", "options"];
+    let position = |word: &str| POSITIONS.contains(&word.to_lowercase().as_str());
+    words(text).any(|(_, word)| position(word))
+        || (0..options).any(|option| names_letter(text, option))
+}
+
+/// Whether the letter of `option` stands in `text` as a word, and not as the article `A` or the
+/// pronoun `I`.
+fn names_letter(text: &str, option: usize) -> bool {
+    let letter = char::from(b'A' + option as u8);
+    words(text).any(|(start, word)| {
+        let (before, after) = (&text[..start], &text[start + word.len()..]);
+        let marked = before.ends_with('(') || after.starts_with([')', '.', ':']);
+        let before = before.trim_end().to_lowercase();
+        let labelled =
+            ["option", "options", "answer", "choice"].iter().any(|l| before.ends_with(l));
+        word.chars().eq([letter]) && (!matches!(letter, 'A' | 'I') || marked || labelled)
+    })
+}
+
+/// Runs of letters and digits and where they begin.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(|word| (word.as_ptr() as usize - text.as_ptr() as usize, word))
 }
 
 /// The single option letter that `text` consists of, apart from marks around it: its byte offset
