@@ -54,7 +54,7 @@ fn audit(name: &str, reward: &impl Reward, edit: Edit) -> Result<(), RewardError
             println!("{name}: unmoved by `{edit_name}` in {} pairs\n", report.compared);
         }
         Outcome::Violated(found) => {
-            println!("{name}: moved by `{edit_name}`; the smallest pair:");
+            println!("{name}: moved by `{edit_name}`: {}", found.difference());
             println!("  original {:?} -> {:?}", found.original.completion, found.before);
             println!("  edited   {:?} -> {:?}", found.edited.completion, found.after);
             println!("  signed gap {:+.3}\n", found.gap().unwrap_or(f64::NAN));

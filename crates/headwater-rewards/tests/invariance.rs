@@ -1,11 +1,11 @@
-//! Violations shrink to the smallest pair, and a test of nothing fails.
+//! Violations shrink to the smallest pair and say what they are, and a test of nothing fails.
 
 use headwater_core::{Sample, Score};
-use headwater_rewards::Reward;
 use headwater_rewards::invariance::{
-    Edit, InvarianceConfig, Outcome, OwnedSample, Violation, assert_invariant, edits,
-    find_violation, given, prose,
+    Edit, InvarianceConfig, Outcome, OwnedSample, Violation, assert_declared_invariances,
+    assert_invariant, edits, find_violation, given, prose,
 };
+use headwater_rewards::{Extraction, Invariance, Range, Reward};
 use proptest::prelude::*;
 
 fn violation(reward: &impl Reward, samples: &[OwnedSample], edit: Edit) -> Box<Violation> {
@@ -74,9 +74,114 @@ fn failures_and_one_sided_abstentions_are_violations() {
         if flattered(sample) { Score::Abstained("no".into()) } else { Score::Scored(0.0) }
     };
     assert_eq!(violation(&abstains, &[plain("x")], edits::flattering_prefix()).gap(), None);
-    // On both sides, a failure is no evidence of invariance either.
-    let always = |_: Sample<'_>| Score::Failed("down".into());
-    violation(&always, &[plain("x")], edits::flattering_prefix());
+}
+
+#[test]
+fn a_reward_that_fails_without_the_edit_is_what_is_broken() {
+    let down = |_: Sample<'_>| Score::Failed("down".into());
+    let not_a_number = |_: Sample<'_>| Score::Scored(f64::NAN);
+    let broken: [(&dyn Reward, &str); 2] = [(&down, "(down)"), (&not_a_number, "returned NaN")];
+    for (reward, reason) in broken {
+        let config = InvarianceConfig::default();
+        let outcome =
+            find_violation(reward, given([plain("x")]), edits::flattering_prefix(), config)
+                .unwrap();
+        let found = outcome.violation().expect("a failure is no evidence of invariance");
+        assert!(found.reward_is_broken() && found.gap().is_none());
+        let message = found.to_string();
+        assert!(
+            message.contains("is broken, whatever the edit: it fails on the original sample")
+                && message.contains(reason),
+            "{message}"
+        );
+    }
+    // One that fails on the edited side alone is not.
+    let flattered = |sample: Sample<'_>| {
+        if sample.completion.contains("great") {
+            Score::Scored(f64::NAN)
+        } else {
+            Score::Scored(0.0)
+        }
+    };
+    let found = violation(&flattered, &[plain("x")], edits::flattering_prefix());
+    assert!(!found.reward_is_broken() && found.to_string().contains("does not survive the edit"));
+}
+
+#[test]
+fn a_gap_does_not_shrink_into_a_failure_or_to_the_other_sign() {
+    // Praise pays in answers of three words and more, costs in shorter ones, and crashes on none.
+    let reward = |sample: Sample<'_>| {
+        let praised = sample.completion.contains("great");
+        let praise = if praised { "What a great question!".split(' ').count() } else { 0 };
+        match (sample.completion.split_whitespace().count() - praise, praised) {
+            (0, _) => Score::Failed("empty".into()),
+            (_, false) => Score::Scored(0.0),
+            (words, true) => Score::Scored(if words >= 3 { 1.0 } else { -1.0 }),
+        }
+    };
+    let found = violation(&reward, &[plain("a b c d e f")], edits::flattering_prefix());
+    assert_eq!(found.gap(), Some(1.0));
+    assert_eq!(found.original.completion.split_whitespace().count(), 3);
+}
+
+#[test]
+fn a_violation_says_what_was_edited() {
+    let found = violation(&words, &[plain("x")], edits::hedging_prefix());
+    assert_eq!(
+        found.difference(),
+        r#"inserted "As far as I can tell: " at the start of the completion"#
+    );
+    assert!(found.to_string().starts_with(&format!(
+        "`{}` moves by +6 under the edit `hedging prefix`: {}\n",
+        words.name(),
+        found.difference()
+    )));
+    let commas = |s: Sample<'_>| Score::Scored(s.completion.matches(',').count() as f64);
+    let found = violation(&commas, &[plain("some 1234 of them")], edits::number_format());
+    assert_eq!(found.difference(), r#"replaced "1234" by "1,234" in the completion"#);
+    assert!(!found.to_string().contains("Index"), "{found}");
+}
+
+/// Constant, with any declaration.
+struct Declares(&'static [Invariance]);
+
+impl Reward for Declares {
+    fn name(&self) -> &str {
+        "declares"
+    }
+
+    fn range(&self) -> Range {
+        Range::UNIT
+    }
+
+    fn invariances(&self) -> &[Invariance] {
+        self.0
+    }
+
+    fn score(&self, _: Sample<'_>) -> Score {
+        Score::Scored(0.5)
+    }
+}
+
+fn assert_declared(declared: &'static [Invariance]) {
+    assert_declared_invariances(&Declares(declared), given([plain("x")]), &Extraction::Whole);
+}
+
+#[test]
+#[should_panic(expected = "nothing was tested: `declares` declares no invariance")]
+fn a_reward_that_declares_nothing_is_not_tested_by_its_declarations() {
+    assert_declared(&[]);
+}
+
+#[test]
+#[should_panic(expected = "paraphrases alone, which need a table")]
+fn nor_is_one_that_declares_paraphrases_alone() {
+    assert_declared(&[Invariance::Paraphrase]);
+}
+
+#[test]
+fn one_that_declares_another_invariance_is() {
+    assert_declared(&[Invariance::Paraphrase, Invariance::Whitespace]);
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Invariance of deterministic rewards: one pair is enough to refute it.
 
 use std::fmt;
+use std::mem::discriminant;
 
 use headwater_core::{Score, require};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
+use super::difference::difference;
 use super::edit::{Change, Edit};
 use super::edits;
 use super::sample::OwnedSample;
@@ -64,6 +66,20 @@ pub struct Violation {
 }
 
 impl Violation {
+    /// What the edit inserted, removed or replaced, in words.
+    #[must_use]
+    pub fn difference(&self) -> String {
+        difference(&self.original, &self.edited)
+    }
+
+    /// Whether the reward fails on the original already (returns NaN or a value out of its range,
+    /// or says so itself). Then the edit is not to blame, and nothing is known about the
+    /// invariance.
+    #[must_use]
+    pub fn reward_is_broken(&self) -> bool {
+        matches!(self.before, Score::Failed(_))
+    }
+
     /// The signed gap, edited minus original: positive when the edit pays. `None` unless both sides
     /// were scored.
     #[must_use]
@@ -74,12 +90,20 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { reward, edit, change, original, edited, before, after } = self;
-        match self.gap() {
-            Some(gap) => {
-                writeln!(f, "`{reward}` moves by {gap:+} under the edit `{edit}` {change:?}")?;
+        let Self { reward, edit, original, edited, before, after, .. } = self;
+        let difference = self.difference();
+        match (self.gap(), before) {
+            (Some(gap), _) => {
+                writeln!(f, "`{reward}` moves by {gap:+} under the edit `{edit}`: {difference}")?;
             }
-            None => writeln!(f, "`{reward}` does not survive the edit `{edit}` {change:?}")?,
+            (None, Score::Failed(reason)) => writeln!(
+                f,
+                "`{reward}` is broken, whatever the edit: it fails on the original sample \
+                 ({reason}). The edit `{edit}`: {difference}"
+            )?,
+            (None, _) => {
+                writeln!(f, "`{reward}` does not survive the edit `{edit}`: {difference}")?;
+            }
         }
         for (side, sample, score) in [("original", original, before), ("edited", edited, after)] {
             writeln!(f, "  {side}: {score:?}")?;
@@ -122,6 +146,14 @@ enum Comparison {
     Different(Box<Violation>),
 }
 
+/// Whether a smaller violation shows what the first one did: the same kind of scores, and the edit
+/// paying where it paid. Otherwise a gap might shrink to a text the reward fails on, and be lost.
+fn is_alike(first: &Violation, smaller: &Violation) -> bool {
+    let kind = |v: &Violation| (discriminant(&v.before), discriminant(&v.after));
+    let pays = |v: &Violation| v.gap().map(|gap| gap > 0.0);
+    kind(first) == kind(smaller) && pays(first) == pays(smaller)
+}
+
 fn compare(
     reward: &(impl Reward + ?Sized),
     edit: &Edit,
@@ -146,7 +178,8 @@ fn compare(
 ///
 /// A difference above the tolerance, a failure (or a value outside the declared range) on either
 /// side, and an abstention on one side only are violations. Samples shrink by dropping words, edits
-/// towards their mildest form, until neither can shrink further. Deterministic for a given seed.
+/// towards their mildest form, until neither can shrink further, and to violations of the same kind
+/// and sign only. Deterministic for a given seed.
 ///
 /// # Errors
 /// A config field out of range.
@@ -177,9 +210,12 @@ pub fn find_violation(
             Comparison::Abstained => report.abstained += 1,
             Comparison::Same => report.compared += 1,
             Comparison::Different(first) => {
+                let kind = first.clone();
                 let smallest = shrink(&mut tree, first, |pair| {
                     match compare(reward, &edit, pair, tolerance) {
-                        Comparison::Different(violation) => Some(violation),
+                        Comparison::Different(smaller) => {
+                            is_alike(&kind, &smaller).then_some(smaller)
+                        }
                         _ => None,
                     }
                 });
@@ -254,16 +290,28 @@ pub fn assert_invariant(
 /// stands.
 ///
 /// # Panics
-/// As [`assert_invariant`].
+/// As [`assert_invariant`]; and when the reward declares no invariance, or none but a paraphrase,
+/// for then nothing would be tested.
 #[track_caller]
 pub fn assert_declared_invariances(
     reward: &(impl Reward + ?Sized),
     samples: impl Strategy<Value = OwnedSample> + Clone,
     extraction: &Extraction,
 ) {
-    for invariance in reward.invariances() {
-        if let Some(edit) = edits::standard(*invariance, extraction) {
-            assert_invariant(reward, samples.clone(), edit);
+    let declared = reward.invariances();
+    let edits: Vec<Edit> =
+        declared.iter().filter_map(|declared| edits::standard(*declared, extraction)).collect();
+    assert!(
+        !edits.is_empty(),
+        "nothing was tested: `{}` declares {}",
+        reward.name(),
+        match declared.first() {
+            None => "no invariance; say in `Reward::invariances` what must not move it",
+            Some(_) =>
+                "paraphrases alone, which need a table: assert them with `edits::paraphrase`",
         }
+    );
+    for edit in edits {
+        assert_invariant(reward, samples.clone(), edit);
     }
 }

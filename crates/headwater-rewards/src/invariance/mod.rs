@@ -43,10 +43,12 @@
 //! - [`mean_gap`] and [`assert_mean_gap_within`] are for noisy rewards, where every pair moves a
 //!   little.
 //!
-//! A test that never applied its edit, or in which the reward always abstained, has tested nothing
-//! and fails as vacuous.
+//! A test that never applied its edit, in which the reward always abstained, or of a reward that
+//! declares nothing has tested nothing, and fails. A reward that fails on a sample before any edit
+//! is reported as broken, whatever the edit.
 
 mod check;
+mod difference;
 mod edit;
 pub mod edits;
 mod identity;
