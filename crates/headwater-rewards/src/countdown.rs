@@ -34,10 +34,14 @@ impl CountdownPuzzle {
     /// A puzzle.
     ///
     /// # Errors
-    /// When there are no numbers or more than [`CountdownPuzzle::MOST_NUMBERS`].
+    /// When there are no numbers, more than [`CountdownPuzzle::MOST_NUMBERS`], or a negative one,
+    /// which no expression could use: its numbers are read without their signs.
     pub fn new(numbers: Vec<i64>, target: i64) -> Result<Self, RewardError> {
         if numbers.is_empty() || numbers.len() > Self::MOST_NUMBERS {
             return Err(malformed(&format!("{} numbers", numbers.len())));
+        }
+        if let Some(negative) = numbers.iter().find(|number| **number < 0) {
+            return Err(malformed(&format!("{negative}")));
         }
         Ok(Self { numbers, target })
     }
@@ -45,7 +49,7 @@ impl CountdownPuzzle {
     /// Reads `3 7 25 = 46`: whole numbers separated by spaces, then `=` and the target.
     ///
     /// # Errors
-    /// When the text has another form, or too many numbers.
+    /// When the text has another form, too many numbers, or a negative one before the `=`.
     pub fn parse(text: &str) -> Result<Self, RewardError> {
         let (numbers, target) = text.split_once('=').ok_or_else(|| malformed(text))?;
         // One past the limit is enough to see that it is broken, however long the text.

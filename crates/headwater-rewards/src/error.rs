@@ -120,10 +120,10 @@ pub enum RewardError {
         /// Byte offset after the operand that overflowed.
         position: usize,
     },
-    /// A countdown reference that is not `n1 n2 ... = target`.
+    /// A countdown reference that is not `n1 n2 ... = target`, or has a negative number to use.
     #[error(
-        "the countdown puzzle `{text}` is malformed: allowed is e.g. `3 7 25 = 46`, whole numbers, \
-         at most {limit} of them"
+        "the countdown puzzle `{text}` is malformed: allowed is e.g. `3 7 25 = 46`, whole numbers \
+         of at least 0, at most {limit} of them"
     )]
     CountdownPuzzle {
         /// The start of the text.

@@ -157,6 +157,25 @@ proptest! {
         }
     }
 
+    /// The two thresholds the scheme is known by: k times Brier below (k - 1)/k, and the
+    /// logarithmic rule below 0.648, each checked on both sides by search.
+    #[test]
+    fn brier_at_weight_k_and_the_logarithm_are_hackable_below_the_known_thresholds(
+        k in 1.05_f64..10.0, side in -1.0_f64..1.0,
+    ) {
+        prop_assume!(side.abs() > 0.05);
+        let brier = scheme(1.0, ScoringRule::Brier, k);
+        let logarithmic = scheme(1.0, LOG, 1.0);
+        prop_assert!((brier.hackable_below().unwrap() - (k - 1.0) / k).abs() < 1e-12);
+        for (scheme, threshold) in [(brier, (k - 1.0) / k), (logarithmic, LOG_THRESHOLD)] {
+            let room = if side < 0.0 { threshold } else { 1.0 - threshold };
+            let p = threshold + side * room;
+            let giving_up = scheme.reward(0.0, false).unwrap();
+            let best_effort = best_by_search(&scheme, p) - giving_up;
+            prop_assert!(p < 1e-3 || (best_effort < 0.0) == (side < 0.0), "{k} {p} {best_effort}");
+        }
+    }
+
     /// The envelope theorem: the incentive is the slope of the best expected reward.
     #[test]
     fn the_incentive_is_a_finite_difference(

@@ -272,9 +272,12 @@ fn countdown_holds_to_the_numbers_given() {
     assert!(!solved("25 + 7 * 3 = 46", NumberUse::AtMost));
     let exactly = CountdownPuzzle::parse("3 3 7 25 = 38").unwrap();
     assert!(exactly.is_solved_by("3 + 3 + 7 + 25", NumberUse::Exactly, limits).unwrap());
-    for malformed in ["", "3 7", "3 x = 4", "= 4", "3 7 = ", &format!("{}= 1", "1 ".repeat(65))] {
+    let long = format!("{}= 1", "1 ".repeat(65));
+    // A negative number could never be used: an expression's numbers are read without signs.
+    for malformed in ["", "3 7", "3 x = 4", "= 4", "3 7 = ", "-3 7 = 4", &long] {
         assert!(CountdownPuzzle::parse(malformed).is_err(), "{malformed:?}");
     }
+    assert!(CountdownPuzzle::parse("3 7 = -4").is_ok());
 }
 
 #[test]
