@@ -360,12 +360,12 @@ fn paraphrases_come_from_the_table_in_both_directions() {
 }
 
 proptest! {
-    /// An exchange of terms or options undoes itself.
+    /// An exchange of terms undoes itself.
     #[test]
     fn exchanges_are_involutions(text in "(he|She|MAN|woman|John|, | ){0,12}") {
         let edit = edits::identity_terms();
-        for edited in variants(&edit, &plain(&text)).into_iter().take(4) {
-            prop_assert!(variants(&edit, &edited).contains(&plain(&text)));
+        for edited in drawn(&edit, &plain(&text), 10) {
+            prop_assert_eq!(drawn(&edit, &edited, 10), [plain(&text)]);
         }
     }
 }
