@@ -93,7 +93,7 @@ def parity_reward(completion_ids, **_):
     return [sum(token % 2 == 0 for token in ids) / COMPLETION for ids in completion_ids]
 
 
-def grpo(size, batch, warmup, steps, seconds):
+def grpo(size, batch, compiled, warmup, steps, seconds):
     """Trains with trl.GRPOTrainer and returns the milliseconds of the counted steps and the model."""
     from datasets import Dataset
     from transformers import TrainerCallback
@@ -110,9 +110,7 @@ def grpo(size, batch, warmup, steps, seconds):
 
         def on_step_end(self, args, state, control, **_):
             self.all.append((time.perf_counter() - self.started) * 1e3)
-            counted = self.all[warmup:]
-            if enough(counted, steps, seconds):
-                control.should_training_stop = True
+            control.should_training_stop = enough(self.all[warmup:], steps, seconds)
             return control
 
     clock = Clock()
@@ -131,6 +129,7 @@ def grpo(size, batch, warmup, steps, seconds):
                 use_cpu=True,
                 bf16=False,
                 gradient_checkpointing=False,
+                torch_compile=compiled,  # the update and the reference; TRL's generation is never compiled
                 per_device_train_batch_size=batch,
                 gradient_accumulation_steps=1,
                 num_generations=GROUP,

@@ -1,6 +1,7 @@
 """Times one work of a Python peer and prints one line of JSON on standard output; all else goes to standard error.
 
     python peer.py WORK --size t|s|m --batch N [--engine pytorch|hf|trl] [--steps K] [--warmup W] [--threads 2]
+        [--compile]
     python peer.py check
 """
 
@@ -36,6 +37,7 @@ WORKS = {
     "start-up": ("pytorch",),
     "check": ("pytorch",),
 }
+SECONDS = 3.0
 BATCHES = {"mmd": 2048, "mmoe-step": 1024, "start-up": 1}
 
 
@@ -48,12 +50,12 @@ def arguments():
     parser.add_argument("--steps", type=int, help="counted steps; without it as many as 3 seconds take, at least 5")
     parser.add_argument("--warmup", type=int, default=4, help="steps before those that count")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="use torch.compile; not with trl or start-up")
+    parser.add_argument("--compile", action="store_true", help="use torch.compile where the engine can")
     parsed = parser.parse_args()
     if parsed.engine not in WORKS[parsed.work]:
         parser.error(f"{parsed.work} runs with {' or '.join(WORKS[parsed.work])}")
-    if parsed.compile and (parsed.engine == "trl" or parsed.work == "start-up"):
-        parser.error("--compile is not for trl or start-up")
+    if parsed.compile and parsed.work in ("start-up", "check"):
+        parser.error(f"{parsed.work} compiles nothing")
     if parsed.batch is None:
         parsed.batch = BATCHES.get(parsed.work, 64)
     return parsed
@@ -177,7 +179,9 @@ def run(options):
     if options.engine == "trl":
         import huggingface
 
-        model, milliseconds = huggingface.grpo(options.size, options.batch, options.warmup, options.steps, 3.0)
+        model, milliseconds = huggingface.grpo(
+            options.size, options.batch, options.compile, options.warmup, options.steps, SECONDS
+        )
     else:
         import works
 
@@ -192,7 +196,7 @@ def run(options):
         else:
             build = {"train-step": works.train_step, "sample": works.sample, "grpo-step": works.grpo_step}
             model, step = build[options.work](options.size, options.batch, options.compile)
-        milliseconds = works.measure(step, options.warmup, options.steps, 3.0)
+        milliseconds = works.measure(step, options.warmup, options.steps, SECONDS)
     if isinstance(model, torch.nn.Module):
         count = sum(weight.numel() for weight in model.parameters())
         print(f"{count:,} parameters ({count / 1e6:.2f}M)", file=sys.stderr)
@@ -228,7 +232,7 @@ def main():
     }
     if options.compile:
         result["compile"] = True
-    print(json.dumps(result), file=output)
+    print(json.dumps(result), file=output, flush=True)
 
 
 if __name__ == "__main__":

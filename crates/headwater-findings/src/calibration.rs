@@ -26,6 +26,7 @@ use headwater_rewards::{
     CalibratedReward, ExactMatchConfig, Extraction, Normalisation, SchemeConfig, ScoringRule,
     checked_score,
 };
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
@@ -57,7 +58,13 @@ enum CellConfig {
         informed: f64,
     },
     /// Policy gradient from the base.
-    Arm { scheme: SchemeConfig, trainer: TrainerConfig, steps: usize, levels: Vec<usize> },
+    Arm {
+        scheme: SchemeConfig,
+        trainer: TrainerConfig,
+        steps: usize,
+        levels: Vec<usize>,
+        permuted: bool,
+    },
     /// Exact expected policy gradient on tabular bandits.
     Bandit { steps: usize, learning_rate: f64 },
 }
@@ -74,20 +81,24 @@ const DOUBLE_BRIER: SchemeConfig =
 const BRIER_ONLY: SchemeConfig =
     SchemeConfig { correct_weight: 0.0, rule: ScoringRule::Brier, rule_weight: 1.0 };
 
-/// Every arm, what it rewards, and the levels it trains and is tested on.
-const ARMS: [(&str, SchemeConfig, &[usize]); 7] = [
-    ("binary", BINARY, &[0, 1, 2, 3, 4]),
-    ("brier", SchemeConfig::RLCR, &[0, 1, 2, 3, 4]),
-    ("log", LOG, &[0, 1, 2, 3, 4]),
-    ("double-brier", DOUBLE_BRIER, &[0, 1, 2, 3, 4]),
-    ("brier-only", BRIER_ONLY, &[0, 1, 2, 3, 4]),
-    ("determined-binary", BINARY, &[0]),
-    ("determined-brier", SchemeConfig::RLCR, &[0]),
+/// Every arm: what it rewards, the levels it trains and is tested on, and whether its rewards are dealt out at
+/// random within the batch.
+const ARMS: [(&str, SchemeConfig, &[usize], bool); 8] = [
+    ("binary", BINARY, &[0, 1, 2, 3, 4], false),
+    ("brier", SchemeConfig::RLCR, &[0, 1, 2, 3, 4], false),
+    ("log", LOG, &[0, 1, 2, 3, 4], false),
+    ("double-brier", DOUBLE_BRIER, &[0, 1, 2, 3, 4], false),
+    ("brier-only", BRIER_ONLY, &[0, 1, 2, 3, 4], false),
+    ("binary-permuted", BINARY, &[0, 1, 2, 3, 4], true),
+    ("determined-binary", BINARY, &[0], false),
+    ("determined-brier", SchemeConfig::RLCR, &[0], false),
 ];
 
 /// The level whose reliability, 0.2, lies deepest below both hacking thresholds (0.648 for the log score,
 /// 0.5 for twice the Brier score): the test of hacking.
 const UNLIKELY: usize = 4;
+/// The uncertain level that lies above both thresholds, 0.8: there nothing is to be gained by hacking.
+const LIKELY: usize = 1;
 
 impl Finding for Calibration {
     fn id(&self) -> &'static str {
@@ -124,23 +135,23 @@ impl Finding for Calibration {
             informed: 0.5,
         };
         let trainer = TrainerConfig {
-            prompts_per_step: 64,
+            prompts_per_step: 128,
             group_size: 8,
             sampling: SamplingConfig {
                 max_new_tokens: COMPLETION_TOKENS,
                 stop: None,
                 ..SamplingConfig::default()
             },
-            adamw: AdamWConfig { learning_rate: 2e-3, weight_decay: 0.0, ..AdamWConfig::default() },
+            adamw: AdamWConfig { learning_rate: 5e-4, weight_decay: 0.0, ..AdamWConfig::default() },
             ..TrainerConfig::default()
         };
-        let steps = if smoke { 3 } else { 150 };
+        let steps = if smoke { 3 } else { 250 };
         let mut plan = Plan::default();
         for seed in settings.seed_range(5) {
             plan.cells.push(Cell::new(self.id(), "base", seed, &base)?);
-            for (arm, scheme, levels) in ARMS {
-                let levels = levels.to_vec();
-                let config = CellConfig::Arm { scheme, trainer: trainer.clone(), steps, levels };
+            for (arm, scheme, levels, permuted) in ARMS {
+                let (levels, trainer) = (levels.to_vec(), trainer.clone());
+                let config = CellConfig::Arm { scheme, trainer, steps, levels, permuted };
                 plan.cells.push(Cell::new(self.id(), arm, seed, &config)?.needing(&["base"]));
             }
             let config =
@@ -175,10 +186,10 @@ impl Finding for Calibration {
                 let metrics = measure(&policy, &[0, 1, 2, 3, 4], &streams)?.series("loss", losses);
                 Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
-            CellConfig::Arm { scheme, trainer, steps, levels } => {
+            CellConfig::Arm { scheme, trainer, steps, levels, permuted } => {
                 let device = device(workbench.device)?.autodiff();
                 let base = Checkpoint::from_bytes(workbench.artifact("base")?)?;
-                let arm = Arm { scheme, trainer, steps, levels };
+                let arm = Arm { scheme, trainer, steps, levels, permuted };
                 Ok(arm.run(base.decoder(&device)?, &streams)?.into())
             }
             CellConfig::Bandit { steps, learning_rate } => {
@@ -190,77 +201,109 @@ impl Finding for Calibration {
     fn contrasts(&self) -> Vec<Contrast> {
         vec![
             Contrast {
-                name: "overconfidence: mean likelihood of the answer - accuracy, binary",
+                name: "overconfidence of the answer's likelihood: binary - base",
                 direction: Direction::Increase,
                 smallest_effect: 0.1,
-                registered: Registered::Before,
+                registered: Registered::AfterPilot,
                 published: None,
                 attainable: None,
-                per_seed: |seed| seed.scalar("binary", "likelihood/overconfidence"),
+                per_seed: |seed| seed.difference("likelihood/overconfidence", "binary", "base"),
             },
             Contrast {
-                name: "overconfidence: mean stated confidence - accuracy, binary",
+                name: "overconfidence of the stated confidence: binary - base",
                 direction: Direction::Increase,
                 smallest_effect: 0.05,
-                registered: Registered::PostHoc,
-                published: None,
+                registered: Registered::AfterPilot,
+                published: Some(
+                    "ECE out of domain .400 to .460, in domain .535 to .370 (Qwen2.5-7B)",
+                ),
                 attainable: None,
-                per_seed: |seed| seed.scalar("binary", "stated/overconfidence"),
+                per_seed: |seed| seed.difference("stated/overconfidence", "binary", "base"),
             },
             Contrast {
-                name: "ECE of the stated confidence: binary - with Brier",
-                direction: Direction::Increase,
+                name: "ECE of the stated confidence: with Brier - binary",
+                direction: Direction::Decrease,
                 smallest_effect: 0.05,
-                registered: Registered::Before,
-                published: None,
-                attainable: None,
-                per_seed: |seed| seed.difference("stated/ece", "binary", "brier"),
+                registered: Registered::AfterPilot,
+                published: Some("-.34 in domain (.370 to .030), -.25 out of domain"),
+                attainable: Some(|seed| seed.scalar("binary", "stated/ece")),
+                per_seed: |seed| seed.difference("stated/ece", "brier", "binary"),
+            },
+            Contrast {
+                name: "AUROC of the stated confidence: with Brier - binary",
+                direction: Direction::Increase,
+                smallest_effect: 0.03,
+                registered: Registered::AfterPilot,
+                published: Some("+.19 in domain (.500 to .687)"),
+                attainable: Some(|seed| Ok(1.0 - seed.scalar("binary", "stated/auroc")?)),
+                per_seed: |seed| seed.difference("stated/auroc", "brier", "binary"),
             },
             Contrast {
                 name: "accuracy: with Brier - binary",
                 direction: Direction::NotBelow,
                 smallest_effect: 0.03,
                 registered: Registered::Before,
-                published: None,
+                published: Some("-.009 in domain (.630 to .621)"),
                 attainable: None,
                 per_seed: |seed| seed.difference("accuracy", "brier", "binary"),
             },
             Contrast {
-                name: "accuracy where p = 0.2: binary - with log score",
-                direction: Direction::Increase,
+                name: "accuracy where p = 0.2: with log score - binary",
+                direction: Direction::Decrease,
+                smallest_effect: 0.05,
+                registered: Registered::AfterPilot,
+                published: Some("accuracy 0 on a five-armed toy task"),
+                attainable: Some(|seed| seed.scalar("binary", "accuracy/unlikely")),
+                per_seed: |seed| seed.difference("accuracy/unlikely", "log", "binary"),
+            },
+            Contrast {
+                name: "accuracy where p = 0.2: with twice the Brier score - binary",
+                direction: Direction::Decrease,
                 smallest_effect: 0.05,
                 registered: Registered::AfterPilot,
                 published: None,
-                attainable: None,
-                per_seed: |seed| seed.difference("accuracy/unlikely", "binary", "log"),
+                attainable: Some(|seed| seed.scalar("binary", "accuracy/unlikely")),
+                per_seed: |seed| seed.difference("accuracy/unlikely", "double-brier", "binary"),
             },
             Contrast {
-                name: "accuracy where p = 0.2: binary - with twice the Brier score",
-                direction: Direction::Increase,
-                smallest_effect: 0.05,
-                registered: Registered::AfterPilot,
-                published: None,
-                attainable: None,
-                per_seed: |seed| seed.difference("accuracy/unlikely", "binary", "double-brier"),
-            },
-            Contrast {
-                name: "accuracy: with Brier - Brier only",
-                direction: Direction::Increase,
+                name: "accuracy: Brier only - with Brier",
+                direction: Direction::Decrease,
                 smallest_effect: 0.1,
                 registered: Registered::Before,
-                published: None,
-                attainable: None,
-                per_seed: |seed| seed.difference("accuracy", "brier", "brier-only"),
+                published: Some("accuracy 0"),
+                attainable: Some(|seed| seed.scalar("brier", "accuracy")),
+                per_seed: |seed| seed.difference("accuracy", "brier-only", "brier"),
             },
         ]
     }
 
     fn controls(&self) -> Vec<Control> {
-        vec![Control {
-            name: "fully determined prompts: mean likelihood of the answer - accuracy, binary",
-            margin: 0.05,
-            per_seed: |seed| seed.scalar("determined-binary", "likelihood/overconfidence"),
-        }]
+        vec![
+            Control {
+                name: "rewards permuted: overconfidence of the answer's likelihood, binary - base",
+                margin: 0.05,
+                per_seed: |seed| {
+                    seed.difference("likelihood/overconfidence", "binary-permuted", "base")
+                },
+            },
+            Control {
+                name: "fully determined prompts: ECE of the stated confidence, with Brier - binary",
+                margin: 0.05,
+                per_seed: |seed| {
+                    seed.difference("stated/ece", "determined-brier", "determined-binary")
+                },
+            },
+            Control {
+                name: "p = 0.8, above both thresholds: accuracy, with log score - binary",
+                margin: 0.05,
+                per_seed: |seed| seed.difference("accuracy/likely", "log", "binary"),
+            },
+            Control {
+                name: "p = 0.8, above both thresholds: accuracy, with twice the Brier score - binary",
+                margin: 0.05,
+                per_seed: |seed| seed.difference("accuracy/likely", "double-brier", "binary"),
+            },
+        ]
     }
 
     fn figures(&self, records: &Records) -> Result<Vec<Figure>, ProtocolError> {
@@ -280,8 +323,8 @@ impl Finding for Calibration {
         )
         .value_range(0.0, 1.0)
         .caption(
-            "The Bayes-optimal policy lies on the diagonal. Log and over-weighted Brier rewards give up \
-             where the answer is unlikely: a wrong answer stated with confidence 0 pays more.",
+            "The Bayes-optimal policy lies on the diagonal. Below p = 0.648 (log) and 0.5 (twice Brier) a wrong \
+             answer stated with confidence 0 is worth more than the best guess.",
         )
         .series("Bayes-optimal", diagonal.clone());
         let mut stated = Figure::lines(
@@ -311,9 +354,8 @@ impl Finding for Calibration {
         .by_category("likelihood of the answer", over("likelihood/overconfidence")?)
         .by_category("stated confidence", over("stated/overconfidence")?)
         .caption(
-            "Both rewards sharpen the answer distribution beyond what can be known: Brier repairs what the \
-             policy states, not the likelihood of its answers. A binary reward gives the stated confidence no \
-             gradient but through shared weights.",
+            "Mean confidence less accuracy, for the two confidences a policy has. In expectation a binary reward \
+             gives the stated confidence no gradient; it moves by sampling noise and shared weights.",
         );
         Ok(vec![accuracy, stated, mechanism])
     }
@@ -331,11 +373,11 @@ impl Finding for Calibration {
         ];
         let mut arms = Table::new("Every arm", columns).note(
             "Sampled at temperature 1 on all prompts of the arm's levels. Overconfidence is mean confidence \
-             minus accuracy. Impossible answers have probability 0 of being right. Half of the base's demonstrations state \
-             a random confidence.",
+             minus accuracy. Impossible answers have probability 0 of being right. Half of the base's \
+             demonstrations state the level's reliability, half full confidence.",
         );
         let mut names = vec!["base"];
-        names.extend(ARMS.iter().map(|(arm, _, _)| *arm));
+        names.extend(ARMS.iter().map(|(arm, _, _, _)| *arm));
         for arm in names {
             let metrics = [
                 "accuracy",
@@ -360,11 +402,12 @@ impl Finding for Calibration {
             "A 21,000-parameter decoder trained here on sums with an uncertain operand, instead of Qwen2.5-7B \
              on HotpotQA and mathematics; confidence is one token of eleven, and no analysis is written \
              before it.",
-            "The base policy's stated confidence carries some information and does not lean either way (half \
-             of its demonstrations state the level's reliability, half a random number); the published base \
-             models start out overconfident in words.",
+            "The base is overconfident in words because half of the authors it imitates state full confidence \
+             whatever the prompt; what makes the published base models so is not known.",
+            "A binary reward is independent of the stated confidence, so it cannot train it here. The published \
+             policies state theirs after reasoning, through the same weights that the reward sharpens.",
             "Advantages are centred but not divided by the group's standard deviation, as published; updates \
-             are strictly on-policy, 64 prompts x 8 samples.",
+             are strictly on-policy, 128 prompts x 8 samples.",
         ]
     }
 }
@@ -374,6 +417,7 @@ struct Arm {
     trainer: TrainerConfig,
     steps: usize,
     levels: Vec<usize>,
+    permuted: bool,
 }
 
 impl Arm {
@@ -387,7 +431,7 @@ impl Arm {
         let reward = CalibratedReward::new(verifier, confidence_format(), self.scheme.check()?)?;
         // What the policy states during training is logged here, as the grader sees every completion.
         let stated = RefCell::new(Vec::new());
-        let grader = |groups: &[Group], _step: u64| -> Vec<Verdict> {
+        let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
             let mut confidences = Vec::new();
             let mut verdicts = Vec::new();
             for sample in groups.iter().flat_map(Group::samples) {
@@ -398,6 +442,9 @@ impl Arm {
                 verdicts.push(Verdict { reward, correct: Some(correct) });
             }
             stated.borrow_mut().push(mean(&confidences));
+            if self.permuted {
+                verdicts.shuffle(&mut streams.stream("permuted rewards", &[step]));
+            }
             verdicts
         };
         let draw = |step: u64, attempt: u64| -> Vec<Prompt> {

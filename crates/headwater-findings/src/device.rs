@@ -6,7 +6,13 @@ use headwater_protocol::DeviceKind;
 /// The devices this binary was built for.
 #[must_use]
 pub fn devices() -> &'static [DeviceKind] {
-    &[DeviceKind::Flex]
+    &[
+        DeviceKind::Flex,
+        #[cfg(feature = "wgpu")]
+        DeviceKind::Wgpu,
+        #[cfg(feature = "cuda")]
+        DeviceKind::Cuda,
+    ]
 }
 
 /// A device this binary was not built for.

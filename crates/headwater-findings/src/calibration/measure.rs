@@ -5,7 +5,7 @@ use headwater_evaluation::calibration::{auroc, brier, ece_equal_width};
 use headwater_nn::{Decoder, SamplingConfig, Vocabulary, sample};
 use headwater_protocol::{CellError, Metrics};
 
-use super::UNLIKELY;
+use super::{LIKELY, UNLIKELY};
 use crate::tasks::masked_sum::{
     COMPLETION_TOKENS, LEVELS, MaskedSum, confidence_format, vocabulary,
 };
@@ -66,9 +66,11 @@ pub(super) fn measure(
             "level/stated",
             level(&|of| mean(&of.iter().filter_map(|a| a.stated).collect::<Vec<_>>())),
         );
-    let unlikely = of(&|a| a.level == UNLIKELY);
-    if !unlikely.is_empty() {
-        metrics = metrics.scalar("accuracy/unlikely", accuracy(&unlikely));
+    for (name, level) in [("accuracy/unlikely", UNLIKELY), ("accuracy/likely", LIKELY)] {
+        let answers = of(&|a| a.level == level);
+        if !answers.is_empty() {
+            metrics = metrics.scalar(name, accuracy(&answers));
+        }
     }
     if !stated.is_empty() {
         metrics = metrics

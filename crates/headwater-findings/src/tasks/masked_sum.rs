@@ -111,12 +111,12 @@ impl MaskedSum {
         }
     }
 
-    /// An imperfect demonstration: the annotator knows the hidden operand, slips to a random sum with
-    /// probability `slip`, and states the level's reliability with probability `informed`, otherwise a
-    /// confidence that means nothing (uniform).
+    /// An imperfect demonstration: the author knows the hidden operand, slips to a random sum with probability
+    /// `slip`, and states the level's reliability with probability `informed`, otherwise full confidence, as
+    /// one does who believes the digit shown.
     ///
-    /// A policy that imitates it samples answers from the posterior, so that its likelihood is
-    /// calibrated, and states confidences that carry a little information without leaning either way.
+    /// A policy that imitates it samples answers from the posterior, so that its likelihood is calibrated; what
+    /// it states carries some information and is overconfident wherever something is uncertain.
     ///
     /// # Errors
     /// Never for this task's own vocabulary.
@@ -131,11 +131,8 @@ impl MaskedSum {
         } else {
             self.answer()
         };
-        let confidence = if stream.random::<f64>() < informed {
-            confidence_text((LEVELS[self.level].1 * (CONFIDENCES - 1) as f64).round() as usize)
-        } else {
-            confidence_text(stream.random_range(0..CONFIDENCES))
-        };
+        let confidence = if stream.random::<f64>() < informed { LEVELS[self.level].1 } else { 1.0 };
+        let confidence = confidence_text((confidence * (CONFIDENCES - 1) as f64).round() as usize);
         Ok(Example {
             prompt: vocabulary.encode(&self.text())?,
             completion: vocabulary.encode(&format!("{answer}{confidence}"))?,
