@@ -18,7 +18,7 @@ const LAYERS: &[&[&str]] = &[
     &["headwater-reward-models", "headwater-optimizers", "headwater-recsys"],
     &["headwater-self-improvement"],
     &["headwater-findings"],
-    &["xtask"],
+    &["headwater-benches", "xtask"],
 ];
 
 /// Crates that build in seconds because they never reach the tensor library.
