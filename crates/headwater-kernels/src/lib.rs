@@ -1,8 +1,11 @@
 //! Kernels on slices, forward and backward, for small models on a CPU: the two halves of a decoder block, RMS
-//! norm, embedding, token scores, the divergence of two models, AdamW, and decoding with a key-value cache.
+//! norm, embedding, token scores, the divergence of two models, AdamW, and decoding with a key-value cache;
+//! dense layers ([`mlp`]), a multi-gate mixture of experts ([`mmoe`]), and the maximum mean discrepancy of two
+//! samples ([`mmd_squared`]).
 //!
 //! Matrices are row-major f32. A forward function that *keeps* returns what its backward function needs; a
-//! backward function returns gradients of weights and turns the gradient of its result into that of its input.
+//! backward function returns gradients of weights and turns the gradient of its result into that of its input
+//! (or writes that to a slice of its own, if wanted, where the two differ in shape).
 //!
 //! Invariants: no tensor library, no file or network access, no clock, no randomness. The instruction set is
 //! chosen at run time (AVX-512, AVX2 with FMA, or none). On one thread the result is a function of the input's bits and
@@ -17,6 +20,7 @@
 //! assert_eq!(c, [1.0, 2.0, 1.5, 3.0, 4.0, 3.5]);
 //! ```
 
+mod activation;
 mod adamw;
 mod attention;
 mod buffer;
@@ -26,12 +30,18 @@ mod embedding;
 mod feed_forward;
 mod heads;
 mod matmul;
+mod mixing;
+mod mlp;
+mod mmd;
+mod mmoe;
 mod norm;
+mod pairwise;
 mod rotary;
 mod scores;
 mod simd;
 mod threads;
 
+pub use activation::Activation;
 pub use adamw::{AdamWStep, adamw};
 pub use attention::{
     AttentionGradients, AttentionKept, AttentionShape, AttentionWeights, attention,
@@ -46,7 +56,14 @@ pub use feed_forward::{
     feed_forward_keeping,
 };
 pub use matmul::{Into, Strided, product};
+pub use mlp::{DenseGradients, DenseLayer, MlpKept, mlp, mlp_backward, mlp_keeping};
+pub use mmd::{MmdEstimator, mmd_squared, mmd_squared_gradient_of_x, mmd_squared_gradients};
+pub use mmoe::{
+    ExpertGradients, ExpertLayer, MmoeGradients, MmoeKept, MmoeWeights, mmoe, mmoe_backward,
+    mmoe_keeping,
+};
 pub use norm::{rms_norm, rms_norm_backward};
+pub use pairwise::{SamplePair, median_distance};
 pub use rotary::Rotary;
 pub use scores::{
     Scored, ScoresKept, log_softmax, sum_of_squares, token_scores, token_scores_backward,

@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use crate::simd::{arch, map, sum};
+use crate::simd::{arch, map, sum, update};
 use crate::threads::{cut, parts, run, total};
 
 /// Rows a thread takes at the least.
@@ -118,34 +118,5 @@ pub(crate) fn normalise_backward_with<'a, S: Simd>(
             #[inline(always)]
             |dgain, [d, x]| simd.mul_add_e_f32s(simd.mul_f32s(d, x), s, dgain),
         );
-    }
-}
-
-/// `out = f(out, inputs)` over whole vectors.
-#[inline(always)]
-fn update<S: Simd, const N: usize>(
-    simd: S,
-    out: &mut [f32],
-    inputs: [&[f32]; N],
-    f: impl Fn(S::f32s, [S::f32s; N]) -> S::f32s,
-) {
-    let (body, tail) = S::as_mut_simd_f32s(out);
-    let parts = inputs.map(|input| S::as_simd_f32s(input));
-    for (i, out) in body.iter_mut().enumerate() {
-        *out = f(
-            *out,
-            std::array::from_fn(
-                #[inline(always)]
-                |n| parts[n].0[i],
-            ),
-        );
-    }
-    if !tail.is_empty() {
-        let last = std::array::from_fn(
-            #[inline(always)]
-            |n| simd.partial_load_f32s(parts[n].1),
-        );
-        let value = f(simd.partial_load_f32s(tail), last);
-        simd.partial_store_f32s(tail, value);
     }
 }

@@ -48,6 +48,25 @@ pub(crate) fn cut<'a>(
         .collect()
 }
 
+/// The parts of a gradient of `x`, if it is wanted.
+pub(crate) fn cut_wanted<'a>(
+    dx: Option<&'a mut [f32]>,
+    x: &[f32],
+    parts: &[Range<usize>],
+    width: usize,
+) -> Vec<Option<&'a mut [f32]>> {
+    let Some(dx) = dx else { return parts.iter().map(|_| None).collect() };
+    assert_eq!(dx.len(), x.len(), "a gradient shaped as x");
+    cut(dx, parts, width).into_iter().map(Some).collect()
+}
+
+/// Takes the first `length` elements off a slice.
+pub(crate) fn split<'a>(slice: &mut &'a mut [f32], length: usize) -> &'a mut [f32] {
+    let (first, rest) = std::mem::take(slice).split_at_mut(length);
+    *slice = rest;
+    first
+}
+
 /// `work` on every task at once, the first on this thread; results in the tasks' order.
 pub(crate) fn run<T: Send, R: Send>(tasks: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
     if tasks.len() == 1 {
@@ -84,6 +103,18 @@ pub(crate) fn total(mut sums: Vec<Vec<f32>>) -> Vec<f32> {
         }
     }
     total
+}
+
+/// The parts' sums of every tensor added in order.
+pub(crate) fn total_each(parts: Vec<Vec<Vec<f32>>>) -> Vec<Vec<f32>> {
+    let mut tensors: Vec<Vec<Vec<f32>>> = Vec::new();
+    for part in parts {
+        tensors.resize_with(part.len(), Vec::new);
+        for (tensor, sum) in tensors.iter_mut().zip(part) {
+            tensor.push(sum);
+        }
+    }
+    tensors.into_iter().map(total).collect()
 }
 
 #[cfg(test)]

@@ -1,84 +1,18 @@
 //! The halves of a decoder block, norm, token scores and divergence against plain double-precision code, and
 //! their gradients against its finite differences.
 
+mod common;
+
+use common::{check_gradients, close, dot, double, sets, times, values};
 use headwater_kernels::{
-    AttentionShape, AttentionWeights, FeedForwardWeights, InstructionSet, Rotary, Scored,
-    attention, attention_backward, attention_keeping, divergence, divergence_backward,
-    feed_forward, feed_forward_backward, feed_forward_keeping, rms_norm, rms_norm_backward,
-    token_scores, token_scores_backward, with_instruction_set, with_threads,
+    AttentionShape, AttentionWeights, FeedForwardWeights, Rotary, Scored, attention,
+    attention_backward, attention_keeping, divergence, divergence_backward, feed_forward,
+    feed_forward_backward, feed_forward_keeping, rms_norm, rms_norm_backward, token_scores,
+    token_scores_backward, with_instruction_set, with_threads,
 };
 use proptest::prelude::*;
 
 const EPSILON: f64 = 1e-5;
-
-/// Reproducible values in about (-1, 1).
-fn values(count: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
-}
-
-fn double(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|v| f64::from(*v)).collect()
-}
-
-/// Checks `gradient[tensor]` at up to 24 places of every tensor against central differences of
-/// `loss(tensors)`. Errors are relative to the tensor's largest gradient, or to a hundredth of the largest of
-/// all: where a gradient is 0 (attention to a single position), what is left is rounding of the others' size.
-fn check_gradients(tensors: &[Vec<f64>], gradients: &[&[f32]], loss: impl Fn(&[Vec<f64>]) -> f64) {
-    const STEP: f64 = 1e-5;
-    let mut moved = tensors.to_vec();
-    let largest = |gradient: &[f32]| gradient.iter().fold(0.0, |top, g| g.abs().max(top));
-    let all = gradients.iter().map(|gradient| largest(gradient)).fold(0.0, f32::max);
-    for (tensor, gradient) in gradients.iter().enumerate() {
-        assert_eq!(gradient.len(), tensors[tensor].len());
-        let top = f64::from(largest(gradient).max(1e-2 * all));
-        for at in (0..gradient.len()).step_by(gradient.len().div_ceil(24)) {
-            let value = tensors[tensor][at];
-            let mut at_shift = |shift: f64| {
-                moved[tensor][at] = value + shift;
-                let loss = loss(&moved);
-                moved[tensor][at] = value;
-                loss
-            };
-            let slope = (at_shift(STEP) - at_shift(-STEP)) / (2.0 * STEP);
-            let error = (slope - f64::from(gradient[at])).abs();
-            assert!(
-                error < 1e-4 * top,
-                "tensor {tensor}, element {at}: {} by kernel, {slope} by differences",
-                gradient[at]
-            );
-        }
-    }
-}
-
-fn close(have: &[f32], want: &[f64]) {
-    assert_eq!(have.len(), want.len());
-    let top = want.iter().fold(1.0f64, |top, v| top.max(v.abs()));
-    for (at, (have, want)) in have.iter().zip(want).enumerate() {
-        let error = (f64::from(*have) - want).abs();
-        assert!(error < 1e-5 * top, "element {at}: {have} instead of {want}");
-    }
-}
-
-fn dot(a: &[f64], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * f64::from(*b)).sum()
-}
-
-/// `x[rows][inner] w[inner][columns]`.
-fn times(x: &[f64], w: &[f64], inner: usize) -> Vec<f64> {
-    let columns = w.len() / inner;
-    let rows = x.chunks(inner);
-    rows.flat_map(|row| {
-        (0..columns).map(move |c| (0..inner).map(|i| row[i] * w[i * columns + c]).sum())
-    })
-    .collect()
-}
 
 fn normed(x: &[f64], gain: &[f64]) -> Vec<f64> {
     let rows = x.chunks(gain.len());
@@ -173,14 +107,6 @@ fn plain_log_probs(
         logits.iter().map(|z| z - log_sum).collect()
     };
     at.iter().map(row).collect()
-}
-
-fn sets() -> impl Strategy<Value = InstructionSet> {
-    prop::sample::select(vec![
-        InstructionSet::Detected,
-        InstructionSet::Avx2,
-        InstructionSet::Scalar,
-    ])
 }
 
 proptest! {
