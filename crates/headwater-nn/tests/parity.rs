@@ -11,7 +11,9 @@ use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use headwater_core::{Check, StreamRng, Streams};
 use headwater_kernels::{Rotary, with_threads};
-use headwater_nn::ops::{self, Attention, FeedForward, plain};
+use headwater_nn::ops::{
+    self, Activation, Attention, FeedForward, MixtureOfExperts, MmdEstimator, plain,
+};
 use headwater_nn::{DecoderConfig, DecoderShape};
 use proptest::prelude::*;
 use rand::RngExt;
@@ -251,6 +253,86 @@ proptest! {
             draws,
             [ops::divergence(p, q, temperature), plain::divergence(p_again, q_again, temperature)],
             [a, b, c, d]
+        );
+    }
+
+    #[test]
+    fn dense(
+        rows in 1usize..40, inputs in 1usize..40, outputs in 1usize..40, seed: u64,
+        activation in prop::sample::select(vec![
+            Activation::Identity, Activation::Relu, Activation::Gelu, Activation::GeluTanh,
+            Activation::Silu,
+        ]),
+    ) {
+        let mut draws = Draws::new(seed);
+        let x = draws.leaf([rows, inputs]);
+        let (weights, bias) = (draws.leaf([inputs, outputs]), draws.leaf([outputs]));
+        compare!(
+            draws,
+            [
+                ops::dense(x[0].clone(), weights[0].clone(), bias[0].clone(), activation),
+                plain::dense(x[1].clone(), weights[1].clone(), bias[1].clone(), activation),
+            ],
+            [x, weights, bias]
+        );
+    }
+
+    #[test]
+    fn mixture_of_experts(
+        rows in 1usize..40, (inputs, hidden, width) in (1usize..20, 1usize..20, 1usize..20),
+        experts in 1usize..6, tasks in 1usize..4, dropout: bool, seed: u64,
+    ) {
+        let mut draws = Draws::new(seed);
+        let [first, other_first] = draws.parameter([inputs, experts * hidden]);
+        let [first_bias, other_first_bias] = draws.parameter([experts * hidden]);
+        let [second, other_second] = draws.parameter([experts, hidden, width]);
+        let [second_bias, other_second_bias] = draws.parameter([experts * width]);
+        let [gates, other_gates] = draws.parameter([inputs, tasks * experts]);
+        let a = MixtureOfExperts { first, first_bias, second, second_bias, gates };
+        let b = MixtureOfExperts {
+            first: other_first,
+            first_bias: other_first_bias,
+            second: other_second,
+            second_bias: other_second_bias,
+            gates: other_gates,
+        };
+        let x = draws.leaf([rows, inputs]);
+        let keep = draws.integers(rows * tasks * experts, 2);
+        let [keep, other_keep] = keep.map(|keep| {
+            dropout.then(|| keep.reshape([rows, tasks, experts]).equal_elem(1))
+        });
+        compare!(
+            draws,
+            [
+                ops::mixture_of_experts(x[0].clone(), &a, keep),
+                plain::mixture_of_experts(x[1].clone(), &b, other_keep),
+            ],
+            [
+                x,
+                values_of([&a.first, &b.first]),
+                values_of([&a.first_bias, &b.first_bias]),
+                values_of([&a.second, &b.second]),
+                values_of([&a.second_bias, &b.second_bias]),
+                values_of([&a.gates, &b.gates])
+            ]
+        );
+    }
+
+    #[test]
+    fn maximum_mean_discrepancy(
+        (n, m) in (2usize..50, 2usize..50), width in 1usize..20, unbiased: bool, seed: u64,
+    ) {
+        let mut draws = Draws::new(seed);
+        let (x, y) = (draws.leaf([n, width]), draws.leaf([m, width]));
+        let estimator = if unbiased { MmdEstimator::Unbiased } else { MmdEstimator::Biased };
+        let bandwidths = [0.7, 1.5];
+        compare!(
+            draws,
+            [
+                ops::mmd_squared(x[0].clone(), y[0].clone(), &bandwidths, estimator),
+                plain::mmd_squared(x[1].clone(), y[1].clone(), &bandwidths, estimator),
+            ],
+            [x, y]
         );
     }
 }

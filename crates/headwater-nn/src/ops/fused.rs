@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use headwater_kernels as kernels;
 use headwater_kernels::{
-    AttentionKept, AttentionShape, AttentionWeights, FeedForwardKept, FeedForwardWeights, Rotary,
-    Scored, ScoresKept,
+    Activation, AttentionKept, AttentionShape, AttentionWeights, DenseLayer, ExpertLayer,
+    FeedForwardKept, FeedForwardWeights, MlpKept, MmdEstimator, MmoeKept, MmoeWeights, Rotary,
+    SamplePair, Scored, ScoresKept,
 };
 
 use super::host::{Gradient, HostOp};
@@ -191,5 +192,127 @@ impl HostOp<4> for Divergence {
         let [p, q] = self.sides(inputs);
         let (p, q) = kernels::divergence_backward(&p, &q, gradient);
         [p.0, p.1, q.0, q.1].map(Gradient::New)
+    }
+}
+
+/// Inputs: x, weights, bias.
+#[derive(Debug)]
+pub(super) struct Dense {
+    pub(super) activation: Activation,
+}
+
+impl Dense {
+    fn layer<'a>(&self, [weights, bias]: [&'a [f32]; 2]) -> DenseLayer<'a> {
+        DenseLayer { weights, bias, activation: self.activation }
+    }
+}
+
+impl HostOp<3> for Dense {
+    type Kept = MlpKept;
+
+    fn forward(&self, [x, layer @ ..]: [&[f32]; 3]) -> Vec<f32> {
+        kernels::mlp(&[self.layer(layer)], x)
+    }
+
+    fn keeping(&self, [x, layer @ ..]: [&[f32]; 3]) -> (Vec<f32>, MlpKept) {
+        kernels::mlp_keeping(&[self.layer(layer)], x)
+    }
+
+    fn backward(
+        &self,
+        [x, layer @ ..]: [&[f32]; 3],
+        kept: &MlpKept,
+        gradient: &mut [f32],
+    ) -> [Gradient; 3] {
+        let mut dx = vec![0.0; x.len()];
+        let layer = [self.layer(layer)];
+        let mut sums = kernels::mlp_backward(&layer, x, kept, gradient, Some(&mut dx));
+        let sums = sums.pop().expect("one layer, one gradient");
+        [dx, sums.weights, sums.bias].map(Gradient::New)
+    }
+}
+
+/// Inputs: x, first weights and bias, second weights and bias, gates. Result `[rows, tasks, width]`.
+#[derive(Debug)]
+pub(super) struct MixtureOfExperts {
+    pub(super) experts: usize,
+    /// `[rows][tasks][experts]`: false where a gate drops an expert.
+    pub(super) keep: Option<Vec<bool>>,
+}
+
+impl MixtureOfExperts {
+    fn with<'a, T>(
+        &self,
+        [first, first_bias, second, second_bias, gates]: [&'a [f32]; 5],
+        run: impl FnOnce(MmoeWeights<'_>, Option<&[bool]>) -> T,
+    ) -> T {
+        let layers = [
+            ExpertLayer { weights: first, bias: first_bias },
+            ExpertLayer { weights: second, bias: second_bias },
+        ];
+        let weights = MmoeWeights { experts: self.experts, layers: &layers, gates };
+        run(weights, self.keep.as_deref())
+    }
+}
+
+impl HostOp<6> for MixtureOfExperts {
+    type Kept = MmoeKept;
+
+    fn forward(&self, [x, weights @ ..]: [&[f32]; 6]) -> Vec<f32> {
+        self.with(weights, |weights, keep| kernels::mmoe(weights, x, keep))
+    }
+
+    fn keeping(&self, [x, weights @ ..]: [&[f32]; 6]) -> (Vec<f32>, MmoeKept) {
+        self.with(weights, |weights, keep| kernels::mmoe_keeping(weights, x, keep))
+    }
+
+    fn backward(
+        &self,
+        [x, weights @ ..]: [&[f32]; 6],
+        kept: &MmoeKept,
+        gradient: &mut [f32],
+    ) -> [Gradient; 6] {
+        let mut dx = vec![0.0; x.len()];
+        let sums = self.with(weights, |weights, _| {
+            kernels::mmoe_backward(weights, x, kept, gradient, Some(&mut dx))
+        });
+        let layers: [_; 2] = sums.layers.try_into().expect("two layers, two gradients");
+        let [first, second] = layers.map(|layer| (layer.weights, layer.bias));
+        [dx, first.0, first.1, second.0, second.1, sums.gates].map(Gradient::New)
+    }
+}
+
+/// Inputs: x, y. Result `[1]`.
+#[derive(Debug)]
+pub(super) struct MmdSquared {
+    pub(super) width: usize,
+    pub(super) bandwidths: Vec<f32>,
+    pub(super) estimator: MmdEstimator,
+}
+
+impl HostOp<2> for MmdSquared {
+    /// Gradients of x and y: they come with the value, from the same tiles.
+    type Kept = [Vec<f32>; 2];
+
+    fn forward(&self, [x, y]: [&[f32]; 2]) -> Vec<f32> {
+        let samples = SamplePair { x, y, width: self.width };
+        vec![kernels::mmd_squared(samples, &self.bandwidths, self.estimator) as f32]
+    }
+
+    fn keeping(&self, [x, y]: [&[f32]; 2]) -> (Vec<f32>, [Vec<f32>; 2]) {
+        let samples = SamplePair { x, y, width: self.width };
+        let (value, dx, dy) =
+            kernels::mmd_squared_gradients(samples, &self.bandwidths, self.estimator);
+        (vec![value as f32], [dx, dy])
+    }
+
+    fn backward(
+        &self,
+        _inputs: [&[f32]; 2],
+        kept: &[Vec<f32>; 2],
+        gradient: &mut [f32],
+    ) -> [Gradient; 2] {
+        let outer = gradient[0];
+        kept.each_ref().map(|side| Gradient::New(side.iter().map(|v| outer * v).collect()))
     }
 }
