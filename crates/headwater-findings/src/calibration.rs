@@ -136,16 +136,17 @@ impl Finding for Calibration {
         };
         let trainer = TrainerConfig {
             prompts_per_step: 128,
+            warmup_steps: 25,
             group_size: 8,
             sampling: SamplingConfig {
                 max_new_tokens: COMPLETION_TOKENS,
                 stop: None,
                 ..SamplingConfig::default()
             },
-            adamw: AdamWConfig { learning_rate: 5e-4, weight_decay: 0.0, ..AdamWConfig::default() },
+            adamw: AdamWConfig { learning_rate: 2e-4, weight_decay: 0.0, ..AdamWConfig::default() },
             ..TrainerConfig::default()
         };
-        let steps = if smoke { 3 } else { 250 };
+        let steps = if smoke { 3 } else { 300 };
         let mut plan = Plan::default();
         for seed in settings.seed_range(5) {
             plan.cells.push(Cell::new(self.id(), "base", seed, &base)?);
@@ -389,9 +390,7 @@ impl Finding for Calibration {
                 "impossible",
             ];
             let mut row = vec![TableValue::from(arm)];
-            row.extend(metrics.map(|metric| {
-                records.effect(arm, metric).map_or(TableValue::Absent, TableValue::from)
-            }));
+            row.extend(metrics.map(|metric| records.value(arm, metric)));
             arms = arms.row(row);
         }
         Ok(vec![arms, bandit::table(records)?])

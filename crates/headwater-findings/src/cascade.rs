@@ -259,6 +259,9 @@ impl Finding for Cascade {
         let n = records.seeds().len();
         let figure = |title: &str, metric: &str, label: &str, arms: &[&str]| {
             let mut figure = Figure::lines(title, "n of best-of-n", label, n).x_scale(Scale::Log2);
+            if label.starts_with("share") {
+                figure = figure.value_range(0.0, 1.0);
+            }
             for arm in arms {
                 let effects = records.series_effect(arm, metric)?;
                 let points = effects.iter().enumerate();
@@ -315,15 +318,8 @@ impl Finding for Cascade {
         );
         let bound = best_of_n_kl_bound(MOST).unwrap_or(f64::NAN);
         for (arm, _) in arms() {
-            let at = |metric: &str, n: usize| -> TableValue {
-                match records.series_effect(arm, metric) {
-                    Ok(effects) => effects[n - 1].into(),
-                    Err(_) => TableValue::Absent,
-                }
-            };
-            let scalar = |metric: &str| {
-                records.effect(arm, metric).map_or(TableValue::Absent, TableValue::from)
-            };
+            let at = |metric: &str, n: usize| records.value_at(arm, metric, n - 1);
+            let scalar = |metric: &str| records.value(arm, metric);
             table = table.row([
                 arm.into(),
                 scalar("auroc truth"),

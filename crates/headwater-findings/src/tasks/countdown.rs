@@ -2,21 +2,24 @@
 //!
 //! The prompt `2 3 5 7 = 36` gives four numbers in ascending order and a target; an answer such as `7*5+3-2`
 //! is the four numbers, each used once, joined by three of `+ - *` with the usual precedence. There are
-//! at most 648 answers to a prompt, of which some are right. Puzzles fall into a training and a held-out
-//! set by their content, so no held-out puzzle is ever trained on.
+//! at most 648 answers to a prompt; puzzles are drawn so that 2 to 12 of them are right. By their numbers they
+//! fall into three sets: those demonstrated, those optimised on, and those held out.
 
 use headwater_core::StreamRng;
 use headwater_nn::{Example, NnError, Vocabulary};
 use headwater_optimizers::Prompt;
 use headwater_rewards::{Countdown, CountdownConfig, ExpressionLimits, Extraction, NumberUse};
 use rand::RngExt;
-use rand::seq::{IndexedRandom, IteratorRandom};
+use rand::seq::IteratorRandom;
 
 /// Tokens of every answer: four numbers and three operators.
 pub const ANSWER_TOKENS: usize = 7;
 
 /// Largest target.
 const MOST: i64 = 60;
+
+/// Right answers of a puzzle: several, and few enough that guessing does not find one.
+const RIGHT: std::ops::RangeInclusive<usize> = 2..=12;
 
 const OPERATORS: [char; 3] = ['+', '-', '*'];
 
@@ -30,9 +33,11 @@ pub struct Puzzle {
 /// Which puzzles to draw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// Four fifths of all puzzles.
-    Train,
-    /// The other fifth.
+    /// Two fifths of all numbers: those the base policy sees demonstrated.
+    Demonstrated,
+    /// Two fifths: those a policy is optimised on.
+    Optimised,
+    /// The last fifth.
     HeldOut,
 }
 
@@ -58,27 +63,30 @@ pub fn verifier() -> CountdownConfig {
 }
 
 impl Puzzle {
-    /// A puzzle of `split`, made from four random numbers and a random answer.
+    /// A puzzle of `split`: four random numbers, and a random target with a fitting number of right answers.
     #[must_use]
     pub fn draw(split: Split, stream: &mut StreamRng) -> Self {
         loop {
             let mut numbers: [i64; 4] = std::array::from_fn(|_| stream.random_range(1..10));
             numbers.sort_unstable();
-            let target = answers(numbers).choose(stream).map_or(-1, |answer| answer.value());
-            let puzzle = Self { numbers, target };
-            if (0..=MOST).contains(&target) && puzzle.split() == split {
-                return puzzle;
+            if split_of(numbers) != split {
+                continue;
+            }
+            let mut right = [0usize; MOST as usize + 1];
+            for answer in answers(numbers) {
+                if let Some(right) =
+                    usize::try_from(answer.value()).ok().and_then(|v| right.get_mut(v))
+                {
+                    *right += 1;
+                }
+            }
+            // Answers are counted by position: equal numbers give each text as often as they can be swapped.
+            let same = repeats(numbers);
+            let fits = |target: &i64| RIGHT.contains(&(right[*target as usize] / same));
+            if let Some(target) = (0..=MOST).filter(fits).choose(stream) {
+                return Self { numbers, target };
             }
         }
-    }
-
-    /// Which set the puzzle belongs to: decided by its content alone.
-    fn split(&self) -> Split {
-        let mixed = self.numbers.iter().fold(self.target as u64, |mixed, n| {
-            mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23) ^ *n as u64
-        });
-        let mixed = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-        if mixed % 5 == 0 { Split::HeldOut } else { Split::Train }
     }
 
     /// The puzzle in the notation of the verifier: `2 3 5 7 = 29`.
@@ -116,8 +124,8 @@ impl Puzzle {
         texts
     }
 
-    /// An imperfect demonstration: one of the right answers at random, or, with probability `slip`, any
-    /// answer at random.
+    /// An imperfect demonstration: the right answer that comes first in the alphabet, for an author has one way of
+    /// writing, or, with probability `slip`, any answer at random.
     ///
     /// # Errors
     /// Never for this task's own vocabulary.
@@ -130,11 +138,30 @@ impl Puzzle {
         let answer = if stream.random::<f64>() < slip {
             answers(self.numbers).choose(stream).map(|answer| answer.text())
         } else {
-            self.solutions().choose(stream).cloned()
+            self.solutions().into_iter().next()
         };
         let answer = answer.expect("a puzzle is made from one of its answers");
         Ok(Example { prompt: self.tokens(vocabulary)?, completion: vocabulary.encode(&answer)? })
     }
+}
+
+/// Which set numbers belong to.
+fn split_of(numbers: [i64; 4]) -> Split {
+    let mixed = numbers.iter().fold(7u64, |mixed, n| {
+        mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23) ^ *n as u64
+    });
+    match (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % 5 {
+        0 | 1 => Split::Demonstrated,
+        2 | 3 => Split::Optimised,
+        _ => Split::HeldOut,
+    }
+}
+
+/// How many orders of the numbers look alike.
+fn repeats(numbers: [i64; 4]) -> usize {
+    let count = |number: i64| numbers.iter().filter(|n| **n == number).count();
+    let factorial = |n: usize| (1..=n).product::<usize>();
+    (1..10).map(|number| factorial(count(number))).product()
 }
 
 /// The verifier itself, checked.
@@ -196,12 +223,12 @@ mod tests {
     fn the_verifier_agrees_with_the_generator_on_every_answer() {
         let verifier = checked_verifier().unwrap();
         let mut stream = Streams::new(3).stream("puzzles", &[]);
-        for split in [Split::Train, Split::HeldOut] {
+        for split in [Split::Demonstrated, Split::Optimised, Split::HeldOut] {
             for _ in 0..10 {
                 let puzzle = Puzzle::draw(split, &mut stream);
-                assert_eq!(puzzle.split(), split);
+                assert_eq!(split_of(puzzle.numbers), split);
                 let text = puzzle.text();
-                assert!(!puzzle.solutions().is_empty());
+                assert!(RIGHT.contains(&puzzle.solutions().len()), "{text}");
                 for answer in answers(puzzle.numbers) {
                     let score = verifier.score(Sample {
                         prompt: &text,
@@ -216,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn both_sets_are_large_and_demonstrations_fit_the_vocabulary() {
+    fn the_held_out_set_is_large_and_demonstrations_fit_the_vocabulary() {
         let vocabulary = vocabulary();
         let mut stream = Streams::new(4).stream("puzzles", &[]);
         let puzzles: std::collections::BTreeSet<Puzzle> =
