@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use headwater_core::Streams;
 use headwater_evaluation::best_of_n::{best_of_n_curve, best_of_n_kl, best_of_n_kl_bound};
 use headwater_evaluation::calibration::auroc;
+use headwater_evaluation::over_optimization::{Curve, Form, fit};
 use headwater_protocol::{
     Cell, CellError, Contrast, Control, Direction, Figure, Finding, Metrics, NotRun, Outcome, Plan,
     Point, Preset, ProtocolError, Records, Registered, Scale, SeedRecords, Settings, Table,
@@ -348,10 +349,13 @@ impl Finding for Cascade {
             "proxy gain, SD",
             "KL at 16, exact",
             "KL at 16, bound",
+            "α of truth",
+            "β of truth",
         ];
         let mut table = Table::new("Every proxy", columns).note(
             "Held-out questions with at least 16 answers. KL in nats between best-of-16 and a uniform draw \
-             from the pool, exact on the pool; the bound is ln n - (n-1)/n.",
+             from the pool, exact on the pool; the bound is ln n - (n-1)/n. α and β: truth fitted as d (α - β d) \
+             with d the root of the exact KL (Gao et al.); β > 0 bends it down.",
         );
         let bound = best_of_n_kl_bound(MOST).unwrap_or(f64::NAN);
         for (arm, _) in arms() {
@@ -368,6 +372,8 @@ impl Finding for Cascade {
                 at("proxy", MOST),
                 scalar("kl exact"),
                 TableValue::Number(bound, 3),
+                scalar("gao alpha"),
+                scalar("gao beta"),
             ]);
         }
         Ok(vec![table])
@@ -433,7 +439,7 @@ fn label(answer: &Answer, target: Target) -> bool {
 /// Best-of-n curves averaged over the test questions.
 fn measure(split: &Split, scores: &[Vec<f64>]) -> Result<Metrics, CellError> {
     let mut curves: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    let mut kl = 0.0;
+    let mut kl = vec![0.0; MOST];
     let count = split.test.len() as f64;
     for (pool, proxy) in split.test.iter().zip(scores) {
         let truth: Vec<f64> = pool.answers.iter().map(|a| gold(a, Target::Truth)).collect();
@@ -451,11 +457,22 @@ fn measure(split: &Split, scores: &[Vec<f64>]) -> Result<Metrics, CellError> {
             }
         }
         let uniform = vec![1.0 / proxy.len() as f64; proxy.len()];
-        kl += best_of_n_kl(&uniform, proxy, MOST)? / count;
+        for (n, kl) in (1..).zip(&mut kl) {
+            *kl += best_of_n_kl(&uniform, proxy, n)? / count;
+        }
     }
     let flat: Vec<f64> = scores.iter().flatten().copied().collect();
     let answers = || split.test.iter().flat_map(|pool| &pool.answers);
-    let mut metrics = Metrics::new().scalar("kl exact", kl);
+    let truth = &curves["truth"];
+    let gold = Curve {
+        distance: kl.iter().map(|kl| kl.sqrt()).collect(),
+        reward: truth.iter().map(|share| share - truth[0]).collect(),
+    };
+    let gao = fit(Form::BestOfN, &[gold])?;
+    let mut metrics = Metrics::new()
+        .scalar("kl exact", kl[MOST - 1])
+        .scalar("gao alpha", gao.alpha)
+        .scalar("gao beta", gao.beta);
     for (name, target) in
         [("auroc truth", Target::Truth), ("auroc informative", Target::Informativeness)]
     {

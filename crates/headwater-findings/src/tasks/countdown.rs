@@ -124,8 +124,8 @@ impl Puzzle {
         texts
     }
 
-    /// An imperfect demonstration: the right answer that comes first in the alphabet, for an author has one way of
-    /// writing, or, with probability `slip`, any answer at random.
+    /// An imperfect demonstration: the right answer with small numbers first and sums before products, for an author
+    /// has one way of writing, or, with probability `slip`, any answer at random.
     ///
     /// # Errors
     /// Never for this task's own vocabulary.
@@ -138,7 +138,7 @@ impl Puzzle {
         let answer = if stream.random::<f64>() < slip {
             answers(self.numbers).choose(stream).map(|answer| answer.text())
         } else {
-            self.solutions().into_iter().next()
+            self.solutions().into_iter().min_by_key(|text| text.replace('*', "~"))
         };
         let answer = answer.expect("a puzzle is made from one of its answers");
         Ok(Example { prompt: self.tokens(vocabulary)?, completion: vocabulary.encode(&answer)? })
