@@ -125,7 +125,7 @@ impl Finding for NegativeReinforcement {
                 ..DecoderConfig::default()
             },
             adamw: AdamWConfig { learning_rate: 3e-3, ..AdamWConfig::default() },
-            steps: if smoke { 20 } else { 1500 },
+            steps: if smoke { 20 } else { 600 },
             batch: 256,
             slip: 0.05,
             test,
@@ -135,12 +135,12 @@ impl Finding for NegativeReinforcement {
             group_size: 8,
             warmup_steps: 40,
             sampling: sampling_config(1.0),
-            adamw: AdamWConfig { learning_rate: 2e-5, weight_decay: 0.0, ..AdamWConfig::default() },
+            adamw: AdamWConfig { learning_rate: 1.5e-5, weight_decay: 0.0, ..AdamWConfig::default() },
             critic_adamw: AdamWConfig { learning_rate: 3e-3, ..AdamWConfig::default() },
             ..TrainerConfig::default()
         };
         // Many small steps, as in `calibration`: permuted verdicts must not move the policy by their noise alone.
-        let steps = if smoke { 3 } else { 1500 };
+        let steps = if smoke { 3 } else { 1200 };
         let mut plan = Plan::default();
         for seed in settings.seed_range(5) {
             plan.cells.push(Cell::new(self.id(), "base", seed, &base)?);
