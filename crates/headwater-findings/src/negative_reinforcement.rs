@@ -135,7 +135,11 @@ impl Finding for NegativeReinforcement {
             group_size: 8,
             warmup_steps: 40,
             sampling: sampling_config(1.0),
-            adamw: AdamWConfig { learning_rate: 1.5e-5, weight_decay: 0.0, ..AdamWConfig::default() },
+            adamw: AdamWConfig {
+                learning_rate: 1.5e-5,
+                weight_decay: 0.0,
+                ..AdamWConfig::default()
+            },
             critic_adamw: AdamWConfig { learning_rate: 3e-3, ..AdamWConfig::default() },
             ..TrainerConfig::default()
         };

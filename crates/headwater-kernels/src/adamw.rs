@@ -3,6 +3,7 @@
 use pulp::Simd;
 
 use crate::simd::{arch, inline};
+use crate::threads::{cut, parts, run};
 
 /// The numbers of one update.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,17 +24,16 @@ pub struct AdamWStep {
     pub epsilon: f32,
 }
 
-/// Updates `values` and both moments from `gradients`; all of one length.
-#[pulp::with_simd(adamw = arch())]
-#[inline(always)]
-#[allow(unreachable_pub)]
-pub fn adamw_with<'a, S: Simd>(
-    simd: S,
+/// Updates `values` and both moments from `gradients`.
+///
+/// # Panics
+/// When they are not of one length.
+pub fn adamw(
     step: AdamWStep,
-    values: &'a mut [f32],
-    gradients: &'a [f32],
-    first: &'a mut [f32],
-    second: &'a mut [f32],
+    values: &mut [f32],
+    gradients: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
 ) {
     assert!(
         values.len() == gradients.len()
@@ -41,6 +41,24 @@ pub fn adamw_with<'a, S: Simd>(
             && values.len() == second.len(),
         "one gradient and two moments for every value"
     );
+    let parts = parts(values.len(), 1 << 14);
+    let moments = cut(first, &parts, 1).into_iter().zip(cut(second, &parts, 1));
+    let tasks = parts.iter().zip(cut(values, &parts, 1)).zip(moments).collect();
+    run(tasks, |((part, values), (first, second))| {
+        adamw_part(step, values, &gradients[part.clone()], first, second);
+    });
+}
+
+#[pulp::with_simd(adamw_part = arch())]
+#[inline(always)]
+fn adamw_part_with<'a, S: Simd>(
+    simd: S,
+    step: AdamWStep,
+    values: &'a mut [f32],
+    gradients: &'a [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+) {
     let splat = inline(
         #[inline(always)]
         |v: f32| simd.splat_f32s(v),

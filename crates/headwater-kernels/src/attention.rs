@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use crate::Rotary;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, zeros};
 use crate::heads::{attend, attend_backward};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::norm::{normalise, normalise_backward};
@@ -305,7 +305,7 @@ struct Sums([Vec<f32>; 5]);
 impl Sums {
     fn new(shape: &AttentionShape) -> Self {
         let (square, slim) = (shape.width * shape.width, shape.width * shape.key_value_width());
-        Self([shape.width, square, slim, slim, square].map(|length| vec![0.0; length]))
+        Self([shape.width, square, slim, slim, square].map(|length| zeros(length)))
     }
 }
 

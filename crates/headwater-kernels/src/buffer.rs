@@ -52,6 +52,16 @@ impl Buffer {
     }
 }
 
+/// `length` zeros for sums that become results.
+///
+/// Written, not asked of the allocator as zeros: pages that are read before they are written are mapped twice,
+/// and the second time interrupts every thread.
+pub(crate) fn zeros(length: usize) -> Vec<f32> {
+    let mut zeros = Vec::with_capacity(length);
+    zeros.resize(length, 0.0);
+    zeros
+}
+
 impl Deref for Buffer {
     type Target = [f32];
 

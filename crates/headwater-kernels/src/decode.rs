@@ -7,7 +7,7 @@ use pulp::Simd;
 
 use crate::Rotary;
 use crate::attention::{AttentionShape, AttentionWeights, attention_keeping};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, zeros};
 use crate::feed_forward::{FeedForwardWeights, activate, feed_forward};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::norm::normalise;
@@ -90,7 +90,7 @@ impl DecoderWeights<'_> {
         for (prompt, states) in prompts.iter().zip(x.chunks(longest * width)) {
             last.extend_from_slice(&states[(prompt.len() - 1) * width..prompt.len() * width]);
         }
-        let mut logits = vec![0.0; prompts.len() * self.vocabulary()];
+        let mut logits = zeros(prompts.len() * self.vocabulary());
         self.logits(&mut logits, output, &last);
         (cache, logits)
     }

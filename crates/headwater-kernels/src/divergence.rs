@@ -5,7 +5,7 @@
 
 use pulp::Simd;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, zeros};
 use crate::embedding::{gather, scatter};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::scores::Scored;
@@ -25,7 +25,7 @@ pub type SideGradients = (Vec<f32>, Vec<f32>);
 #[must_use]
 pub fn divergence(p: &Scored<'_>, q: &Scored<'_>) -> Vec<f32> {
     check(p, q);
-    let mut out = vec![0.0; p.at.len()];
+    let mut out = zeros(p.at.len());
     let turned = [turned(p), turned(q)];
     let parts = parts(p.at.len(), 32);
     run(parts.iter().zip(cut(&mut out, &parts, 1)).collect(), |(part, out)| {
@@ -58,7 +58,7 @@ pub fn divergence_backward(
     let mut rows_q = Buffer::any(q.at.len() * q.width);
     let rows = cut(&mut rows_p, &parts, p.width).into_iter().zip(cut(&mut rows_q, &parts, q.width));
     let sums = run(parts.iter().zip(rows).collect(), |(part, (drows_p, drows_q))| {
-        let mut sums = [vec![0.0; p.embedding.len()], vec![0.0; q.embedding.len()]];
+        let mut sums = [zeros(p.embedding.len()), zeros(q.embedding.len())];
         for first in part.clone().step_by(CHUNK) {
             let rows = first..part.end.min(first + CHUNK);
             let mut z = logits(p, &turned[0], rows.clone());
@@ -86,7 +86,7 @@ pub fn divergence_backward(
     });
     let (sums_p, sums_q) = sums.into_iter().map(|[p, q]| (p, q)).unzip();
     let side = |side: &Scored<'_>, rows: &[f32], sums| {
-        let mut dhidden = vec![0.0; side.hidden.len()];
+        let mut dhidden = zeros(side.hidden.len());
         scatter(&mut dhidden, side.width, side.at, rows);
         (dhidden, total(sums))
     };

@@ -1,6 +1,6 @@
 //! Rows of an embedding.
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, zeros};
 
 /// The row of `embedding` (rows of `width`) of every token.
 ///
@@ -21,7 +21,7 @@ pub fn embed(embedding: &[f32], width: usize, tokens: &[usize]) -> Vec<f32> {
 /// When a token has no row.
 #[must_use]
 pub fn embed_backward(rows: usize, width: usize, tokens: &[usize], gradient: &[f32]) -> Vec<f32> {
-    let mut sums = vec![0.0; rows * width];
+    let mut sums = zeros(rows * width);
     scatter(&mut sums, width, tokens, gradient);
     sums
 }

@@ -3,7 +3,7 @@
 
 use pulp::Simd;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, zeros};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::norm::{normalise, normalise_backward};
 use crate::simd::{arch, inline, map, sigmoid};
@@ -159,8 +159,7 @@ pub fn feed_forward_backward(
     let parts = parts(x.len() / width, 32);
     let tasks = parts.iter().zip(cut(gradient, &parts, width)).collect();
     let sums = run(tasks, |(part, gradient)| {
-        let mut sums =
-            [width, width * hidden, width * hidden, hidden * width].map(|n| vec![0.0; n]);
+        let mut sums = [width, width * hidden, width * hidden, hidden * width].map(|n| zeros(n));
         let [dnorm, dgate_weights, dup_weights, ddown] = &mut sums;
         let most = CHUNK.min(part.len());
         let [mut active, mut dgate, mut dup] = [(); 3].map(|()| Buffer::any(most * hidden));

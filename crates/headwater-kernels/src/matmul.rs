@@ -11,6 +11,7 @@
 use pulp::{Simd, WithSimd};
 
 use crate::simd::{arch, inline};
+use crate::threads::{cut, parts, run};
 
 /// A matrix in a slice: element (i, j) at `i * row + j * column`.
 #[derive(Debug, Clone, Copy)]
@@ -209,15 +210,18 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize, const MASKED: bool>(
 /// `out[columns][rows] = a[rows][columns]` transposed, both dense.
 pub(crate) fn transpose(out: &mut [f32], a: &[f32], (rows, columns): (usize, usize)) {
     const BLOCK: usize = 16;
-    for i in (0..rows).step_by(BLOCK) {
-        for j in (0..columns).step_by(BLOCK) {
-            for i in i..rows.min(i + BLOCK) {
-                for j in j..columns.min(j + BLOCK) {
-                    out[j * rows + i] = a[i * columns + j];
+    let parts = parts(columns, (1 << 14) / rows.max(1));
+    run(parts.iter().zip(cut(out, &parts, rows)).collect(), |(part, out)| {
+        for i in (0..rows).step_by(BLOCK) {
+            for j in part.clone().step_by(BLOCK) {
+                for i in i..rows.min(i + BLOCK) {
+                    for j in j..part.end.min(j + BLOCK) {
+                        out[(j - part.start) * rows + i] = a[i * columns + j];
+                    }
                 }
             }
         }
-    }
+    });
 }
 
 #[cfg(test)]

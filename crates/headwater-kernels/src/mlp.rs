@@ -3,7 +3,7 @@
 use crate::activation::{
     Activation, activate, activate_backward, add_bias, add_bias_and_activate, add_rows,
 };
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, zeros};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::threads::{cut, cut_wanted, parts, run, split, total_each};
 
@@ -88,7 +88,7 @@ fn row_count(layers: &[DenseLayer<'_>], x: &[f32]) -> usize {
 fn run_forward(layers: &[DenseLayer<'_>], x: &[f32], mut kept: Vec<Buffer>) -> (Vec<f32>, MlpKept) {
     let rows = row_count(layers, x);
     let (inputs, outputs) = (layers[0].inputs(), layers[layers.len() - 1].outputs());
-    let mut out = vec![0.0; rows * outputs];
+    let mut out = zeros(rows * outputs);
     let parts = parts(rows, LEAST_ROWS);
     let mut tasks: Vec<_> = parts
         .iter()
@@ -179,7 +179,7 @@ pub fn mlp_backward(
     let sums = run(tasks, |(part, mut dx)| {
         let mut sums: Vec<_> = layers
             .iter()
-            .flat_map(|layer| [vec![0.0; layer.weights.len()], vec![0.0; layer.bias.len()]])
+            .flat_map(|layer| [zeros(layer.weights.len()), zeros(layer.bias.len())])
             .collect();
         for first in part.clone().step_by(CHUNK) {
             let rows = first..part.end.min(first + CHUNK);

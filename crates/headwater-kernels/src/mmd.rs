@@ -13,7 +13,7 @@
 
 use pulp::Simd;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, zeros};
 use crate::matmul::{Into, Strided, product};
 use crate::pairwise::{Block, Points, SamplePair, TILE, squared_distance};
 use crate::simd::{arch, exp2_below_zero, sum};
@@ -58,7 +58,7 @@ pub fn mmd_squared_gradient_of_x(
     let points = Points::new(samples);
     let kernel = Kernel::new(&points, bandwidths, estimator);
     let sums = kernel.sums(&points, points.blocks_of_x);
-    let mut dx = vec![0.0; samples.x.len()];
+    let mut dx = zeros(samples.x.len());
     sums.gradients(&points, kernel.scale, &mut dx, 0);
     (kernel.value(&points, &sums), dx)
 }
@@ -76,7 +76,7 @@ pub fn mmd_squared_gradients(
     let points = Points::new(samples);
     let kernel = Kernel::new(&points, bandwidths, estimator);
     let sums = kernel.sums(&points, points.blocks.len());
-    let [mut dx, mut dy] = [samples.x, samples.y].map(|sample| vec![0.0; sample.len()]);
+    let [mut dx, mut dy] = [samples.x, samples.y].map(|sample| zeros(sample.len()));
     sums.gradients(&points, kernel.scale, &mut dx, 0);
     sums.gradients(&points, kernel.scale, &mut dy, points.blocks_of_x);
     (kernel.value(&points, &sums), dx, dy)

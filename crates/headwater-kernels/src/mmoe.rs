@@ -8,7 +8,7 @@
 //! The experts' columns stand side by side, so the first layer of all of them is one product.
 
 use crate::activation::{Activation, activate_backward, add_bias_and_activate};
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, zeros};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::mixing::{mix, mix_backward, softmax_kept};
 use crate::threads::{cut, cut_wanted, parts, run, split, total_each};
@@ -130,7 +130,7 @@ impl MmoeKept {
 #[must_use]
 pub fn mmoe(weights: MmoeWeights<'_>, x: &[f32], keep: Option<&[bool]>) -> Vec<f32> {
     let rows = weights.checked_rows(x, keep);
-    let mut out = vec![0.0; rows * weights.tasks() * weights.outputs()];
+    let mut out = zeros(rows * weights.tasks() * weights.outputs());
     let parts = parts(rows, LEAST_ROWS);
     let tasks = parts.iter().zip(cut(&mut out, &parts, weights.tasks() * weights.outputs()));
     run(tasks.collect(), |(part, out)| {
@@ -161,7 +161,7 @@ pub fn mmoe_keeping(
     keep: Option<&[bool]>,
 ) -> (Vec<f32>, MmoeKept) {
     let rows = weights.checked_rows(x, keep);
-    let mut out = vec![0.0; rows * weights.tasks() * weights.outputs()];
+    let mut out = zeros(rows * weights.tasks() * weights.outputs());
     let width = |layer: &ExpertLayer<'_>| layer.bias.len();
     let mut kept = MmoeKept {
         layers: weights.layers.iter().map(|layer| Buffer::any(rows * width(layer))).collect(),
@@ -270,7 +270,7 @@ pub fn mmoe_backward(
     let sums = run(tasks, |(part, mut dx)| {
         let tensors = weights.layers.iter().flat_map(|layer| [layer.weights, layer.bias]);
         let mut sums: Vec<_> =
-            tensors.chain([weights.gates]).map(|tensor| vec![0.0; tensor.len()]).collect();
+            tensors.chain([weights.gates]).map(|tensor| zeros(tensor.len())).collect();
         for first in part.clone().step_by(CHUNK) {
             let rows = first..part.end.min(first + CHUNK);
             let at = |width: usize| rows.start * width..rows.end * width;

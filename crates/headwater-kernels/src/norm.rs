@@ -2,6 +2,7 @@
 
 use pulp::Simd;
 
+use crate::buffer::zeros;
 use crate::simd::{arch, map, sum, update};
 use crate::threads::{cut, parts, run, total};
 
@@ -12,7 +13,7 @@ const LEAST_ROWS: usize = 64;
 #[must_use]
 pub fn rms_norm(x: &[f32], gain: &[f32], epsilon: f32) -> Vec<f32> {
     let width = gain.len();
-    let mut out = vec![0.0; x.len()];
+    let mut out = zeros(x.len());
     let parts = parts(x.len() / width, LEAST_ROWS);
     let tasks = parts.iter().zip(cut(&mut out, &parts, width)).collect();
     run(tasks, |(part, out)| {
@@ -30,12 +31,12 @@ pub fn rms_norm_backward(
     gradient: &[f32],
 ) -> (Vec<f32>, Vec<f32>) {
     let width = gain.len();
-    let mut dx = vec![0.0; x.len()];
+    let mut dx = zeros(x.len());
     let parts = parts(x.len() / width, LEAST_ROWS);
     let tasks = parts.iter().zip(cut(&mut dx, &parts, width)).collect();
     let gains = run(tasks, |(part, dx)| {
         let rows = part.start * width..part.end * width;
-        let mut dgain = vec![0.0; width];
+        let mut dgain = zeros(width);
         normalise_backward(dx, &mut dgain, &gradient[rows.clone()], &x[rows], gain, epsilon);
         dgain
     });

@@ -6,7 +6,7 @@
 
 use pulp::Simd;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, zeros};
 use crate::embedding::{gather, scatter};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::simd::{arch, exp, inline, largest, sum};
@@ -55,7 +55,7 @@ impl Scored<'_> {
 #[must_use]
 pub fn token_scores(scored: &Scored<'_>, targets: &[usize]) -> (Vec<f32>, ScoresKept) {
     let (width, vocabulary) = (scored.width, scored.vocabulary());
-    let mut out = vec![0.0; scored.at.len() * 2];
+    let mut out = zeros(scored.at.len() * 2);
     let mut kept = ScoresKept { log_sums: Buffer::any(scored.at.len()) };
     let turned = scored.turned();
     let parts = parts(scored.at.len(), 32);
@@ -156,7 +156,7 @@ pub fn token_scores_backward(
     let parts = parts(scored.at.len(), 32);
     let tasks = parts.iter().zip(cut(&mut rows, &parts, width)).collect();
     let sums = run(tasks, |(part, drows)| {
-        let mut dembedding = vec![0.0; scored.embedding.len()];
+        let mut dembedding = zeros(scored.embedding.len());
         let mut logits = Buffer::any(CHUNK.min(part.len()) * vocabulary);
         for (chunk, drows) in drows.chunks_mut(CHUNK * width).enumerate() {
             let first = part.start + chunk * CHUNK;
@@ -178,7 +178,7 @@ pub fn token_scores_backward(
         }
         dembedding
     });
-    let mut dhidden = vec![0.0; scored.hidden.len()];
+    let mut dhidden = zeros(scored.hidden.len());
     scatter(&mut dhidden, width, scored.at, &rows);
     (dhidden, total(sums))
 }

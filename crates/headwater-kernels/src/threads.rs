@@ -97,11 +97,14 @@ pub fn in_parts<R: Send>(items: usize, work: impl Fn(Range<usize>) -> R + Sync) 
 pub(crate) fn total(mut sums: Vec<Vec<f32>>) -> Vec<f32> {
     let rest = sums.split_off(1);
     let mut total = sums.remove(0);
-    for part in rest {
-        for (total, part) in total.iter_mut().zip(&part) {
-            *total += part;
+    let parts = parts(total.len(), 1 << 14);
+    run(parts.iter().zip(cut(&mut total, &parts, 1)).collect(), |(part, total)| {
+        for sum in &rest {
+            for (total, value) in total.iter_mut().zip(&sum[part.clone()]) {
+                *total += value;
+            }
         }
-    }
+    });
     total
 }
 
