@@ -135,7 +135,7 @@ impl Finding for Calibration {
             informed: 0.5,
         };
         let trainer = TrainerConfig {
-            prompts_per_step: 16,
+            prompts_per_step: 8,
             warmup_steps: 50,
             group_size: 8,
             sampling: SamplingConfig {
@@ -143,12 +143,12 @@ impl Finding for Calibration {
                 stop: None,
                 ..SamplingConfig::default()
             },
-            adamw: AdamWConfig { learning_rate: 5e-5, weight_decay: 0.0, ..AdamWConfig::default() },
+            adamw: AdamWConfig { learning_rate: 3e-5, weight_decay: 0.0, ..AdamWConfig::default() },
             ..TrainerConfig::default()
         };
         // Many small steps: under Adam a reward without information moves every weight by about rate x
         // sqrt(steps), one with it by up to rate x steps, and the permuted control needs the former small.
-        let steps = if smoke { 3 } else { 2000 };
+        let steps = if smoke { 3 } else { 3000 };
         let mut plan = Plan::default();
         for seed in settings.seed_range(5) {
             plan.cells.push(Cell::new(self.id(), "base", seed, &base)?);
@@ -408,7 +408,7 @@ impl Finding for Calibration {
             "A binary reward is independent of the stated confidence, so it cannot train it here. The published \
              policies state theirs after reasoning, through the same weights that the reward sharpens.",
             "Advantages are centred but not divided by the group's standard deviation, as published; updates \
-             are strictly on-policy, 16 prompts x 8 samples.",
+             are strictly on-policy, 8 prompts x 8 samples.",
         ]
     }
 }
