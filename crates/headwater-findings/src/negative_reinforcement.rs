@@ -291,10 +291,10 @@ impl Finding for NegativeReinforcement {
             Ok(figure)
         };
         let mut entropy = Figure::lines("Entropy in training", "step", "token entropy, nats", n)
-            .caption("Mean entropy of the distributions the rollouts were sampled from.");
+            .caption("Mean entropy of the distributions the rollouts were sampled from, every 20th step.");
         for arm in ["psr", "nsr", "w-reinforce", "grpo", "ppo"] {
             let effects = records.series_effect(arm, "training/entropy")?;
-            let points = effects.iter().enumerate();
+            let points = effects.iter().enumerate().step_by(20);
             let points = points.filter_map(|(step, effect)| Point::measured(step as f64, effect));
             entropy = entropy.series(arm, points);
         }
