@@ -305,7 +305,7 @@ struct Sums([Vec<f32>; 5]);
 impl Sums {
     fn new(shape: &AttentionShape) -> Self {
         let (square, slim) = (shape.width * shape.width, shape.width * shape.key_value_width());
-        Self([shape.width, square, slim, slim, square].map(|length| zeros(length)))
+        Self([shape.width, square, slim, slim, square].map(zeros))
     }
 }
 

@@ -159,7 +159,7 @@ pub fn feed_forward_backward(
     let parts = parts(x.len() / width, 32);
     let tasks = parts.iter().zip(cut(gradient, &parts, width)).collect();
     let sums = run(tasks, |(part, gradient)| {
-        let mut sums = [width, width * hidden, width * hidden, hidden * width].map(|n| zeros(n));
+        let mut sums = [width, width * hidden, width * hidden, hidden * width].map(zeros);
         let [dnorm, dgate_weights, dup_weights, ddown] = &mut sums;
         let most = CHUNK.min(part.len());
         let [mut active, mut dgate, mut dup] = [(); 3].map(|()| Buffer::any(most * hidden));

@@ -241,9 +241,9 @@ pub(super) struct MixtureOfExperts {
 }
 
 impl MixtureOfExperts {
-    fn with<'a, T>(
+    fn with<T>(
         &self,
-        [first, first_bias, second, second_bias, gates]: [&'a [f32]; 5],
+        [first, first_bias, second, second_bias, gates]: [&[f32]; 5],
         run: impl FnOnce(MmoeWeights<'_>, Option<&[bool]>) -> T,
     ) -> T {
         let layers = [
