@@ -10,42 +10,11 @@ use std::ops::Range;
 
 use crate::Rotary;
 use crate::buffer::{Buffer, zeros};
+pub use crate::heads::AttentionShape;
 use crate::heads::{attend, attend_backward};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::norm::{normalise, normalise_backward};
 use crate::threads::{cut, parts, run, total};
-
-/// Sizes of an attention half.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AttentionShape {
-    /// Tokens per sequence.
-    pub positions: usize,
-    /// Width of the residual stream.
-    pub width: usize,
-    /// Query heads; divides `width`.
-    pub heads: usize,
-    /// Key and value heads; divides `heads`.
-    pub key_value_heads: usize,
-    /// Added to the mean square in the norm.
-    pub epsilon: f32,
-}
-
-impl AttentionShape {
-    pub(crate) fn head_width(&self) -> usize {
-        self.width / self.heads
-    }
-
-    /// Width of the keys (and of the values) of all heads together.
-    #[must_use]
-    pub fn key_value_width(&self) -> usize {
-        self.head_width() * self.key_value_heads
-    }
-
-    /// Sequences worked off together: about 256 tokens.
-    fn chunk(&self) -> usize {
-        (256 / self.positions).max(1)
-    }
-}
 
 /// Weights of an attention half, borrowed.
 #[derive(Debug, Clone, Copy)]

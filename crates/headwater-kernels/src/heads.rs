@@ -2,10 +2,41 @@
 
 use pulp::Simd;
 
-use crate::attention::AttentionShape;
 use crate::buffer::Buffer;
 use crate::matmul::{Into, Strided, product};
 use crate::simd::{arch, exp, largest, sum};
+
+/// Sizes of an attention half.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionShape {
+    /// Tokens per sequence.
+    pub positions: usize,
+    /// Width of the residual stream.
+    pub width: usize,
+    /// Query heads; divides `width`.
+    pub heads: usize,
+    /// Key and value heads; divides `heads`.
+    pub key_value_heads: usize,
+    /// Added to the mean square in the norm.
+    pub epsilon: f32,
+}
+
+impl AttentionShape {
+    pub(crate) fn head_width(&self) -> usize {
+        self.width / self.heads
+    }
+
+    /// Width of the keys (and of the values) of all heads together.
+    #[must_use]
+    pub fn key_value_width(&self) -> usize {
+        self.head_width() * self.key_value_heads
+    }
+
+    /// Sequences worked off together: about 256 tokens.
+    pub(crate) fn chunk(&self) -> usize {
+        (256 / self.positions).max(1)
+    }
+}
 
 /// Query rows worked off together: what lies right of their last diagonal element is never computed.
 const BLOCK: usize = 12;

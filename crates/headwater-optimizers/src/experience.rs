@@ -1,7 +1,7 @@
 //! A batch of scored completions, and the advantages made of it.
 
 use crate::estimator::Estimate;
-use crate::statistics::{groups, require_finite};
+use crate::statistics::{groups, require_finite, require_length};
 use crate::{OptimizerError, TokenRows};
 
 /// What an estimator may look at: `n` completions in group-major order (the completions of prompt
@@ -110,15 +110,4 @@ impl Advantages {
         }
         kept.iter().zip(estimate.tokens).for_each(|(&i, row)| self.tokens[i] = row);
     }
-}
-
-pub(crate) fn require_length(
-    what: &str,
-    found: usize,
-    expected: usize,
-) -> Result<(), OptimizerError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(OptimizerError::Length { what: what.into(), found, expected })
 }

@@ -19,8 +19,8 @@ use burn::tensor::Tensor;
 use headwater_core::{ConfigError, require};
 use serde::{Deserialize, Serialize};
 
-use crate::experience::require_length;
 use crate::statistics::require_finite;
+use crate::statistics::require_length;
 use crate::tokens::{require_shape, zero_padding};
 use crate::{OptimizerError, TokenBatch, TokenRows};
 

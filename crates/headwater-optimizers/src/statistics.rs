@@ -91,3 +91,14 @@ pub(crate) fn return_to_go(rewards: &[f64]) -> Vec<f64> {
     }
     returns
 }
+
+pub(crate) fn require_length(
+    what: &str,
+    found: usize,
+    expected: usize,
+) -> Result<(), OptimizerError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(OptimizerError::Length { what: what.into(), found, expected })
+}
