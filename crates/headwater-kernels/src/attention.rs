@@ -10,8 +10,7 @@ use std::ops::Range;
 
 use crate::Rotary;
 use crate::buffer::{Buffer, zeros};
-pub use crate::heads::AttentionShape;
-use crate::heads::{attend, attend_backward};
+use crate::heads::{AttentionShape, attend, attend_backward};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::norm::{normalise, normalise_backward};
 use crate::threads::{cut, parts, run, total};

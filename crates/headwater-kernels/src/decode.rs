@@ -6,9 +6,10 @@
 use pulp::Simd;
 
 use crate::Rotary;
-use crate::attention::{AttentionShape, AttentionWeights, attention_keeping};
+use crate::attention::{AttentionWeights, attention_keeping};
 use crate::buffer::{Buffer, zeros};
 use crate::feed_forward::{FeedForwardWeights, activate, feed_forward};
+use crate::heads::AttentionShape;
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::norm::normalise;
 use crate::scores::softmax_in_place;

@@ -44,8 +44,8 @@ mod threads;
 pub use activation::Activation;
 pub use adamw::{AdamWStep, adamw};
 pub use attention::{
-    AttentionGradients, AttentionKept, AttentionShape, AttentionWeights, attention,
-    attention_backward, attention_keeping,
+    AttentionGradients, AttentionKept, AttentionWeights, attention, attention_backward,
+    attention_keeping,
 };
 pub use buffer::Buffer;
 pub use decode::{Cache, DecoderWeights};
@@ -55,6 +55,7 @@ pub use feed_forward::{
     FeedForwardGradients, FeedForwardKept, FeedForwardWeights, feed_forward, feed_forward_backward,
     feed_forward_keeping,
 };
+pub use heads::AttentionShape;
 pub use matmul::{Into, Strided, product};
 pub use mlp::{DenseGradients, DenseLayer, MlpKept, mlp, mlp_backward, mlp_keeping};
 pub use mmd::{MmdEstimator, mmd_squared, mmd_squared_gradient_of_x, mmd_squared_gradients};

@@ -275,4 +275,17 @@ mod tests {
             prop_assert_eq!(&all[row * n..(row + 1) * n], &one[..]);
         }
     }
+
+    #[test]
+    fn a_transpose_large_enough_to_be_shared_out_has_every_element_in_its_place() {
+        for (rows, columns) in [(130, 401), (401, 130), (1, 40_000), (40_000, 1)] {
+            let a: Vec<f32> = (0..rows * columns).map(|at| at as f32).collect();
+            for threads in 1..4 {
+                let mut out = vec![-1.0; a.len()];
+                crate::with_threads(threads, || transpose(&mut out, &a, (rows, columns)));
+                let placed = |at: usize| a[at % rows * columns + at / rows];
+                assert!(out.iter().enumerate().all(|(at, v)| *v == placed(at)));
+            }
+        }
+    }
 }

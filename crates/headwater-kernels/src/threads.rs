@@ -146,4 +146,18 @@ mod tests {
             [0, 1, 4, 9, 16, 25, 36, 49, 64]
         );
     }
+
+    #[test]
+    fn sums_long_enough_to_be_shared_out_are_the_same_bits() {
+        let part = |seed: usize| -> Vec<f32> {
+            (0..50_001).map(|at| ((at * 7 + seed * 13) % 101) as f32 * 0.37).collect()
+        };
+        let sums = || vec![part(1), part(2), part(3)];
+        let [a, b, c] = [part(1), part(2), part(3)];
+        let expected: Vec<f32> = (0..50_001).map(|at| a[at] + b[at] + c[at]).collect();
+        for threads in 1..4 {
+            assert!(with_threads(threads, || parts(50_001, 1 << 14)).len() == threads);
+            assert_eq!(with_threads(threads, || total(sums())), expected);
+        }
+    }
 }
