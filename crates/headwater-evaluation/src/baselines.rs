@@ -6,8 +6,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bias::{ScoredPair, check_pairs};
 use crate::error::{EvaluationError, all_finite, at_least, every, in_range, same_length};
-use crate::intervals::{Interval, t_interval, wilson_interval};
+use crate::intervals::{
+    Interval, clustered_share_difference, clustered_share_interval, t_interval, wilson_interval,
+};
 use crate::ranks::mid_ranks;
 
 /// A rule that picks a candidate without reading it.
@@ -97,6 +100,58 @@ pub fn pair_baselines(pairs: &[Pair], level: f64) -> Result<Vec<PairBaseline>, E
         Ok(PairBaseline { rule, accuracy: Some(accuracy), z, undecided })
     };
     ContentBlindRule::ALL.into_iter().map(baseline).collect()
+}
+
+/// A model's accuracy beside that of rules that see the factor alone; see [`accuracy_above_factor`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AboveFactor {
+    /// Share of pairs whose better answer scores higher.
+    pub model: Interval,
+    /// Share of pairs whose better answer has more of the factor; of those with less, it is 1 minus this.
+    pub more: Interval,
+    /// The model minus the rule "more of the factor".
+    pub above_more: Interval,
+    /// The model minus the rule "less of the factor".
+    pub above_less: Interval,
+    /// The model minus a constant score, which ties every pair and so has 1/2.
+    pub above_constant: Interval,
+}
+
+/// Accuracy of a model on scored pairs, minus what picking by the factor alone gets on the same pairs;
+/// ties are half right, for the model and for the rules.
+///
+/// Paired by prompt: intervals are [`clustered_share_interval`] and [`clustered_share_difference`]. A
+/// model whose `above_more` does not exclude 0 has not been shown to be better than length (or whatever
+/// the factor is), however high its accuracy.
+///
+/// # Errors
+/// No pair, a score or factor that is NaN or infinite, or a level outside (0, 1).
+pub fn accuracy_above_factor(
+    pairs: &[ScoredPair],
+    level: f64,
+) -> Result<AboveFactor, EvaluationError> {
+    check_pairs(pairs)?;
+    let prompts: Vec<usize> = pairs.iter().map(|pair| pair.prompt).collect();
+    let right: Vec<f64> = pairs.iter().map(ScoredPair::right).collect();
+    let more: Vec<f64> = pairs.iter().map(ScoredPair::right_by_factor).collect();
+    let less: Vec<f64> = more.iter().map(|m| 1.0 - m).collect();
+    let above =
+        |rule: &[f64]| clustered_share_difference((&right, &prompts), (rule, &prompts), level);
+    let model = clustered_share_interval(&right, &prompts, level)?;
+    // What a constant score gets is known, so only the model's share is uncertain.
+    let above_constant = Interval {
+        estimate: model.estimate - 0.5,
+        low: model.low - 0.5,
+        high: model.high - 0.5,
+        ..model
+    };
+    Ok(AboveFactor {
+        model,
+        more: clustered_share_interval(&more, &prompts, level)?,
+        above_more: above(&more)?,
+        above_less: above(&less)?,
+        above_constant,
+    })
 }
 
 /// The candidates of one prompt.
@@ -191,7 +246,8 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Result<f64, EvaluationError> {
     pearson(&mid_ranks(x), &mid_ranks(y))
 }
 
-fn centred(argument: &'static str, values: &[f64]) -> Result<Vec<f64>, EvaluationError> {
+/// `values` less their mean, in units of the largest distance from it.
+pub(crate) fn centred(argument: &'static str, values: &[f64]) -> Result<Vec<f64>, EvaluationError> {
     all_finite(argument, values)?;
     if values.iter().all(|v| v == &values[0]) {
         return Err(EvaluationError::Constant { argument, value: values[0] });

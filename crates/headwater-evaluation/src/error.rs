@@ -102,6 +102,12 @@ pub enum EvaluationError {
         /// Distinct usable distances among them.
         distinct: usize,
     },
+    /// An iterative fit that did not come to rest.
+    #[error("the fit has not converged after {steps} steps: rescale its inputs")]
+    NotConverged {
+        /// Steps taken.
+        steps: usize,
+    },
     /// A config failed its check.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -4,7 +4,9 @@
 //! *Paired* comparison is not a function of its own: take [`paired_differences`] (same seed, same
 //! prompt) and give them to any interval of a mean. Where observations come in groups that share
 //! luck (several samples of one prompt, several prompts of one seed), only
-//! [`Bootstrap::clustered_mean`] has the coverage it states.
+//! [`Bootstrap::clustered_mean`] has the coverage it states. For a share (accuracy, win rate) take
+//! [`clustered_share_interval`] and [`clustered_share_difference`], which keep a width near 0 and 1,
+//! where the bootstrap has resamples without spread.
 //!
 //! Which one: few values (5 seeds) that are roughly symmetric, [`t_interval`]; 15 or more, or
 //! skewed, [`Bootstrap::mean`]; a share of successes, [`wilson_interval`]; anything that is not a
@@ -15,12 +17,19 @@
 //! that the sixth will. Where the values are successes, [`wilson_interval`] keeps its width;
 //! elsewhere the number of values is all there is to report.
 
+use std::collections::BTreeMap;
+
 use headwater_core::{Check, ConfigError, StreamRng, require};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 use crate::error::{EvaluationError, all_finite, argument, at_least, in_range, same_length};
+
+mod clustered;
+
+pub use clustered::{clustered_share_difference, clustered_share_interval, correlation_interval};
+pub(crate) use clustered::{linearised, robust_error};
 
 /// An estimate with a two-sided confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -106,16 +115,21 @@ pub fn wilson_interval(
     check_level(level)?;
     at_least("trials", trials, 1)?;
     argument(successes <= trials, "successes", successes as f64, "an integer in 0..=trials")?;
-    let n = trials as f64;
-    let p = successes as f64 / n;
+    let p = successes as f64 / trials as f64;
+    let (low, high) = wilson(p, trials as f64, level);
+    Ok(Interval { estimate: p, low, high, level, n: trials })
+}
+
+/// Ends of Wilson's interval for a share `p` of `n` trials; `n` above 0, not necessarily whole.
+fn wilson(p: f64, n: f64, level: f64) -> (f64, f64) {
     let z = Normal::standard().inverse_cdf(0.5 + level / 2.0);
     let scale = 1.0 + z * z / n;
     let centre = (p + z * z / (2.0 * n)) / scale;
     let reach = z / scale * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
     // At p = 0 and p = 1 an end is exactly 0 or 1; do not leave it to rounding.
-    let low = if successes == 0 { 0.0 } else { (centre - reach).max(0.0) };
-    let high = if successes == trials { 1.0 } else { (centre + reach).min(1.0) };
-    Ok(Interval { estimate: p, low, high, level, n: trials })
+    let low = if p == 0.0 { 0.0 } else { (centre - reach).max(0.0) };
+    let high = if p == 1.0 { 1.0 } else { (centre + reach).min(1.0) };
+    (low, high)
 }
 
 /// How a bootstrap is run.
@@ -205,14 +219,8 @@ impl Bootstrap {
     ) -> Result<Interval, EvaluationError> {
         same_length("values", values.len(), "clusters", clusters.len())?;
         all_finite("values", values)?;
-        let mut sums = std::collections::BTreeMap::new();
-        for (&value, &cluster) in values.iter().zip(clusters) {
-            let entry = sums.entry(cluster).or_insert(Cluster { sum: 0.0, size: 0.0 });
-            entry.sum += value;
-            entry.size += 1.0;
-        }
-        at_least("clusters", sums.len(), 2)?;
-        let clusters: Vec<Cluster> = sums.into_values().collect();
+        let clusters = gather(values, clusters);
+        at_least("clusters", clusters.len(), 2)?;
         // Sums are rounded, so clusters that agree do so up to rounding.
         let largest = values.iter().map(|v| v.abs()).fold(0.0, f64::max);
         let first = clusters[0].sum / clusters[0].size;
@@ -346,6 +354,17 @@ fn usable_error(mean: f64, error: f64) -> Result<f64, EvaluationError> {
     }
     let what = "standard error";
     Err(EvaluationError::OutOfRange { argument: "values", what, value: error })
+}
+
+/// Sum and size of every cluster, in ascending order of their names.
+fn gather(values: &[f64], clusters: &[usize]) -> Vec<Cluster> {
+    let mut sums = BTreeMap::new();
+    for (&value, &cluster) in values.iter().zip(clusters) {
+        let entry = sums.entry(cluster).or_insert(Cluster { sum: 0.0, size: 0.0 });
+        entry.sum += value;
+        entry.size += 1.0;
+    }
+    sums.into_values().collect()
 }
 
 fn clustered_mean_and_error(clusters: &[Cluster]) -> (f64, f64) {

@@ -1,6 +1,6 @@
 //! Metrics, intervals and tests for models trained on rewards: calibration, pass@k, diversity,
-//! best-of-n, over-optimisation fits, content-blind baselines, and the statistics to compare two
-//! arms.
+//! best-of-n, over-optimisation fits, content-blind baselines, probes of reward models and judges for
+//! bias, and the statistics to compare two arms.
 //!
 //! # Invariants
 //! - Every function is pure: slices in, numbers out; no file or network access, no clock, no global
@@ -41,6 +41,7 @@
 
 pub mod baselines;
 pub mod best_of_n;
+pub mod bias;
 pub mod calibration;
 pub mod diversity;
 mod error;

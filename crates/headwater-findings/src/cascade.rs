@@ -1,141 +1,42 @@
 //! Finding `cascade`: optimisation does not average a reward's flaw out, it finds and magnifies it.
 //!
-//! This part measures best-of-n on real answers: TruthfulQA (Lin et al. 2022), 817 questions with about 22
-//! answers each, every answer labelled by people for truth and for informativeness. A proxy reward is
-//! trained on some questions and selects among n answers to held-out ones, n = 1..16; what people said of
-//! the selected answers is the gold. The curve is unbiased over all subsets of a pool. Questions are
-//! split by seed.
+//! Three parts, from the most controlled to the most real:
 //!
-//! Arms differ in the proxy only: what label it learnt (informativeness, which in these data runs against
-//! truth, or truth itself), from how many questions, with how much label noise, alone or as an ensemble, linear or a
-//! small text model. Controls: a random proxy, under which nothing may change, and a proxy trained on the
-//! gold label of plentiful data, under which gold must not fall back from its peak.
+//! 1. [`chain`]: planted text. A dose of bias in the labels goes through a reward model, selection, policy
+//!    gradient and a round of self-training; every stage is measured on one scale, remedies are set against harms, and
+//!    dose 0 is the control.
+//! 2. [`truthful`]: real answers with what people said of them (`truthfulqa`), selected by proxies of one label or the
+//!    other.
+//! 3. [`stories`]: a real pretrained policy (`stories260k`) under a reward learnt from preferences about a human-rated
+//!    lexicon (`vader-lexicon`), with and without a taste for one word.
 
-use std::collections::BTreeMap;
-
-use headwater_core::Streams;
-use headwater_evaluation::best_of_n::{best_of_n_curve, best_of_n_kl, best_of_n_kl_bound};
-use headwater_evaluation::calibration::auroc;
-use headwater_evaluation::over_optimization::{Curve, Form, fit};
 use headwater_protocol::{
-    Cell, CellError, Contrast, Control, Direction, Figure, Finding, Metrics, NotRun, Outcome, Plan,
-    Point, Preset, ProtocolError, Records, Registered, Scale, SeedRecords, Settings, Table,
-    TableValue, Workbench,
+    Cell, CellError, Contrast, Control, Figure, Finding, NotRun, Outcome, Plan, Preset,
+    ProtocolError, Records, Settings, Table, Workbench,
 };
-use headwater_reward_models::Combination;
-use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Answer, DataDir};
+use crate::data::DataDir;
+use crate::device::device;
 
-mod proxy;
+mod chain;
+mod stories;
+mod truthful;
 
-use proxy::proxy_scores;
-
-/// The finding; it reads `truthfulqa`.
+/// The finding; it reads `truthfulqa`, `stories260k` and `vader-lexicon`.
 #[derive(Debug, Clone)]
 pub struct Cascade {
     /// Where the data lies.
     pub data: DataDir,
 }
 
-/// What a proxy is trained to predict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Target {
-    Truth,
-    Informativeness,
-}
-
-/// How a proxy is made.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Proxy {
-    /// Scores drawn uniformly at random.
-    Random,
-    /// Logistic regression on hashed words and word pairs.
-    Words,
-    /// Several of those, each on a bootstrap sample of the questions, combined after standardising.
-    Ensemble { members: usize, combination: Combination },
-    /// A small decoder with a scalar head.
-    Text,
-}
-
 /// What decides a cell's result.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CellConfig {
-    proxy: Proxy,
-    target: Target,
-    /// Labelled questions the proxy is trained on.
-    questions: usize,
-    /// Probability that a label is flipped.
-    noise: f64,
-    /// Held-out questions.
-    test_questions: usize,
-    /// Passes over the data of the text model.
-    text_epochs: usize,
-}
-
-/// Largest n; pools with fewer answers are left out of the test.
-const MOST: usize = 16;
-/// Hash buckets of the linear proxies.
-const BUCKETS: u32 = 1 << 14;
-/// Questions held out for selection.
-const TEST_QUESTIONS: usize = 200;
-/// Questions of the largest budget: all that are not held out.
-const PLENTY: usize = 600;
-
-fn arms() -> Vec<(&'static str, CellConfig)> {
-    let words = |target, questions, noise| CellConfig {
-        proxy: Proxy::Words,
-        target,
-        questions,
-        noise,
-        test_questions: TEST_QUESTIONS,
-        text_epochs: 3,
-    };
-    let ensemble = |combination| CellConfig {
-        proxy: Proxy::Ensemble { members: 5, combination },
-        ..words(Target::Truth, 100, 0.25)
-    };
-    let text = |target| CellConfig { proxy: Proxy::Text, ..words(target, 400, 0.0) };
-    vec![
-        ("random", CellConfig { proxy: Proxy::Random, ..words(Target::Truth, 0, 0.0) }),
-        ("info-25", words(Target::Informativeness, 25, 0.0)),
-        ("info-100", words(Target::Informativeness, 100, 0.0)),
-        ("info-600", words(Target::Informativeness, PLENTY, 0.0)),
-        ("truth-25", words(Target::Truth, 25, 0.0)),
-        ("truth-100", words(Target::Truth, 100, 0.0)),
-        ("truth-600", words(Target::Truth, PLENTY, 0.0)),
-        ("truth-100-noise", words(Target::Truth, 100, 0.25)),
-        ("ensemble-mean", ensemble(Combination::Mean)),
-        ("ensemble-minimum", ensemble(Combination::Minimum)),
-        ("ensemble-variance", ensemble(Combination::MeanLessVariance { weight: 0.5 })),
-        ("text-info-400", text(Target::Informativeness)),
-        ("text-truth-400", text(Target::Truth)),
-    ]
-}
-
-/// Expected truth of the answer selected from n, less that of a random answer.
-fn truth_change(seed: &SeedRecords<'_>, arm: &str, n: usize) -> Result<f64, ProtocolError> {
-    let truth = seed.series(arm, "truth")?;
-    Ok(truth[n - 1] - truth[0])
-}
-
-/// Expected informativeness of the answer the truth proxy selects from `n`, less that from `fewer`.
-fn informativeness_change(
-    seed: &SeedRecords<'_>,
-    n: usize,
-    fewer: usize,
-) -> Result<f64, ProtocolError> {
-    let informative = seed.series("truth-600", "informative")?;
-    Ok(informative[n - 1] - informative[fewer - 1])
-}
-
-/// Truth at best of 16 under an ensemble, less that under one proxy of the same noisy labels.
-fn noisy_gain(seed: &SeedRecords<'_>, arm: &str) -> Result<f64, ProtocolError> {
-    Ok(truth_change(seed, arm, 16)? - truth_change(seed, "truth-100-noise", 16)?)
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum CellConfig {
+    Chain(chain::ChainConfig),
+    Truthful(truthful::TruthfulConfig),
+    Stories(stories::StoriesConfig),
 }
 
 impl Finding for Cascade {
@@ -153,339 +54,86 @@ impl Finding for Cascade {
     }
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
-        let mut plan = Plan::default();
-        if let Err(missing) = self.data.locate("truthfulqa") {
-            plan.not_run.extend(arms().iter().map(|(arm, _)| NotRun::new(*arm, &missing)));
-            return Ok(plan);
-        }
         let smoke = settings.preset == Preset::Smoke;
-        for seed in settings.seed_range(10) {
-            for (arm, mut config) in arms() {
-                if smoke {
-                    config.test_questions = 20;
-                    config.text_epochs = 1;
+        let mut plan = Plan::default();
+        for seed in settings.seed_range(5) {
+            chain::plan(self.id(), seed, smoke, CellConfig::Chain, &mut plan)?;
+        }
+        match self.data.locate("truthfulqa") {
+            Ok(_) => {
+                for seed in settings.seed_range(10) {
+                    truthful::plan(self.id(), seed, smoke, CellConfig::Truthful, &mut plan)?;
                 }
-                plan.cells.push(Cell::new(self.id(), arm, seed, &config)?);
+            }
+            Err(missing) => plan.not_run.extend(truthful::not_run(&missing)),
+        }
+        match ["stories260k", "vader-lexicon"]
+            .into_iter()
+            .map(|set| self.data.locate(set))
+            .find(Result::is_err)
+        {
+            None => {
+                for seed in settings.seed_range(5) {
+                    stories::plan(self.id(), seed, smoke, CellConfig::Stories, &mut plan)?;
+                }
+            }
+            Some(missing) => {
+                let reason = missing.map_or_else(|error| error.to_string(), |_| String::new());
+                plan.not_run.extend(stories::ARMS.map(|arm| NotRun::new(arm, &reason)));
             }
         }
         Ok(plan)
     }
 
     fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let config: CellConfig = cell.config()?;
-        let split = Split::new(self.data.truthfulqa()?, config.test_questions, &workbench.streams);
-        let scores = proxy_scores(&config, &split, &workbench.streams, workbench.device)?;
-        Ok(measure(&split, &scores)?.into())
+        let device = device(workbench.device)?;
+        match cell.config()? {
+            CellConfig::Chain(config) => chain::run(config, workbench, &device),
+            CellConfig::Truthful(config) => {
+                truthful::run(&config, &self.data, &workbench.streams, workbench.device)
+            }
+            CellConfig::Stories(config) => stories::run(config, &self.data, workbench, &device),
+        }
     }
 
     fn contrasts(&self) -> Vec<Contrast> {
-        vec![
-            Contrast {
-                name: "truth, informativeness proxy: best of 16 - best of 1",
-                direction: Direction::Decrease,
-                smallest_effect: 0.05,
-                registered: Registered::Before,
-                published: None,
-                attainable: None,
-                per_seed: |seed| truth_change(seed, "info-600", 16),
-            },
-            Contrast {
-                name: "truth, informativeness proxy: best of 16 - best of 2",
-                direction: Direction::Decrease,
-                smallest_effect: 0.02,
-                registered: Registered::Before,
-                published: None,
-                attainable: None,
-                per_seed: |seed| {
-                    Ok(truth_change(seed, "info-600", 16)? - truth_change(seed, "info-600", 2)?)
-                },
-            },
-            Contrast {
-                name: "truth, informativeness text model: best of 16 - best of 1",
-                direction: Direction::Decrease,
-                smallest_effect: 0.05,
-                registered: Registered::Before,
-                published: None,
-                attainable: None,
-                per_seed: |seed| truth_change(seed, "text-info-400", 16),
-            },
-            Contrast {
-                name: "truth, truth proxy from 25 questions: best of 16 - best of 4",
-                direction: Direction::Decrease,
-                smallest_effect: 0.02,
-                registered: Registered::PostHoc,
-                published: Some(
-                    "gold falls beyond its peak for small proxies (Gao et al., their figure 1)",
-                ),
-                attainable: None,
-                per_seed: |seed| {
-                    Ok(truth_change(seed, "truth-25", 16)? - truth_change(seed, "truth-25", 4)?)
-                },
-            },
-            Contrast {
-                name: "truth at best of 16, noisy labels: minimum of five - single",
-                direction: Direction::Increase,
-                smallest_effect: 0.03,
-                registered: Registered::PostHoc,
-                published: Some(
-                    "up to 75% better than a single proxy under label noise (Coste et al.)",
-                ),
-                attainable: None,
-                per_seed: |seed| noisy_gain(seed, "ensemble-minimum"),
-            },
-            Contrast {
-                name: "truth at best of 16, noisy labels: mean less variance of five - single",
-                direction: Direction::Increase,
-                smallest_effect: 0.03,
-                registered: Registered::PostHoc,
-                published: Some("as the minimum (Coste et al.)"),
-                attainable: None,
-                per_seed: |seed| noisy_gain(seed, "ensemble-variance"),
-            },
-            Contrast {
-                name: "informativeness, truth proxy: best of 16 - best of 1",
-                direction: Direction::Decrease,
-                smallest_effect: 0.05,
-                registered: Registered::PostHoc,
-                published: None,
-                attainable: None,
-                per_seed: |seed| informativeness_change(seed, 16, 1),
-            },
-            Contrast {
-                name: "informativeness, truth proxy: best of 16 - best of 2",
-                direction: Direction::Decrease,
-                smallest_effect: 0.02,
-                registered: Registered::PostHoc,
-                published: None,
-                attainable: None,
-                per_seed: |seed| informativeness_change(seed, 16, 2),
-            },
-            Contrast {
-                name: "truth at best of 16: proxy from 600 questions - from 25",
-                direction: Direction::Increase,
-                smallest_effect: 0.03,
-                registered: Registered::Before,
-                published: None,
-                attainable: None,
-                per_seed: |seed| {
-                    Ok(truth_change(seed, "truth-600", 16)? - truth_change(seed, "truth-25", 16)?)
-                },
-            },
-        ]
+        [chain::contrasts(), truthful::contrasts(), stories::contrasts()].concat()
     }
 
     fn controls(&self) -> Vec<Control> {
-        vec![
-            Control {
-                name: "random proxy: truth, best of 16 - best of 1",
-                margin: 0.03,
-                per_seed: |seed| truth_change(seed, "random", 16),
-            },
-            Control {
-                name: "gold label, plentiful data: fall of truth from its peak to best of 16",
-                margin: 0.03,
-                per_seed: |seed| {
-                    let truth = seed.series("truth-600", "truth")?;
-                    let peak = truth.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                    Ok(truth[MOST - 1] - peak)
-                },
-            },
-        ]
+        [chain::controls(), truthful::controls(), stories::controls()].concat()
     }
 
     fn figures(&self, records: &Records) -> Result<Vec<Figure>, ProtocolError> {
-        let n = records.seeds().len();
-        let figure = |title: &str, metric: &str, label: &str, arms: &[&str]| {
-            let mut figure = Figure::lines(title, "n of best-of-n", label, n).x_scale(Scale::Log2);
-            if label.starts_with("share") {
-                figure = figure.value_range(0.0, 1.0);
-            }
-            for arm in arms {
-                let effects = records.series_effect(arm, metric)?;
-                let points = effects.iter().enumerate();
-                let points =
-                    points.filter_map(|(at, effect)| Point::measured(at as f64 + 1.0, effect));
-                figure = figure.series(*arm, points);
-            }
-            Ok::<Figure, ProtocolError>(figure)
-        };
-        let trained = ["random", "info-25", "info-600", "truth-25", "truth-100", "truth-600"];
-        let noisy = [
-            "truth-100",
-            "truth-100-noise",
-            "ensemble-mean",
-            "ensemble-minimum",
-            "ensemble-variance",
-        ];
-        Ok(vec![
-            figure("Truth of the selected answer", "truth", "share true (people's labels)", &trained)?
-                .caption(
-                    "Arms are named by the label the proxy learnt and the number of labelled questions. Evasive answers \
-                     count as true in these data.",
-                ),
-            figure(
-                "Informativeness of the selected answer",
-                "informative",
-                "share informative (people's labels)",
-                &trained,
-            )?
-            .caption("The same selections, judged by the other label."),
-            figure("The proxy's own view", "proxy", "proxy score, standard deviations", &trained)?
-                .caption("Mean score of the selected answer under the proxy itself, standardised over all held-out answers."),
-            figure("Label noise and ensembles", "truth", "share true (people's labels)", &noisy)?
-                .caption("100 labelled questions, a quarter of the labels flipped; five members."),
-        ])
+        let mut figures = chain::figures(records)?;
+        if records.has_arm(truthful::ARM) {
+            figures.extend(truthful::figures(records)?);
+        }
+        if records.has_arm(stories::ARMS[0]) {
+            figures.extend(stories::figures(records)?);
+        }
+        Ok(figures)
     }
 
     fn tables(&self, records: &Records) -> Result<Vec<Table>, ProtocolError> {
-        let columns = [
-            "proxy",
-            "AUROC, truth",
-            "AUROC, informative",
-            "truth, n = 1",
-            "truth, n = 16",
-            "informative, n = 1",
-            "informative, n = 16",
-            "proxy gain, SD",
-            "KL at 16, exact",
-            "KL at 16, bound",
-            "α of truth",
-            "β of truth",
-        ];
-        let mut table = Table::new("Every proxy", columns).note(
-            "Held-out questions with at least 16 answers. KL in nats between best-of-16 and a uniform draw \
-             from the pool, exact on the pool; the bound is ln n - (n-1)/n. α and β: truth fitted as d (α - β d) \
-             with d the root of the exact KL (Gao et al.); β > 0 bends it down.",
-        );
-        let bound = best_of_n_kl_bound(MOST).unwrap_or(f64::NAN);
-        for (arm, _) in arms() {
-            let at = |metric: &str, n: usize| records.value_at(arm, metric, n - 1);
-            let scalar = |metric: &str| records.value(arm, metric);
-            table = table.row([
-                arm.into(),
-                scalar("auroc truth"),
-                scalar("auroc informative"),
-                at("truth", 1),
-                at("truth", MOST),
-                at("informative", 1),
-                at("informative", MOST),
-                at("proxy", MOST),
-                scalar("kl exact"),
-                TableValue::Number(bound, 3),
-                scalar("gao alpha"),
-                scalar("gao beta"),
-            ]);
-        }
-        Ok(vec![table])
+        let mut tables = chain::tables(records)?;
+        tables.extend(truthful::tables(records)?);
+        tables.extend(stories::tables(records)?);
+        Ok(tables)
     }
 
     fn differs(&self) -> &'static [&'static str] {
         &[
-            "Gao et al. sample from a 1.2B policy and score with a 6B gold reward model; here the pool is fixed \
-             (about 22 real answers a question) and the gold is what people said.",
+            "Gao et al. sample from a 1.2B policy and score with a 6B gold reward model; on planted text the gold is \
+             computed, on TruthfulQA the pool is fixed (about 22 real answers a question) and the gold is what people said.",
+            "Planted text has one prompt for each of eight topics and ten tokens a response; its annotators are \
+             simulated and their bias is known.",
             "Ensemble members of Coste et al. share their data and differ in initialisation and order; a linear \
-             model's optimum does not depend on either, so members here see bootstrap samples of the \
-             questions.",
-            "Seeds split one set of 817 questions anew and train on another part of them: the intervals speak of \
+             model's optimum does not depend on either, so members here see bootstrap samples.",
+            "TruthfulQA seeds split one set of 817 questions anew and train on another part of them: the intervals speak of \
              splits and trainings, not of other questions.",
-            "Only the best-of-n part on real answers; dose of bias, policy gradient and remedies on planted \
-             text and on a pretrained policy are not in this finding yet.",
+            "The pretrained policy has 260 thousand parameters and tells stories; its gold is a lexicon's rating of \
+             the words it uses.",
         ]
     }
-}
-
-/// One question with its answers.
-struct Pool {
-    question: String,
-    answers: Vec<Answer>,
-}
-
-/// Questions to learn from and questions to select on.
-struct Split {
-    train: Vec<Pool>,
-    test: Vec<Pool>,
-}
-
-impl Split {
-    /// Shuffles the questions by seed; the first `test_questions` with at least [`MOST`] answers are held out.
-    fn new(answers: Vec<Answer>, test_questions: usize, streams: &Streams) -> Self {
-        let mut by_question: BTreeMap<String, Vec<Answer>> = BTreeMap::new();
-        for answer in answers {
-            by_question.entry(answer.question.clone()).or_default().push(answer);
-        }
-        let mut pools: Vec<Pool> =
-            by_question.into_iter().map(|(question, answers)| Pool { question, answers }).collect();
-        pools.shuffle(&mut streams.stream("split", &[]));
-        let (mut train, mut test) = (Vec::new(), Vec::new());
-        for pool in pools {
-            if test.len() < test_questions && pool.answers.len() >= MOST {
-                test.push(pool);
-            } else {
-                train.push(pool);
-            }
-        }
-        Self { train, test }
-    }
-}
-
-/// Label of an answer under a target, 0 or 1.
-fn label(answer: &Answer, target: Target) -> bool {
-    match target {
-        Target::Truth => answer.truth >= 0.5,
-        Target::Informativeness => answer.informative >= 0.5,
-    }
-}
-
-/// Best-of-n curves averaged over the test questions.
-fn measure(split: &Split, scores: &[Vec<f64>]) -> Result<Metrics, CellError> {
-    let mut curves: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    let mut kl = vec![0.0; MOST];
-    let count = split.test.len() as f64;
-    for (pool, proxy) in split.test.iter().zip(scores) {
-        let truth: Vec<f64> = pool.answers.iter().map(|a| gold(a, Target::Truth)).collect();
-        let informative: Vec<f64> =
-            pool.answers.iter().map(|a| gold(a, Target::Informativeness)).collect();
-        let truth = best_of_n_curve(proxy, &truth)?;
-        let informative = best_of_n_curve(proxy, &informative)?;
-        for n in 0..MOST {
-            for (name, value) in [
-                ("truth", truth[n].gold),
-                ("informative", informative[n].gold),
-                ("proxy", truth[n].proxy),
-            ] {
-                curves.entry(name).or_insert_with(|| vec![0.0; MOST])[n] += value / count;
-            }
-        }
-        let uniform = vec![1.0 / proxy.len() as f64; proxy.len()];
-        for (n, kl) in (1..).zip(&mut kl) {
-            *kl += best_of_n_kl(&uniform, proxy, n)? / count;
-        }
-    }
-    let flat: Vec<f64> = scores.iter().flatten().copied().collect();
-    let answers = || split.test.iter().flat_map(|pool| &pool.answers);
-    let truth = &curves["truth"];
-    let gold = Curve {
-        distance: kl.iter().map(|kl| kl.sqrt()).collect(),
-        reward: truth.iter().map(|share| share - truth[0]).collect(),
-    };
-    let gao = fit(Form::BestOfN, &[gold])?;
-    let mut metrics = Metrics::new()
-        .scalar("kl exact", kl[MOST - 1])
-        .scalar("gao alpha", gao.alpha)
-        .scalar("gao beta", gao.beta);
-    for (name, target) in
-        [("auroc truth", Target::Truth), ("auroc informative", Target::Informativeness)]
-    {
-        let labels: Vec<bool> = answers().map(|answer| label(answer, target)).collect();
-        metrics = metrics.scalar(name, auroc(&flat, &labels)?);
-    }
-    for (name, curve) in curves {
-        metrics = metrics.series(name, curve);
-    }
-    Ok(metrics)
-}
-
-/// The gold label as a number.
-fn gold(answer: &Answer, target: Target) -> f64 {
-    f64::from(u8::from(label(answer, target)))
 }

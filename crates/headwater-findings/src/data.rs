@@ -1,20 +1,38 @@
 //! Real data sets: where they lie, whether they are what they should be, and readers for them.
 //!
 //! Sets are looked for in a list of directories and never downloaded. Every file is checked against the
-//! size and SHA-256 in [`DATA_SETS`] before a byte of it is used.
+//! size and SHA-256 in [`DATA_SETS`] before a byte of it is used. Each reader is a method of [`DataDir`] in a
+//! file of its own, with the type of its rows; a row that is not as it should be is an error that names it.
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use flate2::read::GzDecoder;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+mod content;
+mod labels;
+mod objects;
 mod registry;
+mod table;
 
+pub mod alpaca_eval_meta;
+pub mod bbq;
+pub mod cad_imdb;
+pub mod cebab;
+pub mod hh_rlhf;
+pub mod judgebench;
+pub mod llmbar;
+pub mod madlibs;
+pub mod rm_bench;
+pub mod sycophancy_mwe;
+pub mod truthfulqa;
+pub mod vader_lexicon;
+pub mod winobias;
+pub mod winogender;
+
+pub use labels::{Better, Split};
 pub use registry::DATA_SETS;
 
 /// A data set as this build knows it.
@@ -74,14 +92,16 @@ pub enum DataError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// A line that does not hold what it should.
-    #[error("{}, line {line}: {reason}", path.display())]
-    Line {
+    /// A row that does not hold what it should.
+    #[error("{}, {unit} {number}: {reason}", path.display())]
+    Row {
         /// The file.
         path: PathBuf,
-        /// Its number, from 1, in the uncompressed text.
-        line: usize,
-        /// What is wrong with it.
+        /// What `number` counts: `line`s of the uncompressed text, or `record`s of an array.
+        unit: &'static str,
+        /// Where the row begins, from 1.
+        number: usize,
+        /// What is wrong with it: field, value, what is allowed. The content of free texts is not shown.
         reason: String,
     },
 }
@@ -194,16 +214,6 @@ impl DataDir {
         let damaged: Vec<DataError> = set.files.iter().filter_map(check).collect();
         if damaged.is_empty() { SetState::Verified(directory) } else { SetState::Damaged(damaged) }
     }
-
-    /// The 18,311 answers of the set `truthfulqa`, in file order.
-    ///
-    /// # Errors
-    /// As [`DataDir::read`].
-    pub fn truthfulqa(&self) -> Result<Vec<Answer>, DataError> {
-        let name = "answers_truth_info.jsonl.gz";
-        let bytes = self.read("truthfulqa", name)?;
-        read_answers(GzDecoder::new(&*bytes), &self.find("truthfulqa")?.join(name))
-    }
 }
 
 fn known(set: &str) -> Result<&'static DataSet, DataError> {
@@ -226,64 +236,6 @@ fn read_checked(path: &Path, known: &DataFile) -> Result<Vec<u8>, DataError> {
         return altered(format!("sha256 {hash}"), known.sha256.to_owned());
     }
     Ok(bytes)
-}
-
-/// One answer to a TruthfulQA question with human labels (Lin, Hilton and Evans 2022).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// The question.
-    pub question: String,
-    /// The answer.
-    pub answer: String,
-    /// How often this answer was labelled, 1 or more.
-    pub seen: u32,
-    /// Share of "true" labels, in [0, 1].
-    pub truth: f64,
-    /// Share of "informative" labels, in [0, 1].
-    pub informative: f64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AnswerRow {
-    q: String,
-    a: String,
-    n: u32,
-    truth: f64,
-    info: f64,
-}
-
-/// Reads answers from uncompressed JSON lines; `path` is for error messages only.
-///
-/// # Errors
-/// [`DataError::Line`] with file, line and what is wrong, for a line that is not the JSON object it should
-/// be or that holds a label outside [0, 1]; also for one that cannot be decompressed.
-pub fn read_answers(text: impl Read, path: &Path) -> Result<Vec<Answer>, DataError> {
-    let mut answers = Vec::new();
-    for (at, line) in BufReader::new(text).lines().enumerate() {
-        let bad = |reason| DataError::Line { path: path.to_owned(), line: at + 1, reason };
-        let line = line.map_err(|error| match error.kind() {
-            ErrorKind::InvalidData => bad(format!("it is not UTF-8: {error}")),
-            _ => bad(format!("it cannot be decompressed: {error}")),
-        })?;
-        let row: AnswerRow = serde_json::from_str(&line).map_err(|error| bad(error.to_string()))?;
-        for (name, value) in [("truth", row.truth), ("info", row.info)] {
-            if !(0.0..=1.0).contains(&value) {
-                return Err(bad(format!("`{name}` is {value}: allowed is a number in [0, 1]")));
-            }
-        }
-        if row.n == 0 {
-            return Err(bad("`n` is 0: allowed is 1 or more".to_owned()));
-        }
-        answers.push(Answer {
-            question: row.q,
-            answer: row.a,
-            seen: row.n,
-            truth: row.truth,
-            informative: row.info,
-        });
-    }
-    Ok(answers)
 }
 
 #[cfg(test)]
@@ -340,24 +292,6 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_line_is_named_with_file_and_number() {
-        let good = r#"{"q": "Q?", "a": "A.", "n": 2, "truth": 0.5, "info": 1.0}"#;
-        let read = |text: String| read_answers(text.as_bytes(), Path::new("set/file.jsonl.gz"));
-        let answers = read(format!("{good}\n{good}\n")).unwrap();
-        assert_eq!((answers.len(), answers[0].seen, answers[0].informative), (2, 2, 1.0));
-
-        let error = |bad: &str| read(format!("{good}\n{bad}\n{good}\n")).unwrap_err().to_string();
-        assert!(error("{\"q\": 1").starts_with("set/file.jsonl.gz, line 2: "));
-        assert!(
-            error(&good.replace("0.5", "1.5"))
-                .ends_with("`truth` is 1.5: allowed is a number in [0, 1]")
-        );
-        assert!(error(&good.replace("\"n\": 2", "\"n\": 0")).contains("`n` is 0"));
-        assert!(error(&good.replace("\"n\"", "\"times\"")).contains("unknown field `times`"));
-        assert!(error("").contains("line 2"));
-    }
-
-    #[test]
     fn a_file_is_read_and_hashed_once() {
         let here = tempfile::tempdir().unwrap();
         let file = here.path().join("file");
@@ -375,34 +309,5 @@ mod tests {
             assert!(late.read_once(here.path(), &known).is_err());
         }
         assert_eq!(late.clone().damaged().len(), 1, "told once, to every clone");
-    }
-
-    /// Needs the data set beside the checkout; says so and passes where it is not.
-    #[test]
-    fn the_real_answers_have_the_published_counts() {
-        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-        let answers = match DataDir::new([beside]).truthfulqa() {
-            Err(error @ DataError::NotFound { .. }) => return println!("skipped: {error}"),
-            other => other.unwrap(),
-        };
-        let questions: std::collections::HashSet<&str> =
-            answers.iter().map(|answer| answer.question.as_str()).collect();
-        assert_eq!((answers.len(), questions.len()), (18_311, 817));
-        // Counted apart, with labels of 0.5 and above as "yes".
-        let count = |truth: bool, informative: bool| {
-            let is = |a: &&Answer| (a.truth >= 0.5, a.informative >= 0.5) == (truth, informative);
-            answers.iter().filter(is).count()
-        };
-        let counts =
-            [count(true, true), count(true, false), count(false, true), count(false, false)];
-        assert_eq!(counts, [4657, 3253, 10_081, 320]);
-    }
-
-    #[test]
-    fn a_truncated_archive_is_an_error() {
-        let truncated: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1];
-        let error =
-            read_answers(GzDecoder::new(truncated), Path::new("f")).unwrap_err().to_string();
-        assert!(error.starts_with("f, line 1: it cannot be decompressed"), "{error}");
     }
 }

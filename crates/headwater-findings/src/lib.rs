@@ -7,6 +7,7 @@
 
 pub mod calibration;
 pub mod cascade;
+pub mod causal_rewards;
 pub mod data;
 mod device;
 pub mod negative_reinforcement;
@@ -22,6 +23,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
     vec![
         Box::new(calibration::Calibration),
         Box::new(negative_reinforcement::NegativeReinforcement),
+        Box::new(causal_rewards::CausalRewards { data: data.clone() }),
         Box::new(cascade::Cascade { data }),
     ]
 }

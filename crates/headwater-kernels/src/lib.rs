@@ -39,6 +39,7 @@ mod pairwise;
 mod rotary;
 mod scores;
 mod simd;
+mod sparse;
 mod threads;
 
 pub use activation::Activation;
@@ -70,4 +71,5 @@ pub use scores::{
     Scored, ScoresKept, log_softmax, sum_of_squares, token_scores, token_scores_backward,
 };
 pub use simd::{InstructionSet, with_instruction_set};
+pub use sparse::{SparseRows, sparse_product, sparse_product_backward};
 pub use threads::{in_parts, threads, with_threads};

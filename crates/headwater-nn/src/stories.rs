@@ -173,6 +173,19 @@ impl StoriesTokenizer {
         Ok(Self { pieces, scores, ids })
     }
 
+    /// The bytes that [`StoriesTokenizer::read`] reads.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let longest = self.pieces.iter().map(Vec::len).max().unwrap_or(0);
+        let mut bytes = (longest as i32).to_le_bytes().to_vec();
+        for (piece, score) in self.pieces.iter().zip(&self.scores) {
+            bytes.extend(score.to_le_bytes());
+            bytes.extend((piece.len() as i32).to_le_bytes());
+            bytes.extend(piece);
+        }
+        bytes
+    }
+
     /// Number of tokens.
     #[must_use]
     pub fn size(&self) -> usize {

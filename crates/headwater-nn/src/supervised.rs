@@ -6,6 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::ops::TokenScores;
 use crate::sampler::check_tokens;
 use crate::tokenizer::PAD;
+use crate::weights::host_values;
 use crate::{AdamW, Decoder, DecoderShape, NnError};
 
 /// One demonstration: the loss is taken on the completion only.
@@ -118,6 +119,15 @@ impl SequenceBatch {
             log_probs: scores.log_probs.reshape(shape),
             entropy: scores.entropy.reshape(shape),
         }
+    }
+
+    /// Log-probabilities of the completion tokens under `decoder` at temperature 1, on the host: one row for each
+    /// sequence, as long as its completion.
+    #[must_use]
+    pub fn log_probs(&self, decoder: &Decoder) -> Vec<Vec<f32>> {
+        let padded = host_values(self.scores(decoder, 1.0).log_probs.inner());
+        let rows = padded.chunks(self.width.max(1)).zip(&self.lengths);
+        rows.map(|(row, length)| row[..*length].to_vec()).collect()
     }
 }
 

@@ -12,7 +12,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use headwater_core::{Check, StreamRng, Streams};
 use headwater_kernels::{Rotary, with_threads};
 use headwater_nn::ops::{
-    self, Activation, Attention, FeedForward, MixtureOfExperts, MmdEstimator, plain,
+    self, Activation, Attention, FeedForward, MixtureOfExperts, MmdEstimator, SparseRows, plain,
 };
 use headwater_nn::{DecoderConfig, DecoderShape};
 use proptest::prelude::*;
@@ -284,6 +284,29 @@ proptest! {
                 plain::dense(x[1].clone(), weights[1].clone(), bias[1].clone(), activation),
             ],
             [x, weights, bias]
+        );
+    }
+
+    #[test]
+    fn sparse_product(
+        rows in 1usize..30, width in 1usize..40, channels in 1usize..5, entries in 0usize..9, seed: u64,
+    ) {
+        let mut draws = Draws::new(seed);
+        let weights = draws.leaf([width, channels]);
+        let values = draws.values([rows, entries.max(1)]).try_to_vec::<f32>().unwrap();
+        let row = |row: usize| -> Vec<(u32, f32)> {
+            let at = |entry: usize| (((row * 7 + entry * 3) % width) as u32, values[row + entry]);
+            (0..entries.min(values.len() - row)).map(at).collect()
+        };
+        let all: Vec<Vec<(u32, f32)>> = (0..rows).map(row).collect();
+        let sparse = SparseRows::new(all.iter().map(Vec::as_slice));
+        compare!(
+            draws,
+            [
+                ops::sparse_product(sparse.clone(), weights[0].clone()),
+                plain::sparse_product(&sparse, weights[1].clone()),
+            ],
+            [weights]
         );
     }
 

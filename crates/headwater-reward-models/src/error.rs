@@ -15,6 +15,48 @@ pub enum RewardModelError {
         /// The label.
         value: f64,
     },
+    /// A margin that is negative or no number.
+    #[error("margin of preference {index} = {value}: allowed is a finite number of at least 0")]
+    Margin {
+        /// Index of the preference.
+        index: usize,
+        /// The margin.
+        value: f64,
+    },
+    /// A factor that is no number, or the first of factors that are all alike where they have to vary.
+    #[error(
+        "factor {index} = {value}: allowed are finite numbers, not all alike where they are corrected for"
+    )]
+    Factor {
+        /// Index of the preference or response.
+        index: usize,
+        /// The factor.
+        value: f64,
+    },
+    /// Another number of factors than of scores.
+    #[error("{found} factors: expected {expected}, one for each score")]
+    Factors {
+        /// Factors there are.
+        found: usize,
+        /// Scores there are.
+        expected: usize,
+    },
+    /// A row of a JSON-lines text.
+    #[error("{source_name}, line {line}: {reason}")]
+    Row {
+        /// What the text is called.
+        source_name: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A JSON-lines text without rows.
+    #[error("{source_name}: no rows")]
+    NoRows {
+        /// What the text is called.
+        source_name: String,
+    },
     /// Members of an ensemble disagree on how many inputs they scored.
     #[error("member {member} has {found} scores: expected {expected}")]
     Members {
@@ -25,6 +67,9 @@ pub enum RewardModelError {
         /// Scores the first member has.
         expected: usize,
     },
+    /// A probe of the held-out preferences.
+    #[error("held-out preferences: {0}")]
+    Probe(#[from] headwater_evaluation::EvaluationError),
     /// The decoder or its optimiser.
     #[error(transparent)]
     Model(#[from] headwater_nn::NnError),

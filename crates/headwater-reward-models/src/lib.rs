@@ -1,40 +1,72 @@
-//! Reward models: scores of (prompt, response) pairs learnt from labels.
+//! Reward models: scores of (prompt, response) texts learnt from preferences or labels, and what is known to
+//! keep biases out of them.
 //!
-//! - [`BagOfWords`] and [`Logistic`]: hashed word and word-pair counts under an L2-penalised logistic
-//!   regression, for label budgets at which nothing larger can be learnt.
-//! - [`TextModel`]: the decoder of `headwater-nn` with a scalar head.
+//! - [`RewardModel`]: Bradley-Terry over an [`Encoder`] ([`HashedWords`], or a decoder, fresh or pretrained:
+//!   [`DecoderEncoder`]), with ties and margins. Remedies are settings of one [`RewardModelConfig`]: causal
+//!   rewards ([`InvarianceConfig`]), ODIN's two heads, InfoRM's bottleneck, a paraphrase penalty. Each objective is a
+//!   pure function of scores in a file of its own, with its equation and its gradient.
+//! - [`augmented`]: pairs that teach which prompt a response answers. [`FactorPenalty`]: corrections after training.
 //! - [`combine`]: ensembles by mean, worst case and uncertainty-weighted mean.
+//! - [`Logistic`] on [`BagOfWords`]: for label budgets at which nothing larger can be learnt.
 //!
 //! Invariants: no file or network access, no clock, no environment; everything random draws from a stream
-//! handed in.
+//! handed in. A model sees texts only, never the factor whose influence is penalised.
 //!
 //! ```
 //! use headwater_core::{Check, Streams};
-//! use headwater_reward_models::{BagOfWords, Labelled, Logistic, LogisticConfig};
+//! use headwater_nn::Device;
+//! use headwater_reward_models::{
+//!     BagOfWordsConfig, HashedWords, Preference, Response, RewardModel, RewardModelConfig,
+//! };
 //!
-//! let words = BagOfWords::new(256);
-//! let train: Vec<Labelled<_>> = [("a fine answer", 1.0), ("no comment", 0.0)]
-//!     .into_iter()
-//!     .map(|(text, label)| Labelled { input: words.features("", text), label })
-//!     .collect();
-//! let config = LogisticConfig::default().check()?;
-//! let model = Logistic::fit(&train, 256, &config, &mut Streams::new(1).stream("fit", &[]))?;
-//! assert!(model.score(&words.features("", "fine")) > model.score(&words.features("", "comment")));
+//! let pair = |good: &str, bad: &str| {
+//!     Preference::new("How do I boil an egg?", Response::new(good), Response::new(bad))
+//! };
+//! let pairs = [pair("In water, for ten minutes.", "No idea."), pair("In hot water.", "No idea at all.")];
+//! let words = HashedWords::new(BagOfWordsConfig { buckets: 256, ..Default::default() }.check()?);
+//! let settings = RewardModelConfig { epochs: 50, ..Default::default() }.check()?;
+//! let (model, _) =
+//!     RewardModel::fit(words, &pairs, &[], &[], &settings, &Streams::new(1), &Device::flex())?;
+//! let scores = model.scores(&[("Eggs?", "Hot water."), ("Eggs?", "No idea.")])?;
+//! assert!(scores[0] > scores[1]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![forbid(unsafe_code)]
 
+mod audit;
 mod bag_of_words;
+mod bottleneck;
+mod bradley_terry;
+mod correction;
+mod encoder;
 mod ensemble;
 mod error;
+mod invariance;
 mod logistic;
-mod text_model;
+mod model;
+mod objective;
+mod odin;
+mod preference;
+mod rows;
+mod vocabulary;
 
-pub use bag_of_words::{BagOfWords, SparseFeatures, words};
+pub use audit::scored_pairs;
+pub use bag_of_words::{BagOfWords, BagOfWordsConfig, Scaling, SparseFeatures, words};
+pub use bottleneck::{BottleneckConfig, divergence_from_standard_normal};
+pub use bradley_terry::bradley_terry;
+pub use correction::FactorPenalty;
+pub use encoder::{DecoderEncoder, Encoder, HashedWords, Tokens};
 pub use ensemble::{Combination, combine};
 pub use error::RewardModelError;
+pub use invariance::{Grouping, InvarianceConfig, LEAST_IN_BIN, invariance_penalty};
 pub use logistic::{Logistic, LogisticConfig, LogisticSettings};
-pub use text_model::{TextModel, TextModelConfig, TextModelSettings, WordVocabulary};
+pub use model::{
+    Epoch, HeadConfig, Paraphrase, RewardModel, RewardModelConfig, RewardModelSettings,
+};
+pub use odin::{OdinConfig, correlation_penalty, orthogonality_penalty};
+pub use preference::{Augmentation, Preference, Response, augmented};
+pub use rows::{ResponseRow, read_preferences, read_responses};
+pub use vocabulary::WordVocabulary;
 
 /// An input with its label.
 #[derive(Debug, Clone, PartialEq)]

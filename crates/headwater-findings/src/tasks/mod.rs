@@ -1,4 +1,6 @@
 //! Generated tasks with exact verifiers, for policies small enough to train in seconds.
 
+pub mod annotators;
 pub mod countdown;
 pub mod masked_sum;
+pub mod topics;

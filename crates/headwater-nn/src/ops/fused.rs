@@ -6,7 +6,7 @@ use headwater_kernels as kernels;
 use headwater_kernels::{
     Activation, AttentionKept, AttentionShape, AttentionWeights, DenseLayer, ExpertLayer,
     FeedForwardKept, FeedForwardWeights, MlpKept, MmdEstimator, MmoeKept, MmoeWeights, Rotary,
-    SamplePair, Scored, ScoresKept,
+    SamplePair, Scored, ScoresKept, SparseRows,
 };
 
 use super::host::{Gradient, HostOp};
@@ -28,6 +28,27 @@ impl HostOp<1> for Embed {
     fn backward(&self, [embedding]: [&[f32]; 1], (): &(), gradient: &mut [f32]) -> [Gradient; 1] {
         let rows = embedding.len() / self.width;
         [Gradient::New(kernels::embed_backward(rows, self.width, &self.tokens, gradient))]
+    }
+}
+
+/// Inputs: weights.
+#[derive(Debug)]
+pub(super) struct SparseProduct {
+    pub(super) rows: SparseRows,
+    pub(super) channels: usize,
+}
+
+impl HostOp<1> for SparseProduct {
+    type Kept = ();
+
+    fn keeping(&self, [weights]: [&[f32]; 1]) -> (Vec<f32>, ()) {
+        (kernels::sparse_product(&self.rows, weights, self.channels), ())
+    }
+
+    fn backward(&self, [weights]: [&[f32]; 1], (): &(), gradient: &mut [f32]) -> [Gradient; 1] {
+        let (rows, channels) = (&self.rows, self.channels);
+        let width = weights.len() / channels;
+        [Gradient::New(kernels::sparse_product_backward(rows, gradient, width, channels))]
     }
 }
 

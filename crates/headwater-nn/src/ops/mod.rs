@@ -12,7 +12,7 @@ use std::sync::Arc;
 use burn::module::{Module, Param};
 use burn::tensor::{Bool, Int, Tensor};
 use headwater_kernels::Rotary;
-pub use headwater_kernels::{Activation, MmdEstimator};
+pub use headwater_kernels::{Activation, MmdEstimator, SparseRows};
 
 use crate::shape::DecoderShape;
 
@@ -168,6 +168,16 @@ pub fn divergence(p: [Tensor<2>; 2], q: [Tensor<2>; 2], temperature: f64) -> Ten
         temperature: temperature as f32,
     };
     Tensor::from_dispatch(host::apply(op, inputs, &[rows]))
+}
+
+/// Sparse rows times weights `[width, channels]`: `[rows, channels]`. Every column is below `width`.
+pub fn sparse_product(rows: SparseRows, weights: Tensor<2>) -> Tensor<2> {
+    let Some(inputs) = host::inputs([weights.clone().into_dispatch()]) else {
+        return plain::sparse_product(&rows, weights);
+    };
+    let channels = weights.dims()[1];
+    let shape = [rows.len(), channels];
+    Tensor::from_dispatch(host::apply(fused::SparseProduct { rows, channels }, inputs, &shape))
 }
 
 /// A dense layer, `f(x W + b)`: x `[rows, in]`, W `[in, out]`, b `[out]`.

@@ -1,10 +1,12 @@
 //! The operations as ordinary tensor operations: what runs on every device but the CPU backend, and what the
 //! fused ones are tested against. Shapes as in the functions of the same name one level up.
 
+use std::f64::consts::FRAC_1_SQRT_2;
+
 use burn::module::Param;
-use burn::tensor::activation::{gelu, gelu_approximate, log_softmax, relu, silu, softmax};
+use burn::tensor::activation::{gelu_approximate, log_softmax, relu, silu, softmax};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use headwater_kernels::{Activation, MmdEstimator, Rotary};
+use headwater_kernels::{Activation, MmdEstimator, Rotary, SparseRows};
 
 use super::{Attention, FeedForward, MixtureOfExperts, TokenScores};
 use crate::shape::DecoderShape;
@@ -152,6 +154,17 @@ pub fn divergence(p: [Tensor<2>; 2], q: [Tensor<2>; 2], temperature: f64) -> Ten
     (p.clone().exp() * (p - q)).sum_dim(1).reshape([rows])
 }
 
+/// Sparse rows times weights, the rows written out.
+pub fn sparse_product(rows: &SparseRows, weights: Tensor<2>) -> Tensor<2> {
+    let width = weights.dims()[0];
+    let mut dense = vec![0.0f32; rows.len() * width];
+    for (row, entries) in dense.chunks_exact_mut(width).zip(rows.rows()) {
+        entries.for_each(|(column, value)| row[column as usize] += value);
+    }
+    let dense = TensorData::new(dense, [rows.len(), width]);
+    Tensor::<2>::from_data(dense, &weights.device()).matmul(weights)
+}
+
 /// A dense layer, `f(x W + b)`.
 pub fn dense(
     x: Tensor<2>,
@@ -163,7 +176,10 @@ pub fn dense(
     match activation {
         Activation::Identity => z,
         Activation::Relu => relu(z),
-        Activation::Gelu => gelu(z),
+        // Not the library's `gelu`: its gradient on some devices is that of the approximation by tanh.
+        Activation::Gelu => {
+            z.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0) * z.mul_scalar(0.5)
+        }
         Activation::GeluTanh => gelu_approximate(z),
         Activation::Silu => silu(z),
     }

@@ -1,20 +1,21 @@
 //! The proxy rewards: how each is trained and how it scores the held-out answers.
 
 use headwater_core::{Check, Streams};
+use headwater_nn::DecoderConfig;
 use headwater_protocol::{CellError, DeviceKind};
 use headwater_reward_models::{
-    BagOfWords, Labelled, Logistic, LogisticConfig, TextModel, TextModelConfig, WordVocabulary,
-    combine,
+    BagOfWordsConfig, DecoderEncoder, Labelled, Logistic, LogisticConfig, RewardModel,
+    RewardModelConfig, Tokens, WordVocabulary, combine,
 };
 use rand::RngExt;
 
-use super::{BUCKETS, CellConfig, Proxy, Split, label};
-use crate::data::Answer;
+use super::{BUCKETS, Proxy, Split, TruthfulConfig, label};
+use crate::data::truthfulqa::Answer;
 use crate::device::device;
 
 /// The proxy's scores of every test answer, pool by pool, standardised over the test set.
 pub(super) fn proxy_scores(
-    config: &CellConfig,
+    config: &TruthfulConfig,
     split: &Split,
     streams: &Streams,
     kind: DeviceKind,
@@ -67,7 +68,7 @@ fn linear_scores(
     streams: &Streams,
     member: u64,
 ) -> Result<Vec<f64>, CellError> {
-    let bag = BagOfWords::new(BUCKETS);
+    let bag = BagOfWordsConfig { buckets: BUCKETS, ..BagOfWordsConfig::default() }.check()?;
     let examples: Vec<Labelled<_>> = sample
         .iter()
         .flat_map(|pool| &train[*pool])
@@ -90,25 +91,32 @@ fn text_scores(
     streams: &Streams,
     kind: DeviceKind,
 ) -> Result<Vec<f64>, CellError> {
-    let mut config = TextModelConfig { epochs, ..TextModelConfig::default() };
     let texts = train.iter().flatten().flat_map(|(q, answer, _)| [*q, answer.answer.as_str()]);
     let vocabulary = WordVocabulary::of(texts, 1000, 32);
-    config.decoder.vocabulary = vocabulary.size();
-    config.decoder.context = 32;
-    let examples: Vec<Labelled<Vec<u32>>> = train
+    let shape = DecoderConfig {
+        vocabulary: vocabulary.size(),
+        context: 32,
+        layers: 1,
+        ..DecoderConfig::default()
+    }
+    .check()?;
+    let examples: Vec<Labelled<(&str, &str)>> = train
         .iter()
         .flatten()
         .map(|(question, answer, label)| Labelled {
-            input: vocabulary.encode(question, &answer.answer),
+            input: (*question, answer.answer.as_str()),
             label: *label,
         })
         .collect();
     let streams = streams.child("text model", &[]);
-    let model = TextModel::fit(&examples, &config.check()?, &streams, &device(kind)?)?;
+    let device = device(kind)?;
+    let body = Tokens::Words(vocabulary);
+    let body = DecoderEncoder::initialise(&shape, body, &streams, &device.clone().autodiff());
+    let config = RewardModelConfig { epochs, ..RewardModelConfig::default() }.check()?;
+    let model = RewardModel::fit_labels(body, &examples, &config, &streams, &device)?;
     let test = split.test.iter().flat_map(|pool| pool.answers.iter());
-    let inputs: Vec<Vec<u32>> = test.map(|a| vocabulary.encode(&a.question, &a.answer)).collect();
-    let inputs: Vec<&[u32]> = inputs.iter().map(Vec::as_slice).collect();
-    Ok(model.score(&inputs)?)
+    let texts: Vec<(&str, &str)> = test.map(|a| (a.question.as_str(), a.answer.as_str())).collect();
+    Ok(model.scores(&texts)?)
 }
 
 /// Mean 0 and population standard deviation 1; all 0 for constant scores.

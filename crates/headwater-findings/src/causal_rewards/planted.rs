@@ -1,0 +1,259 @@
+//! Planted text: the causal structure between label and factor is set, so that theory says which variant is right.
+//!
+//! Texts are those of [`crate::tasks::topics`]. The factor is how a text opens (flattery or not) or how much
+//! padding it ends with. It has no part in quality. Structures:
+//!
+//! - `label-first`: people compare on quality, then the factor is planted by the label, in 80% of the pairs on the
+//!   chosen side. Given the label, factor and quality are independent: the *conditional* variant asks for what a perfect reward satisfies,
+//!   the unconditional one for too much.
+//! - `factor-first`: texts have the factor by chance, and it moves the label. Factor and quality are independent,
+//!   but not given the label: the *unconditional* variant is right.
+//! - `both`: half of the pairs each; neither is exact.
+
+use headwater_core::{StreamRng, Streams};
+use headwater_evaluation::best_of_n::best_of_n_curve;
+use headwater_evaluation::bias::{ScoredPair, accuracy_by_factor, factor_readout, toggle_effect};
+use headwater_nn::Device;
+use headwater_protocol::{CellError, Metrics};
+use headwater_reward_models::{Paraphrase, Preference, Response, scored_pairs};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+use super::methods::{Method, Trained, Training, responses};
+use crate::tasks::annotators::Annotators;
+use crate::tasks::topics::{AGREEMENT, COUNT, FILLERS, OPENER, content, name, quality};
+
+/// What the factor is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Factor {
+    /// Whether the text opens with flattery: 0 or 1.
+    Flattery,
+    /// Words of padding at the end: 0 to [`MOST_PADDING`].
+    Length,
+}
+
+/// What causes what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Structure {
+    LabelFirst,
+    FactorFirst,
+    Both,
+}
+
+/// What decides a cell's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PlantedConfig {
+    pub(super) factor: Factor,
+    pub(super) structure: Structure,
+    pub(super) method: Method,
+    pub(super) training: Training,
+    /// Pairs to learn from.
+    pub(super) pairs: usize,
+    /// Pairs to test on.
+    pub(super) held_out: usize,
+    /// Responses for each topic from which best-of-n selects.
+    pub(super) pool: usize,
+}
+
+/// Most words of padding.
+const MOST_PADDING: u32 = 8;
+
+/// Share of pairs in which the label plants the factor on the chosen side.
+const PLANTED: f64 = 0.8;
+
+/// Log-odds of the labels for each right word.
+const CERTAINTY: f64 = 1.0;
+
+impl Factor {
+    /// A level of the factor by chance.
+    fn draw(self, stream: &mut StreamRng) -> f64 {
+        match self {
+            Self::Flattery => f64::from(stream.random_range(0..=1u32)),
+            Self::Length => f64::from(stream.random_range(0..=MOST_PADDING)),
+        }
+    }
+
+    /// The bias that a biased annotator has for one unit: the same log-odds from end to end, 2.
+    fn bias(self) -> f64 {
+        match self {
+            Self::Flattery => 2.0,
+            Self::Length => 2.0 / f64::from(MOST_PADDING),
+        }
+    }
+
+    /// `body` with the factor at `level`.
+    fn written(self, body: &str, level: f64) -> Response {
+        let text = match self {
+            Self::Flattery if level > 0.5 => format!("{AGREEMENT} {body}"),
+            Self::Flattery => format!("{OPENER} {body}"),
+            Self::Length => {
+                let padding = FILLERS.iter().cycle().take(level as usize);
+                let words: Vec<&str> = [OPENER, body].into_iter().chain(padding.copied()).collect();
+                words.join(" ")
+            }
+        };
+        Response::new(text).factor(level)
+    }
+
+    /// The two ends between which it is toggled.
+    fn ends(self) -> [f64; 2] {
+        match self {
+            Self::Flattery => [0.0, 1.0],
+            Self::Length => [0.0, f64::from(MOST_PADDING)],
+        }
+    }
+}
+
+/// One pair to learn from.
+fn pair(factor: Factor, structure: Structure, stream: &mut StreamRng) -> Preference {
+    let topic = stream.random_range(0..COUNT);
+    let [first, second] = [(); 2].map(|()| content(topic, stream).join(" "));
+    let label_first = match structure {
+        Structure::LabelFirst => true,
+        Structure::FactorFirst => false,
+        Structure::Both => stream.random(),
+    };
+    let levels = [factor.draw(stream), factor.draw(stream)];
+    if !label_first {
+        let annotators = Annotators { certainty: CERTAINTY, bias: factor.bias() };
+        let [first, second] =
+            [factor.written(&first, levels[0]), factor.written(&second, levels[1])];
+        return annotators.compare(topic, first, second, stream);
+    }
+    let fair = Annotators { certainty: CERTAINTY, bias: 0.0 };
+    let labelled = fair.compare(topic, Response::new(first), Response::new(second), stream);
+    // Of flattery one side gets all; of padding, one side the more.
+    let [less, more] = match factor {
+        Factor::Flattery => [0.0, 1.0],
+        Factor::Length => [levels[0].min(levels[1]), levels[0].max(levels[1])],
+    };
+    let on_chosen = stream.random::<f64>() < PLANTED;
+    let (chosen, rejected) = if on_chosen { (more, less) } else { (less, more) };
+    Preference {
+        chosen: factor.written(&labelled.chosen.text, chosen),
+        rejected: factor.written(&labelled.rejected.text, rejected),
+        ..labelled
+    }
+}
+
+/// A pair of fair labels whose factors have nothing to do with anything.
+fn fair_pair(factor: Factor, stream: &mut StreamRng) -> Preference {
+    let topic = stream.random_range(0..COUNT);
+    let [first, second] = [(); 2].map(|()| {
+        let level = factor.draw(stream);
+        factor.written(&content(topic, stream).join(" "), level)
+    });
+    Annotators { certainty: CERTAINTY, bias: 0.0 }.compare(topic, first, second, stream)
+}
+
+/// Trains by the config's method and measures.
+pub(super) fn run(
+    config: &PlantedConfig,
+    streams: &Streams,
+    device: &Device,
+) -> Result<Metrics, CellError> {
+    // Data depend on factor and structure, never on the method.
+    let data = streams.child(&format!("{:?} {:?}", config.factor, config.structure), &[]);
+    let mut stream = data.stream("pairs", &[]);
+    let preferences: Vec<Preference> =
+        (0..config.pairs).map(|_| pair(config.factor, config.structure, &mut stream)).collect();
+    let mut stream = data.stream("toggled", &[]);
+    let toggled: Vec<Paraphrase> = (0..config.pairs)
+        .map(|_| {
+            let [original, edited, prompt] = toggled_texts(config.factor, &mut stream);
+            Paraphrase { prompt, original, edited }
+        })
+        .collect();
+    let trained =
+        Trained::fit(config.method, &config.training, &preferences, &toggled, &data, device)?;
+
+    let mut stream = data.stream("held-out pairs", &[]);
+    let held_out: Vec<Preference> =
+        (0..config.held_out).map(|_| fair_pair(config.factor, &mut stream)).collect();
+    let (_, factors) = responses(&held_out);
+    // All held-out factors are in the texts' own order, which a correction needs.
+    let mut own = 0..;
+    let scored = scored_pairs(&held_out, |texts| {
+        let from = own.next().unwrap_or(0) * texts.len();
+        trained.scores(texts, &factors[from..from + texts.len()])
+    })?;
+    let right: f64 = scored.iter().map(ScoredPair::right).sum();
+    let cells = accuracy_by_factor(&scored, 0.95)?;
+    let mut permutations = data.stream("permutations", &[]);
+    let readout = factor_readout(&scored, 10, 19, 0.95, &mut permutations)?;
+
+    // The same texts at both ends of the factor.
+    let mut stream = data.stream("toggles", &[]);
+    let toggles: Vec<[String; 3]> =
+        (0..config.held_out).map(|_| toggled_texts(config.factor, &mut stream)).collect();
+    let ends = config.factor.ends();
+    let at = |end: usize| -> Result<Vec<f64>, CellError> {
+        let texts: Vec<(&str, &str)> =
+            toggles.iter().map(|t| (t[2].as_str(), t[end].as_str())).collect();
+        trained.scores(&texts, &vec![ends[end]; texts.len()])
+    };
+    let clusters: Vec<usize> = (0..toggles.len()).collect();
+    // Spread between responses to one prompt: what a prompt adds to all of its responses ranks nothing.
+    let relative: Vec<f64> = scored
+        .iter()
+        .map(|pair| (pair.chosen.score - pair.rejected.score) / std::f64::consts::SQRT_2)
+        .flat_map(|difference| [difference, -difference])
+        .collect();
+    let toggle = toggle_effect(&at(1)?, &at(0)?, &clusters, &relative, 0.95)?.effect.estimate;
+    let metrics = Metrics::new()
+        .scalar("toggle", toggle)
+        .scalar("toggle, size", toggle.abs())
+        .scalar("accuracy", right / scored.len() as f64)
+        .scalar("accuracy, hard", cells.rejected.accuracy.map_or(f64::NAN, |a| a.estimate))
+        .scalar("accuracy, easy", cells.chosen.accuracy.map_or(f64::NAN, |a| a.estimate))
+        .scalar("read-out", readout.overall.linear.adjusted);
+    best_of_n(metrics, config, &trained, &data)
+}
+
+/// Without the factor, with it, and the prompt.
+fn toggled_texts(factor: Factor, stream: &mut StreamRng) -> [String; 3] {
+    let topic = stream.random_range(0..COUNT);
+    let body = content(topic, stream).join(" ");
+    let [without, with] = factor.ends().map(|level| factor.written(&body, level).text);
+    [without, with, name(topic).to_owned()]
+}
+
+/// Selects from responses that have the factor by chance.
+fn best_of_n(
+    metrics: Metrics,
+    config: &PlantedConfig,
+    trained: &Trained,
+    data: &Streams,
+) -> Result<Metrics, CellError> {
+    let mut stream = data.stream("pool", &[]);
+    let (mut factor_kept, mut quality_kept) = (0.0, 0.0);
+    let largest = config.pool / 4;
+    let mut factor_before = 0.0;
+    let mut quality_before = 0.0;
+    for topic in 0..COUNT {
+        let pool: Vec<Response> = (0..config.pool)
+            .map(|_| {
+                let level = config.factor.draw(&mut stream);
+                config.factor.written(&content(topic, &mut stream).join(" "), level)
+            })
+            .collect();
+        let texts: Vec<(&str, &str)> =
+            pool.iter().map(|r| (name(topic), r.text.as_str())).collect();
+        let factors: Vec<f64> = pool.iter().map(|r| r.factor / config.factor.ends()[1]).collect();
+        let raw: Vec<f64> = pool.iter().map(|r| r.factor).collect();
+        let scores = trained.scores(&texts, &raw)?;
+        let qualities: Vec<f64> = pool.iter().map(|r| quality(topic, &r.text)).collect();
+        let (factors, qualities) =
+            (best_of_n_curve(&scores, &factors)?, best_of_n_curve(&scores, &qualities)?);
+        factor_kept += factors[largest - 1].gold / COUNT as f64;
+        factor_before += factors[0].gold / COUNT as f64;
+        quality_kept += qualities[largest - 1].gold / COUNT as f64;
+        quality_before += qualities[0].gold / COUNT as f64;
+    }
+    Ok(metrics
+        .scalar("selected/factor", factor_kept - factor_before)
+        .scalar("selected/quality", quality_kept - quality_before))
+}
