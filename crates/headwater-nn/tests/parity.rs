@@ -216,13 +216,14 @@ proptest! {
             ],
             [embedding]
         );
+        // An epsilon that bounds the condition: one number of 1e-4 by itself has a gradient of nothing but rounding.
         let x = draws.leaf([sequences, positions, width]);
         let gain = draws.leaf([width]);
         compare!(
             draws,
             [
-                ops::rms_norm(x[0].clone(), gain[0].clone(), 1e-5),
-                plain::rms_norm(x[1].clone(), gain[1].clone(), 1e-5),
+                ops::rms_norm(x[0].clone(), gain[0].clone(), 0.1),
+                plain::rms_norm(x[1].clone(), gain[1].clone(), 0.1),
             ],
             [x, gain]
         );
