@@ -3,7 +3,9 @@
 //! - [`BagOfWords`] and [`Logistic`]: hashed word and word-pair counts under an L2-penalised logistic
 //!   regression, for label budgets at which nothing larger can be learnt.
 //! - [`TextModel`]: the decoder of `headwater-nn` with a scalar head.
+//! - [`ScalarJudge`]: the same body, trained step by step on pairs by the Bradley-Terry likelihood.
 //! - [`combine`]: ensembles by mean, worst case and uncertainty-weighted mean.
+//! - [`judging`]: votes, early stopping, tournaments and ratings over any judge of pairs.
 //!
 //! Invariants: no file or network access, no clock, no environment; everything random draws from a stream
 //! handed in.
@@ -27,13 +29,16 @@
 mod bag_of_words;
 mod ensemble;
 mod error;
+pub mod judging;
 mod logistic;
+mod scalar_judge;
 mod text_model;
 
 pub use bag_of_words::{BagOfWords, SparseFeatures, words};
 pub use ensemble::{Combination, combine};
 pub use error::RewardModelError;
 pub use logistic::{Logistic, LogisticConfig, LogisticSettings};
+pub use scalar_judge::{CandidatePair, ScalarJudge};
 pub use text_model::{TextModel, TextModelConfig, TextModelSettings, WordVocabulary};
 
 /// An input with its label.
