@@ -10,6 +10,7 @@ pub mod cascade;
 pub mod data;
 mod device;
 pub mod negative_reinforcement;
+pub mod reasoning_judges;
 mod schedule;
 pub mod tasks;
 
@@ -22,6 +23,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
     vec![
         Box::new(calibration::Calibration),
         Box::new(negative_reinforcement::NegativeReinforcement),
+        Box::new(reasoning_judges::ReasoningJudges),
         Box::new(cascade::Cascade { data }),
     ]
 }

@@ -1,4 +1,5 @@
 //! Generated tasks with exact verifiers, for policies small enough to train in seconds.
 
+pub mod chains;
 pub mod countdown;
 pub mod masked_sum;
