@@ -204,17 +204,18 @@ impl Finding for ReasoningJudges {
             pairs: TrainingPairs { longest, planted: PLANTED },
             test: test.clone(),
         };
-        let more = steps_of_equal_tokens;
+        let direct_steps = steps_of_equal_tokens(steps, longest);
+        let one_direct_steps = steps_of_equal_tokens(one_steps, 1);
         let arms = [
             ("scalar", supervised(Form::Scalar, steps, longest, &test)),
-            ("direct", supervised(Form::Direct, more(steps, longest), longest, &test)),
+            ("direct", supervised(Form::Direct, direct_steps, longest, &test)),
             ("direct-equal-labels", supervised(Form::Direct, steps, longest, &test)),
             ("reasoning", supervised(Form::Derivation, steps, longest, &test)),
             ("reasoning-foreign", supervised(Form::ForeignDerivation, steps, longest, &test)),
             ("direct-rl", reinforced("direct")),
             ("reasoning-rl", reinforced("reasoning")),
             ("rl-only", reinforced("base")),
-            ("one-step-direct", supervised(Form::Direct, more(one_steps, 1), 1, &one)),
+            ("one-step-direct", supervised(Form::Direct, one_direct_steps, 1, &one)),
             ("one-step-reasoning", supervised(Form::Derivation, one_steps, 1, &one)),
         ];
         let mut plan = Plan::default();

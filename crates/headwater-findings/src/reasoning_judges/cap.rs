@@ -23,7 +23,7 @@ pub(super) fn cap(
     };
     let streams = streams.child("cap", &[]);
     let mut stream = streams.stream("pairs", &[]);
-    let draw = |_| Pair::draw(*TRAINED.end(), Tags::Uninformative, &mut stream);
+    let draw = |at| Pair::draw(*TRAINED.end(), Tags::OnRight(at % 2 == 0), &mut stream);
     let pairs: Vec<Pair> = (0..config.pairs).map(draw).collect();
     let shown: Vec<Shown<'_>> = pairs.iter().flat_map(|p| [p.shown(0), p.shown(1)]).collect();
     let prompts: Vec<Vec<u32>> = shown.iter().map(Shown::tokens).collect();

@@ -133,8 +133,9 @@ fn try_all(judge: &Judge, config: &TestConfig, streams: &Streams) -> Result<Vec<
     for length in &config.lengths {
         let indices = [*length as u64];
         let mut stream = streams.stream("pairs", &indices);
+        // As often on the right candidate as on the wrong one: a judge that follows the tag is right in half of the pairs.
         let pairs: Vec<Pair> = (0..config.pairs)
-            .map(|_| Pair::draw(*length, Tags::Uninformative, &mut stream))
+            .map(|at| Pair::draw(*length, Tags::OnRight(at % 2 == 0), &mut stream))
             .collect();
         let both = pairs.iter().flat_map(|pair| [pair.shown(0), pair.shown(1)]);
         let both: Vec<Shown<'_>> = both.collect();

@@ -31,8 +31,8 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
             .value_range(0.4, 1.0)
             .reference("chance", 0.5)
             .caption(
-                "Trained on 1 to 6 steps. The tag tells nothing here; both orders of a pair are judged. Direct and scalar \
-                 judges saw as many training tokens as those that write derivations, and more labels.",
+                "Trained on 1 to 6 steps. The tag tells nothing here; both orders of a pair are judged. Direct and scalar judges \
+                 had at least as many training tokens and labels as the reasoning one.",
             );
     for arm in JUDGES {
         lengths = lengths.series(arm, points(records, arm, "accuracy/length", LENGTHS)?);
@@ -111,7 +111,7 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
             "best of n/tagged",
             "share of the selected with the tag",
             "The generator tags at random, so 1/2 is no preference. In training the tag went with the right candidate in 80% of \
-             the pairs that had one tag.",
+             the pairs that had one tag. A judge that knows the answer may still prefer the tag between two equal answers.",
         )?
         .reference("no preference", 0.5),
     ])

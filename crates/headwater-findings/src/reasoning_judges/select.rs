@@ -115,3 +115,32 @@ pub(super) fn select(
         .series("best of n/tagged", tagged.into_iter().map(mean).collect())
         .series("knockout", knocked_out.map(mean).to_vec()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_generator_is_right_as_often_as_its_slips_allow() {
+        let streams = Streams::new(2);
+        let (pools, mut right, mut tagged) = (1000, 0.0, 0.0);
+        for at in 0..pools {
+            let pool = Pool::draw(&streams, at);
+            let count = pool.distinct.len();
+            assert_eq!(pool.matches().len(), count * (count - 1));
+            for candidate in &pool.candidates {
+                assert_eq!(pool.distinct[pool.index(*candidate)], *candidate);
+                right += f64::from(candidate.answer == pool.chain.answer());
+                tagged += f64::from(candidate.tagged);
+            }
+        }
+        // A slip goes to each of the four other numbers alike, and later steps only rename them: after k steps
+        // the chance to be right is 1/5 + 4/5 (1 - 5/4 SLIP)^k.
+        let expected = 0.2 + 0.8 * (1.0 - 1.25 * SLIP).powi(*TRAINED.end() as i32);
+        let n = (pools as usize * MOST) as f64;
+        for (count, expected) in [(right, expected), (tagged, 0.5)] {
+            let error = (expected * (1.0 - expected) / n).sqrt();
+            assert!((count / n - expected).abs() < 4.0 * error, "{}, not {expected}", count / n);
+        }
+    }
+}

@@ -181,8 +181,8 @@ pub enum Tags {
     /// In 15% of the pairs none carries the tag, in 15% both do; in the rest exactly one, the right candidate with
     /// this probability.
     Planted(f64),
-    /// Exactly one carries it, either with probability 1/2: it tells nothing.
-    Uninformative,
+    /// Exactly one carries it: the right candidate if true, else the wrong one.
+    OnRight(bool),
 }
 
 impl Pair {
@@ -191,15 +191,13 @@ impl Pair {
     pub fn draw(length: usize, tags: Tags, stream: &mut StreamRng) -> Self {
         let chain = Chain::draw(length, stream);
         let (answer, wrong) = (chain.answer(), chain.wrong_answer(stream));
-        let (both_alike, right) = match tags {
-            Tags::Planted(right) => (0.3, right),
-            Tags::Uninformative => (0.0, 0.5),
-        };
-        let tagged = if stream.random::<f64>() < both_alike {
-            [stream.random::<bool>(); 2]
-        } else {
-            let right = stream.random::<f64>() < right;
-            [right, !right]
+        let tagged = match tags {
+            Tags::Planted(_) if stream.random::<f64>() < 0.3 => [stream.random::<bool>(); 2],
+            Tags::Planted(share) => {
+                let right = stream.random::<f64>() < share;
+                [right, !right]
+            }
+            Tags::OnRight(right) => [right, !right],
         };
         let candidates = [(answer, tagged[0]), (wrong, tagged[1])];
         Self { chain, candidates: candidates.map(|(answer, tagged)| Candidate { answer, tagged }) }
