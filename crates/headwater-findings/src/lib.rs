@@ -11,6 +11,7 @@ pub mod causal_rewards;
 pub mod data;
 mod device;
 pub mod negative_reinforcement;
+pub mod reasoning_judges;
 mod schedule;
 pub mod tasks;
 
@@ -24,6 +25,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
         Box::new(calibration::Calibration),
         Box::new(negative_reinforcement::NegativeReinforcement),
         Box::new(causal_rewards::CausalRewards { data: data.clone() }),
+        Box::new(reasoning_judges::ReasoningJudges),
         Box::new(cascade::Cascade { data }),
     ]
 }

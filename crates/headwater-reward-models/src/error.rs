@@ -73,6 +73,26 @@ pub enum RewardModelError {
     /// The decoder or its optimiser.
     #[error(transparent)]
     Model(#[from] headwater_nn::NnError),
+    /// A number of votes, candidates or pairs that nothing can be done with.
+    #[error("{name} = {value}: allowed is {allowed}")]
+    Argument {
+        /// Name of the argument.
+        name: &'static str,
+        /// Its value.
+        value: usize,
+        /// The allowed range in words.
+        allowed: &'static str,
+    },
+    /// A count of wins that is none.
+    #[error("wins[{row}][{column}] = {value}: allowed is a finite number of at least 0")]
+    Wins {
+        /// Index of the candidate that won.
+        row: usize,
+        /// Index of the candidate it won over.
+        column: usize,
+        /// The count.
+        value: f64,
+    },
 }
 
 /// Every label a probability, and at least one.

@@ -8,6 +8,8 @@
 //! - [`augmented`]: pairs that teach which prompt a response answers. [`FactorPenalty`]: corrections after training.
 //! - [`combine`]: ensembles by mean, worst case and uncertainty-weighted mean.
 //! - [`Logistic`] on [`BagOfWords`]: for label budgets at which nothing larger can be learnt.
+//! - [`judging`]: votes, early stopping, tournaments and ratings over any judge of pairs; [`ScalarJudge`], one that is
+//!   trained step by step.
 //!
 //! Invariants: no file or network access, no clock, no environment; everything random draws from a stream
 //! handed in. A model sees texts only, never the factor whose influence is penalised.
@@ -42,12 +44,14 @@ mod encoder;
 mod ensemble;
 mod error;
 mod invariance;
+pub mod judging;
 mod logistic;
 mod model;
 mod objective;
 mod odin;
 mod preference;
 mod rows;
+mod scalar_judge;
 mod vocabulary;
 
 pub use audit::scored_pairs;
@@ -66,6 +70,7 @@ pub use model::{
 pub use odin::{OdinConfig, correlation_penalty, orthogonality_penalty};
 pub use preference::{Augmentation, Preference, Response, augmented};
 pub use rows::{ResponseRow, read_preferences, read_responses};
+pub use scalar_judge::{CandidatePair, ScalarJudge};
 pub use vocabulary::WordVocabulary;
 
 /// An input with its label.

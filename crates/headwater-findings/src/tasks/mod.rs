@@ -1,6 +1,7 @@
 //! Generated tasks with exact verifiers, for policies small enough to train in seconds.
 
 pub mod annotators;
+pub mod chains;
 pub mod countdown;
 pub mod masked_sum;
 pub mod topics;
