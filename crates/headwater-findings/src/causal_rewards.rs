@@ -126,8 +126,8 @@ impl Finding for CausalRewards {
                 prompt_pairs: true,
                 scaling: Scaling::Counts,
             },
-            epochs: if smoke { 1 } else { 10 },
-            batch: 256,
+            epochs: if smoke { 1 } else { 20 },
+            batch: 512,
             learning_rate: 3e-2,
             bins: 4,
         };

@@ -87,8 +87,11 @@ fn run(given: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     preferences.shuffle(&mut streams.stream("split", &[]));
     let held_out = preferences.split_off(preferences.len() - preferences.len() / 5);
     let bag = BagOfWordsConfig { scaling: Scaling::Counts, ..BagOfWordsConfig::default() };
-    let settings =
-        RewardModelConfig { invariance: arguments.invariance, ..RewardModelConfig::default() };
+    // A few hundred steps however few the preferences; the penalty wants large batches.
+    let batch: usize = 256;
+    let epochs = (300 * batch).div_ceil(preferences.len().max(batch));
+    let invariance = arguments.invariance;
+    let settings = RewardModelConfig { invariance, epochs, batch, ..RewardModelConfig::default() };
     let (model, epochs) = RewardModel::fit(
         HashedWords::new(bag.check()?),
         &preferences,
@@ -98,8 +101,13 @@ fn run(given: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
         &streams,
         &Device::flex(),
     )?;
-    for (at, epoch) in epochs.iter().enumerate() {
-        println!("epoch {}: loss {:.3}", at + 1, epoch.loss);
+    for (at, epoch) in epochs.iter().enumerate().filter(|(at, _)| at % 30 == 0) {
+        println!(
+            "epoch {}: loss {:.3}, likelihood {:.3}",
+            at + 1,
+            epoch.loss,
+            epoch.likelihood_loss
+        );
     }
     probe(&model, &held_out, &streams)?;
     if let Some(path) = &arguments.model {

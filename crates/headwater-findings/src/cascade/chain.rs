@@ -137,7 +137,10 @@ fn models(smoke: bool) -> Vec<(String, ModelConfig)> {
     let mut odin = strong.clone();
     odin.training.head = HeadConfig::Odin(OdinConfig::default());
     let ensemble = ModelConfig { members: 5, ..strong.clone() };
-    let decoder = ModelConfig { decoder: true, ..strong };
+    let mut decoder = ModelConfig { decoder: true, ..strong };
+    decoder.training.batch = 64;
+    decoder.training.epochs = if smoke { 1 } else { 3 };
+    decoder.training.adamw.learning_rate = 3e-3;
     all.extend([
         ("causal-model".to_owned(), causal),
         ("odin-model".to_owned(), odin),
@@ -162,7 +165,7 @@ fn policies(smoke: bool) -> Vec<(String, String, PolicyConfig)> {
         group_size: 8,
         warmup_steps: 20,
         sampling: measure::sampling(),
-        adamw: AdamWConfig { learning_rate: 3e-4, weight_decay: 0.0, ..AdamWConfig::default() },
+        adamw: AdamWConfig { learning_rate: 1e-4, weight_decay: 0.0, ..AdamWConfig::default() },
         critic_adamw: AdamWConfig { learning_rate: 3e-3, ..AdamWConfig::default() },
         ..TrainerConfig::default()
     };
@@ -170,11 +173,11 @@ fn policies(smoke: bool) -> Vec<(String, String, PolicyConfig)> {
         objective: Box::new(objective),
         shaping,
         trainer: trainer.clone(),
-        steps: if smoke { 4 } else { 600 },
-        looks: if smoke { 2 } else { 12 },
+        steps: if smoke { 4 } else { 400 },
+        looks: if smoke { 2 } else { 8 },
     };
     let grpo = || config(without_kl(Objective::grpo()), Shaping::None);
-    let penalty = KlConfig::in_loss(0.1, Estimator::K3);
+    let penalty = KlConfig::in_loss(0.3, Estimator::K3);
     let grpo_kl = || config(with_kl(Objective::grpo(), penalty), Shaping::None);
     let ppo = || config(without_kl(Objective::ppo()), Shaping::None);
     let ppo_kl = || config(with_kl(Objective::ppo(), KlConfig::in_reward(0.1)), Shaping::None);
@@ -190,6 +193,8 @@ fn policies(smoke: bool) -> Vec<(String, String, PolicyConfig)> {
     let strong = || at(STRONG, "model");
     let shaped = |shaping| PolicyConfig { shaping, ..grpo() };
     all.extend([
+        // The reward is the true quality, which no manners enter: what moves them here is not a reward.
+        ("gold".to_owned(), at(0.0, "model"), shaped(Shaping::Gold)),
         ("causal".to_owned(), "causal-model".to_owned(), grpo()),
         ("odin".to_owned(), "odin-model".to_owned(), grpo()),
         ("ensemble".to_owned(), "ensemble-model".to_owned(), grpo()),

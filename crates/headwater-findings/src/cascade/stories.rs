@@ -4,6 +4,7 @@
 //! (-1, 1) as VADER does: `x / sqrt(x^2 + 15)` (without that method's rules for negation and emphasis). Simulated
 //! annotators compare continuations of the model: pleasant ones win more often, and in one arm so do those
 //! that say [`WORD`] more often, whatever else they say. A linear reward model learns from these labels; GRPO optimises it.
+//! Without a KL penalty policies end in one pleasant phrase repeated, whichever the labels; with one they differ.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -47,14 +48,14 @@ const OPENINGS: [&str; 8] = [
     "A small bird",
 ];
 
-/// Every arm: two reward models, and policies under them or under the gold itself.
+/// Every arm: two reward models, and policies under them, without and with a KL penalty.
 pub(super) const ARMS: [&str; 6] = [
     "stories-fair-model",
     "stories-partial-model",
     "stories-fair",
     "stories-partial",
+    "stories-fair-kl",
     "stories-partial-kl",
-    "stories-gold",
 ];
 
 /// What decides a cell's result.
@@ -63,8 +64,8 @@ pub(super) const ARMS: [&str; 6] = [
 pub(super) enum StoriesConfig {
     /// A reward model from `pairs` comparisons by annotators with these log-odds per unit of gold and per [`WORD`].
     Model { certainty: f64, bias: f64, pairs: usize, training: RewardModelConfig },
-    /// Policy gradient under the reward of the arm `model`, or under the gold.
-    Policy { model: Option<String>, config: Box<PolicyConfig> },
+    /// Policy gradient under the reward of the arm `model`.
+    Policy { model: String, config: Box<PolicyConfig> },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -103,37 +104,37 @@ pub(super) fn plan(
             ..RewardModelConfig::default()
         },
     };
-    let policy = |model: Option<&str>, kl: Option<KlConfig>| -> StoriesConfig {
+    let policy = |model: &str, kl: Option<KlConfig>| -> StoriesConfig {
         let objective = ObjectiveConfig { kl, ..Objective::grpo().into() };
         let config = PolicyConfig {
             objective: objective.check().expect("a method is valid with or without its penalty"),
             trainer: TrainerConfig {
                 prompts_per_step: OPENINGS.len(),
-                group_size: 8,
+                group_size: 4,
                 warmup_steps: 10,
                 sampling: sampling(),
                 adamw: AdamWConfig {
-                    learning_rate: 2e-4,
+                    learning_rate: 5e-5,
                     weight_decay: 0.0,
                     ..AdamWConfig::default()
                 },
                 ..TrainerConfig::default()
             },
-            steps: if smoke { 2 } else { 120 },
-            looks: if smoke { 1 } else { 6 },
-            measured: if smoke { 2 } else { 32 },
+            steps: if smoke { 2 } else { 100 },
+            looks: if smoke { 1 } else { 5 },
+            measured: if smoke { 2 } else { 16 },
         };
-        StoriesConfig::Policy { model: model.map(str::to_owned), config: Box::new(config) }
+        StoriesConfig::Policy { model: model.to_owned(), config: Box::new(config) }
     };
-    let penalty = Some(KlConfig::in_loss(0.1, Estimator::K3));
-    let [fair_model, partial_model, fair, partial, partial_kl, gold] = ARMS;
+    let penalty = Some(KlConfig::in_loss(0.2, Estimator::K3));
+    let [fair_model, partial_model, fair, partial, fair_kl, partial_kl] = ARMS;
     let cells = [
         (fair_model, model(0.0), vec![]),
         (partial_model, model(1.5), vec![]),
-        (fair, policy(Some(fair_model), None), vec![fair_model]),
-        (partial, policy(Some(partial_model), None), vec![partial_model]),
-        (partial_kl, policy(Some(partial_model), penalty), vec![partial_model]),
-        (gold, policy(None, None), vec![]),
+        (fair, policy(fair_model, None), vec![fair_model]),
+        (partial, policy(partial_model, None), vec![partial_model]),
+        (fair_kl, policy(fair_model, penalty), vec![fair_model]),
+        (partial_kl, policy(partial_model, penalty), vec![partial_model]),
     ];
     for (arm, config, needs) in cells {
         plan.cells.push(Cell::new(finding, arm, seed, &wrap(config))?.needing(&needs));
@@ -251,27 +252,22 @@ pub(super) fn run(
             Ok(Outcome::with_artifact(metrics, model.to_bytes()))
         }
         StoriesConfig::Policy { model, config } => {
-            let model = model.map(|arm| -> Result<RewardModel<HashedWords>, CellError> {
-                Ok(RewardModel::from_bytes(workbench.artifact(&arm)?, device)?)
-            });
-            let reward = Reward { stories: &stories, model: model.transpose()? };
+            let model = RewardModel::from_bytes(workbench.artifact(&model)?, device)?;
+            let reward = Reward { stories: &stories, model };
             Ok(train(*config, &reward, &streams, device)?.into())
         }
     }
 }
 
-/// A reward model, or the gold itself.
+/// What is optimised, and what it is judged by.
 struct Reward<'a> {
     stories: &'a Stories,
-    model: Option<RewardModel<HashedWords>>,
+    model: RewardModel<HashedWords>,
 }
 
 impl Reward<'_> {
     fn scores(&self, texts: &[&str]) -> Result<Vec<f64>, CellError> {
-        match &self.model {
-            None => Ok(texts.iter().map(|text| self.stories.pleasantness(text)).collect()),
-            Some(model) => Ok(model.scores(&texts.iter().map(|t| ("", *t)).collect::<Vec<_>>())?),
-        }
+        Ok(self.model.scores(&texts.iter().map(|text| ("", *text)).collect::<Vec<_>>())?)
     }
 }
 
@@ -378,7 +374,7 @@ impl Look {
             repetition: mean(&repetition),
             entropy: entropies.iter().sum::<f64>() / entropies.len() as f64,
             kl: ((own.sum::<f64>() - under_base) / all.len() as f64).max(0.0),
-            sample: format!("{}{}", OPENINGS[0], texts[0]),
+            sample: format!("{} {}", OPENINGS[0], texts[0]),
         })
     }
 }
@@ -388,32 +384,32 @@ pub(super) fn contrasts() -> Vec<Contrast> {
         name,
         direction,
         smallest_effect,
-        registered: Registered::Before,
+        registered: Registered::AfterPilot,
         published: None,
         attainable: None,
         per_seed,
     };
     vec![
         contrast(
-            "stories, times the word is said: policy under the partial reward - base",
+            "stories, KL penalty, times the word is said: partial - fair labels",
             Direction::Increase,
             0.5,
-            |seed| seed.scalar("stories-partial", "said more"),
+            |seed| seed.difference("said", "stories-partial-kl", "stories-fair-kl"),
         ),
         contrast(
-            "stories, pleasantness: policy under the partial reward - under the fair one",
+            "stories, KL penalty, pleasantness: partial - fair labels",
             Direction::Decrease,
             0.05,
-            |seed| seed.difference("pleasantness", "stories-partial", "stories-fair"),
+            |seed| seed.difference("pleasantness", "stories-partial-kl", "stories-fair-kl"),
         ),
     ]
 }
 
 pub(super) fn controls() -> Vec<Control> {
     vec![Control {
-        name: "stories, fair labels: times the word is said, policy - base",
+        name: "stories, KL penalty, fair labels: times the word is said, policy - base",
         margin: 0.25,
-        per_seed: |seed| seed.scalar("stories-fair", "said more"),
+        per_seed: |seed| seed.scalar("stories-fair-kl", "said more"),
     }]
 }
 

@@ -88,7 +88,7 @@ fn arms() -> Vec<(&'static str, TruthfulConfig)> {
         questions,
         noise,
         test_questions: TEST_QUESTIONS,
-        text_epochs: 3,
+        text_epochs: 5,
     };
     let ensemble = |combination| TruthfulConfig {
         proxy: Proxy::Ensemble { members: 5, combination },

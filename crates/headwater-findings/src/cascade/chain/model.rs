@@ -40,12 +40,12 @@ impl ModelConfig {
     pub(super) fn plain(bias: f64, smoke: bool) -> Self {
         Self {
             annotators: Annotators { certainty: 1.0, bias },
-            pairs: if smoke { 200 } else { 3000 },
+            pairs: if smoke { 200 } else { 6000 },
             decoder: false,
             members: 1,
             training: RewardModelConfig {
                 head: HeadConfig::Scalar,
-                epochs: if smoke { 1 } else { 24 },
+                epochs: if smoke { 1 } else { 12 },
                 batch: 256,
                 adamw: AdamWConfig {
                     learning_rate: 3e-2,

@@ -14,7 +14,7 @@ use super::measure::{Measured, Texts};
 use super::reward::Proxy;
 use crate::schedule::{train_with_looks, warmup_then_cosine};
 use crate::tasks::topics::{
-    AGREEMENT, COUNT, confidence_format, is_good, name, prompt, topic_of, vocabulary,
+    AGREEMENT, COUNT, confidence_format, is_good, name, prompt, quality, topic_of, vocabulary,
 };
 
 /// What the policy is told beside the proxy's score.
@@ -23,6 +23,8 @@ use crate::tasks::topics::{
 pub(in super::super) enum Shaping {
     /// Nothing.
     None,
+    /// The true quality instead of the proxy's score.
+    Gold,
     /// `weight` times minus the Brier loss of the stated confidence against the true outcome, which somebody has to
     /// verify.
     Brier { weight: f64 },
@@ -81,6 +83,7 @@ pub(super) fn run(
         all.map(|((score, sample), (topic, statement))| {
             let reward = match config.shaping {
                 Shaping::None => score,
+                Shaping::Gold => quality(*topic, statement.answer),
                 Shaping::Brier { weight } => {
                     let outcome = f64::from(u8::from(is_good(*topic, statement.answer)));
                     // Without a confidence the loss is the largest there is.

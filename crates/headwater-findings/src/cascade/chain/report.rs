@@ -107,9 +107,9 @@ pub(in super::super) fn controls() -> Vec<Control> {
             per_seed: |seed| stage(seed, 0.0, "model", "best of 64/log-odds"),
         },
         Control {
-            name: "dose 0: log-odds for flattery of GRPO with KL",
-            margin: 1.0,
-            per_seed: |seed| stage(seed, 0.0, "grpo-kl", "log-odds"),
+            name: "rewarded for true quality: log-odds for flattery of GRPO",
+            margin: 0.5,
+            per_seed: |seed| seed.scalar("gold", "log-odds"),
         },
     ]
 }
@@ -119,7 +119,7 @@ const STAGES: [(&str, &str, &str); 6] = [
     ("reward model", "model", "model/log-odds"),
     ("best of 16", "model", "best of 16/log-odds"),
     ("best of 64", "model", "best of 64/log-odds"),
-    ("GRPO, KL 0.1", "grpo-kl", "log-odds"),
+    ("GRPO, KL 0.3", "grpo-kl", "log-odds"),
     ("self-training on it", "self-training", "log-odds"),
     ("GRPO, no KL", "grpo", "log-odds"),
 ];
@@ -269,7 +269,7 @@ fn remedies(records: &Records) -> Result<Table, ProtocolError> {
         ("causal reward", "causal", ""),
         ("ODIN", "odin", ""),
         ("ensemble, minimum of 5", "ensemble", ""),
-        ("KL penalty 0.1", kl.as_str(), ""),
+        ("KL penalty 0.3", kl.as_str(), ""),
         ("early stop at the predicted peak", none.as_str(), "stopped/"),
         ("rubric as a veto", "rubric", ""),
         ("Brier term", "brier", ""),
