@@ -6,7 +6,7 @@ use headwater_protocol::CellError;
 use headwater_reward_models::{
     Augmentation, BagOfWordsConfig, BottleneckConfig, Combination, FactorPenalty, Grouping,
     HashedWords, HeadConfig, InvarianceConfig, OdinConfig, Paraphrase, Preference, RewardModel,
-    RewardModelConfig, augmented, combine,
+    RewardModelConfig, Scaling, augmented, combine,
 };
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -34,6 +34,18 @@ pub(super) enum Method {
     Ensemble,
     /// Texts with the factor toggled as paraphrases: what only somebody who can edit the texts can do.
     Oracle,
+}
+
+impl Method {
+    /// Independence within `grouping` at [`WEIGHT`].
+    pub(super) const fn causal(grouping: Grouping) -> Self {
+        Self::Causal { grouping, weight: WEIGHT, tampered: Tampered::No }
+    }
+
+    /// The same of a factor that was dealt out anew: it must change nothing.
+    pub(super) const fn permuted(grouping: Grouping) -> Self {
+        Self::Causal { grouping, weight: WEIGHT, tampered: Tampered::Permuted }
+    }
 }
 
 /// What was done to the factor before it was used.
@@ -64,6 +76,20 @@ pub(super) struct Training {
     pub(super) learning_rate: f64,
     /// Most bins of the factor.
     pub(super) bins: usize,
+}
+
+impl Training {
+    /// How rewards of real text are trained: word counts in `buckets`, crossed with the prompt's words if `prompt_pairs`.
+    pub(super) fn real(buckets: u32, prompt_pairs: bool, smoke: bool) -> Self {
+        let scaling = Scaling::Counts;
+        Self {
+            words: BagOfWordsConfig { buckets, word_pairs: false, prompt_pairs, scaling },
+            epochs: if smoke { 1 } else { 8 },
+            batch: 256,
+            learning_rate: 1e-2,
+            bins: 4,
+        }
+    }
 }
 
 /// A trained reward with its correction, if it has one.
