@@ -202,3 +202,21 @@ impl Finding for CausalRewards {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_protocol::DeviceKind;
+
+    #[test]
+    fn without_data_the_real_parts_are_not_run_and_planted_text_is() {
+        let finding = CausalRewards { data: DataDir::default() };
+        let settings = Settings { preset: Preset::Smoke, seeds: Some(2), device: DeviceKind::Flex };
+        let plan = finding.plan(&settings).unwrap();
+        let all = arms(true);
+        let planted = all.iter().filter(|(_, config)| config.sets().is_empty()).count();
+        assert_eq!(plan.cells.len(), 2 * planted);
+        assert_eq!(plan.not_run.len(), all.len() - planted);
+        assert!(plan.not_run.iter().all(|not_run| not_run.reason.contains("not found")));
+    }
+}

@@ -85,7 +85,7 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, ConceptConfig)> {
             biased,
             method,
             answers,
-            training: Training::real(16384, true, smoke),
+            training: Training::real(1 << 14, true, if smoke { 1 } else { 80 }, 3e-2),
             each: if smoke { 100 } else { 1300 },
         };
         (arm(name), config)
@@ -310,4 +310,17 @@ pub(super) fn tables(records: &Records) -> Vec<Table> {
         table = table.row(row);
     }
     vec![table]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaning_is_right_by_its_sign() {
+        let cases = [(0.1, true, 1.0), (0.1, false, 0.0), (-2.0, false, 1.0), (0.0, true, 0.5)];
+        for (lean, positive, expected) in cases {
+            assert_eq!(right(lean, positive), expected, "{lean} {positive}");
+        }
+    }
 }

@@ -83,8 +83,8 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, DiscriminationConfig)> {
     for (name, method) in METHODS {
         let config = DiscriminationConfig::Terms {
             method,
-            training: Training::real(4096, false, smoke),
-            pairs: if smoke { 200 } else { 2000 },
+            training: Training::real(4096, false, if smoke { 1 } else { 10 }, 1e-2),
+            pairs: if smoke { 200 } else { 40_000 },
             held_out: if smoke { 100 } else { 1000 },
         };
         all.push((arm(name), config));
@@ -92,7 +92,7 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, DiscriminationConfig)> {
     for (name, source) in SOURCES {
         let config = DiscriminationConfig::Edits {
             source,
-            training: Training::real(1 << 14, false, smoke),
+            training: Training::real(1 << 14, false, if smoke { 1 } else { 30 }, 1e-2),
             pairs: if smoke { 50 } else { 800 },
         };
         all.push((name.to_owned(), config));

@@ -83,7 +83,7 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, LengthConfig)> {
             let config = LengthConfig {
                 home,
                 method,
-                training: Training::real(8192, false, smoke),
+                training: Training::real(2048, false, if smoke { 1 } else { 30 }, 3e-3),
                 most: if smoke { 100 } else { 3000 },
             };
             all.push((arm(home_name, name), config));
@@ -354,4 +354,23 @@ pub(super) fn tables(records: &Records) -> Vec<Table> {
         tables.push(table);
     }
     tables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_evaluation::bias::Answer;
+
+    #[test]
+    fn words_are_counted_as_the_features_are_and_equal_lengths_say_nothing() {
+        assert_eq!(counted(" Two, words! ".to_owned()).factor, 2.0);
+        let answer = |score: f64, factor| Answer { score, factor };
+        let pairs = [
+            ScoredPair { prompt: 0, chosen: answer(1.0, 5.0), rejected: answer(0.0, 7.0) },
+            ScoredPair { prompt: 1, chosen: answer(1.0, 5.0), rejected: answer(0.0, 5.0) },
+        ];
+        let compared = compared(&pairs);
+        assert_eq!(compared.len(), 1);
+        assert_eq!((compared[0].factor, compared[0].model, compared[0].human), (-2.0, 1.0, 1.0));
+    }
 }

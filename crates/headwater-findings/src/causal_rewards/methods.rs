@@ -79,16 +79,19 @@ pub(super) struct Training {
 }
 
 impl Training {
-    /// How rewards of real text are trained: word counts in `buckets`, crossed with the prompt's words if `prompt_pairs`.
-    pub(super) fn real(buckets: u32, prompt_pairs: bool, smoke: bool) -> Self {
+    /// How rewards of real text are trained: on word counts in `buckets`, crossed with the prompt's words if `prompt_pairs`.
+    ///
+    /// Sets are small, so a step is over all of it, or over as much as is affordable: the penalty's noise falls with
+    /// the batch, and in batches of 256 it kept rewards from learning anything, with a permuted factor, too.
+    pub(super) fn real(
+        buckets: u32,
+        prompt_pairs: bool,
+        epochs: usize,
+        learning_rate: f64,
+    ) -> Self {
         let scaling = Scaling::Counts;
-        Self {
-            words: BagOfWordsConfig { buckets, word_pairs: false, prompt_pairs, scaling },
-            epochs: if smoke { 1 } else { 8 },
-            batch: 256,
-            learning_rate: 1e-2,
-            bins: 4,
-        }
+        let words = BagOfWordsConfig { buckets, word_pairs: false, prompt_pairs, scaling };
+        Self { words, epochs, batch: 4096, learning_rate, bins: 4 }
     }
 }
 

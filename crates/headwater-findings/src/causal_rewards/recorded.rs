@@ -325,3 +325,21 @@ pub(super) fn tables(records: &Records) -> Vec<Table> {
     }
     vec![judges, models, alpaca, length]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_names_a_position_by_where_the_better_output_was_shown() {
+        use PositionVerdict::{First as InFirst, Second as InSecond};
+        for right in [Verdict::First, Verdict::Second] {
+            let wrong = if right == Verdict::First { Verdict::Second } else { Verdict::First };
+            assert_eq!(position(right, right, InFirst), InFirst);
+            assert_eq!(position(right, right, InSecond), InSecond);
+            assert_eq!(position(wrong, right, InFirst), InSecond);
+            assert_eq!(position(wrong, right, InSecond), InFirst);
+            assert_eq!(position(Verdict::Unparsed, right, InFirst), PositionVerdict::Unparsed);
+        }
+    }
+}
