@@ -85,7 +85,7 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, ConceptConfig)> {
             biased,
             method,
             answers,
-            training: Training::real(1 << 14, true, if smoke { 1 } else { 80 }, 3e-2),
+            training: Training::real(1 << 14, true, if smoke { 1 } else { 160 }, 3e-2),
             each: if smoke { 100 } else { 1300 },
         };
         (arm(name), config)

@@ -91,7 +91,7 @@ impl Training {
     ) -> Self {
         let scaling = Scaling::Counts;
         let words = BagOfWordsConfig { buckets, word_pairs: false, prompt_pairs, scaling };
-        Self { words, epochs, batch: 4096, learning_rate, bins: 4 }
+        Self { words, epochs, batch: 8192, learning_rate, bins: 4 }
     }
 }
 
