@@ -5,28 +5,38 @@
 //! penalty on the dependence of the reward on length, flattery, concepts or groups removes these biases. Which variant
 //! is right depends on what causes what (Veitch et al. 2021, arXiv 2106.00545).
 //!
-//! [`planted`]: the structure is set, so that the right variant is known before any run; texts with the factor
-//! toggled measure the bias exactly. [`methods`] lists what is compared: everything that shares data, encoder,
-//! epochs and initialisation and differs in the training objective, the pairs or a correction only. Accuracy and
-//! bias are always shown together: a model that got worse is less biased, too.
+//! Parts, from the most controlled to the most real:
+//!
+//! 1. [`planted`]: planted text. The structure is set, so that the right variant is known before any run; texts with the
+//!    factor toggled measure the bias exactly.
+//! 2. [`sycophancy`] and [`discrimination`]: the factor is planted by the label in real text.
+//! 3. [`concept`]: real reviews, a training set that was biased by selection, and human edits as the toggle.
+//! 4. [`length`]: nothing is planted; what people prefer in one domain is wrong in another.
+//! 5. [`recorded`]: judges and reward models of others, through the same probes.
+//!
+//! [`methods`] lists what is compared: everything that shares data, encoder, epochs and initialisation and differs in the
+//! training objective, the pairs or a correction only. Accuracy and bias are always shown together: a model that got worse is
+//! less biased, too.
 
 use headwater_protocol::{
-    Cell, CellError, Contrast, Control, Direction, Figure, Finding, Outcome, Plan, Point, Preset,
-    ProtocolError, Records, Registered, Scale, SeedRecords, Settings, Table, TableValue, Workbench,
+    Cell, CellError, Contrast, Control, Figure, Finding, NotRun, Outcome, Plan, Preset,
+    ProtocolError, Records, Settings, Table, Workbench,
 };
-use headwater_reward_models::{BagOfWordsConfig, Grouping, Scaling};
 use serde::{Deserialize, Serialize};
 
-use crate::data::DataDir;
+use crate::data::{DataDir, DataError};
 use crate::device::device;
 
+mod concept;
+mod discrimination;
+mod length;
 mod methods;
 mod planted;
+mod probe;
+mod recorded;
+mod sycophancy;
 
-use methods::{Method, Tampered, Training, WEIGHT, WEIGHTS};
-use planted::{Factor, PlantedConfig, Structure};
-
-/// The finding.
+/// The finding; it reads nine data sets, and planted text without any.
 #[derive(Debug, Clone)]
 pub struct CausalRewards {
     /// Where the data lies.
@@ -37,69 +47,43 @@ pub struct CausalRewards {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 enum CellConfig {
-    Planted(PlantedConfig),
+    Planted(planted::PlantedConfig),
+    Length(length::LengthConfig),
+    Concept(concept::ConceptConfig),
+    Sycophancy(sycophancy::SycophancyConfig),
+    Discrimination(discrimination::DiscriminationConfig),
+    Recorded(recorded::RecordedConfig),
 }
 
-const FACTORS: [(&str, Factor); 2] = [("flattery", Factor::Flattery), ("length", Factor::Length)];
-
-const STRUCTURES: [(&str, Structure); 3] = [
-    ("label-first", Structure::LabelFirst),
-    ("factor-first", Structure::FactorFirst),
-    ("both", Structure::Both),
-];
-
-/// Methods that are run on every factor and structure.
-fn methods() -> Vec<(String, Method)> {
-    let tampered =
-        |tampered| Method::Causal { grouping: Grouping::Conditional, weight: WEIGHT, tampered };
-    let mut all = vec![
-        ("vanilla".to_owned(), Method::Vanilla),
-        ("odin".to_owned(), Method::Odin),
-        ("augmented".to_owned(), Method::Augmented),
-        ("regression".to_owned(), Method::Regression),
-        ("bottleneck".to_owned(), Method::Bottleneck),
-        ("ensemble".to_owned(), Method::Ensemble),
-        ("oracle".to_owned(), Method::Oracle),
-        ("permuted".to_owned(), tampered(Tampered::Permuted)),
-        ("wrong-factor".to_owned(), tampered(Tampered::Wrong)),
-    ];
-    for (name, grouping) in VARIANTS {
-        for weight in WEIGHTS {
-            let method = Method::Causal { grouping, weight, tampered: Tampered::No };
-            all.push((format!("{name}-{weight}"), method));
+impl CellConfig {
+    /// The sets that it reads.
+    fn sets(&self) -> &'static [&'static str] {
+        match self {
+            Self::Planted(_) => &[],
+            Self::Length(_) => length::SETS,
+            Self::Concept(_) => concept::SETS,
+            Self::Sycophancy(config) => config.sets(),
+            Self::Discrimination(config) => config.sets(),
+            Self::Recorded(_) => recorded::SETS,
         }
     }
-    all
 }
 
-const VARIANTS: [(&str, Grouping); 2] =
-    [("conditional", Grouping::Conditional), ("unconditional", Grouping::Unconditional)];
-
-/// The arm of a method on a factor and a structure.
-fn arm(factor: &str, structure: &str, method: &str) -> String {
-    format!("{factor}-{structure}-{method}")
-}
-
-/// Size of the toggle effect of one method less that of another.
-fn size_difference(
-    seed: &SeedRecords<'_>,
-    (factor, structure): (&str, &str),
-    method: &str,
-    against: &str,
-) -> Result<f64, ProtocolError> {
-    let (method, against) = (arm(factor, structure, method), arm(factor, structure, against));
-    seed.difference("toggle, size", &method, &against)
-}
-
-/// Signed toggle effect of one method less that of another.
-fn difference(
-    seed: &SeedRecords<'_>,
-    (factor, structure): (&str, &str),
-    method: &str,
-    against: &str,
-) -> Result<f64, ProtocolError> {
-    let (method, against) = (arm(factor, structure, method), arm(factor, structure, against));
-    seed.difference("toggle", &method, &against)
+/// Every arm with what decides its results.
+fn arms(smoke: bool) -> Vec<(String, CellConfig)> {
+    fn part<T>(
+        arms: Vec<(String, T)>,
+        wrap: fn(T) -> CellConfig,
+    ) -> impl Iterator<Item = (String, CellConfig)> {
+        arms.into_iter().map(move |(arm, config)| (arm, wrap(config)))
+    }
+    part(planted::arms(smoke), CellConfig::Planted)
+        .chain(part(length::arms(smoke), CellConfig::Length))
+        .chain(part(concept::arms(smoke), CellConfig::Concept))
+        .chain(part(sycophancy::arms(smoke), CellConfig::Sycophancy))
+        .chain(part(discrimination::arms(smoke), CellConfig::Discrimination))
+        .chain(part(recorded::arms(smoke), CellConfig::Recorded))
+        .collect()
 }
 
 impl Finding for CausalRewards {
@@ -118,36 +102,21 @@ impl Finding for CausalRewards {
     }
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
-        let smoke = settings.preset == Preset::Smoke;
-        let training = Training {
-            words: BagOfWordsConfig {
-                buckets: 1024,
-                word_pairs: false,
-                prompt_pairs: true,
-                scaling: Scaling::Counts,
-            },
-            epochs: if smoke { 1 } else { 20 },
-            batch: 512,
-            learning_rate: 3e-2,
-            bins: 4,
-        };
         let mut plan = Plan::default();
-        for seed in settings.seed_range(5) {
-            for (factor_name, factor) in FACTORS {
-                for (structure_name, structure) in STRUCTURES {
-                    for (name, method) in methods() {
-                        let config = CellConfig::Planted(PlantedConfig {
-                            factor,
-                            structure,
-                            method,
-                            training: training.clone(),
-                            pairs: if smoke { 128 } else { 6000 },
-                            held_out: if smoke { 64 } else { 1000 },
-                            pool: if smoke { 16 } else { 256 },
-                        });
-                        let arm = arm(factor_name, structure_name, &name);
-                        plan.cells.push(Cell::new(self.id(), &arm, seed, &config)?);
-                    }
+        let seeds = settings.seed_range(5);
+        let mut runnable = Vec::new();
+        for (arm, config) in arms(settings.preset == Preset::Smoke) {
+            let located = config.sets().iter().map(|set| self.data.locate(set));
+            match located.collect::<Result<Vec<_>, DataError>>() {
+                Ok(_) => runnable.push((arm, config)),
+                Err(missing) => plan.not_run.push(NotRun::new(arm, missing)),
+            }
+        }
+        for seed in seeds.clone() {
+            for (arm, config) in &runnable {
+                // What was recorded is the same at every seed.
+                if seed == seeds.start || !matches!(config, CellConfig::Recorded(_)) {
+                    plan.cells.push(Cell::new(self.id(), arm, seed, config)?);
                 }
             }
         }
@@ -156,230 +125,65 @@ impl Finding for CausalRewards {
 
     fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
         let device = device(workbench.device)?;
-        match cell.config()? {
-            CellConfig::Planted(config) => {
-                Ok(planted::run(&config, &workbench.streams, &device)?.into())
+        let streams = &workbench.streams;
+        let metrics = match cell.config()? {
+            CellConfig::Planted(config) => planted::run(&config, streams, &device),
+            CellConfig::Length(config) => length::run(&config, &self.data, streams, &device),
+            CellConfig::Concept(config) => concept::run(&config, &self.data, streams, &device),
+            CellConfig::Sycophancy(config) => {
+                sycophancy::run(&config, &self.data, streams, &device)
             }
-        }
+            CellConfig::Discrimination(config) => {
+                discrimination::run(&config, &self.data, streams, &device)
+            }
+            CellConfig::Recorded(config) => recorded::run(&config, &self.data),
+        };
+        Ok(metrics?.into())
     }
 
     fn contrasts(&self) -> Vec<Contrast> {
-        let contrast = |name, direction, smallest_effect, per_seed| Contrast {
-            name,
-            direction,
-            smallest_effect,
-            registered: Registered::Before,
-            published: None,
-            attainable: None,
-            per_seed,
-        };
-        use Direction::{Decrease, Increase, NotBelow};
-        vec![
-            Contrast {
-                published: Some(
-                    "always flattering: vanilla 92.7%, conditional 19.8% (their table 1)",
-                ),
-                ..contrast(
-                    "flattery, label first: size of toggle effect, conditional - vanilla",
-                    Decrease,
-                    0.3,
-                    |seed| {
-                        size_difference(
-                            seed,
-                            ("flattery", "label-first"),
-                            "conditional-3",
-                            "vanilla",
-                        )
-                    },
-                )
-            },
-            Contrast {
-                published: Some("always flattering: unconditional 62.6%, conditional 19.8%"),
-                ..contrast(
-                    "flattery, label first: size of toggle effect, unconditional - conditional",
-                    Increase,
-                    0.1,
-                    |seed| {
-                        let at = ("flattery", "label-first");
-                        size_difference(seed, at, "unconditional-3", "conditional-3")
-                    },
-                )
-            },
-            contrast(
-                "flattery, factor first: size of toggle effect, unconditional - vanilla",
-                Decrease,
-                0.3,
-                |seed| {
-                    size_difference(
-                        seed,
-                        ("flattery", "factor-first"),
-                        "unconditional-3",
-                        "vanilla",
-                    )
-                },
-            ),
-            contrast(
-                "flattery, factor first: size of toggle effect, conditional - unconditional",
-                Increase,
-                0.1,
-                |seed| {
-                    let at = ("flattery", "factor-first");
-                    size_difference(seed, at, "conditional-3", "unconditional-3")
-                },
-            ),
-            contrast(
-                "length, label first: size of toggle effect, conditional - vanilla",
-                Decrease,
-                0.3,
-                |seed| size_difference(seed, ("length", "label-first"), "conditional-3", "vanilla"),
-            ),
-            contrast(
-                "length, label first: size of toggle effect, unconditional - conditional",
-                Increase,
-                0.1,
-                |seed| {
-                    let at = ("length", "label-first");
-                    size_difference(seed, at, "unconditional-3", "conditional-3")
-                },
-            ),
-            contrast(
-                "length, factor first: size of toggle effect, unconditional - vanilla",
-                Decrease,
-                0.3,
-                |seed| {
-                    size_difference(seed, ("length", "factor-first"), "unconditional-3", "vanilla")
-                },
-            ),
-            contrast(
-                "length, factor first: size of toggle effect, conditional - unconditional",
-                Increase,
-                0.1,
-                |seed| {
-                    let at = ("length", "factor-first");
-                    size_difference(seed, at, "conditional-3", "unconditional-3")
-                },
-            ),
-            contrast(
-                "flattery, label first: accuracy on fair pairs, conditional - vanilla",
-                NotBelow,
-                0.02,
-                |seed| {
-                    let arm = |method| arm("flattery", "label-first", method);
-                    seed.difference("accuracy", &arm("conditional-3"), &arm("vanilla"))
-                },
-            ),
+        [
+            planted::contrasts(),
+            length::contrasts(),
+            concept::contrasts(),
+            sycophancy::contrasts(),
+            discrimination::contrasts(),
         ]
+        .concat()
     }
 
     fn controls(&self) -> Vec<Control> {
-        vec![
-            Control {
-                name: "flattery, label first, permuted factor: toggle effect - vanilla's",
-                margin: 0.15,
-                per_seed: |seed| {
-                    difference(seed, ("flattery", "label-first"), "permuted", "vanilla")
-                },
-            },
-            Control {
-                name: "flattery, label first, wrong factor: toggle effect - vanilla's",
-                margin: 0.15,
-                per_seed: |seed| {
-                    difference(seed, ("flattery", "label-first"), "wrong-factor", "vanilla")
-                },
-            },
-            Control {
-                name: "length, factor first, permuted factor: toggle effect - vanilla's",
-                margin: 0.15,
-                per_seed: |seed| {
-                    difference(seed, ("length", "factor-first"), "permuted", "vanilla")
-                },
-            },
+        [
+            planted::controls(),
+            length::controls(),
+            concept::controls(),
+            sycophancy::controls(),
+            discrimination::controls(),
         ]
+        .concat()
     }
 
     fn figures(&self, records: &Records) -> Result<Vec<Figure>, ProtocolError> {
-        let mut figures = Vec::new();
-        for (factor, _) in FACTORS {
-            let n = records.metric(&arm(factor, "label-first", "vanilla"), "toggle").len();
-            let title = format!("{factor}: bias left, by weight of the penalty");
-            let mut figure =
-                Figure::lines(title, "weight λ", "toggle effect, standard deviations of the score", n)
-                    .x_scale(Scale::Log10)
-                    .reference("no bias", 0.0)
-                    .caption(
-                        "The same text with and without the factor. Below 0 the factor is punished: too much was \
-                         asked for. Names are structure and variant; vanilla models lie at the left end of their lines' rise.",
-                    );
-            for (structure, _) in &STRUCTURES[..2] {
-                for (variant, _) in VARIANTS {
-                    let mut points = Vec::new();
-                    for weight in WEIGHTS {
-                        let arm = arm(factor, structure, &format!("{variant}-{weight}"));
-                        points.extend(Point::measured(weight, &records.effect(&arm, "toggle")?));
-                    }
-                    figure = figure.series(format!("{structure}, {variant}"), points);
-                }
-            }
-            figures.push(figure);
-        }
-        let shown = [
-            "vanilla",
-            "conditional-3",
-            "unconditional-3",
-            "odin",
-            "augmented",
-            "regression",
-            "bottleneck",
-            "ensemble",
-            "oracle",
-            "permuted",
-            "wrong-factor",
-        ];
-        for (factor, _) in FACTORS {
-            let n = records.metric(&arm(factor, "label-first", "vanilla"), "toggle").len();
-            let title = format!("{factor}: what every method leaves");
-            let mut figure =
-                Figure::dots(title, shown, "toggle effect, standard deviations of the score", n)
-                    .reference("no bias", 0.0);
-            for (structure, _) in STRUCTURES {
-                let effects = shown
-                    .iter()
-                    .map(|method| records.effect(&arm(factor, structure, method), "toggle"));
-                figure = figure.by_category(structure, effects.collect::<Result<Vec<_>, _>>()?);
-            }
-            figures.push(figure);
-        }
-        Ok(figures)
+        Ok([
+            planted::figures(records)?,
+            length::figures(records)?,
+            concept::figures(records)?,
+            sycophancy::figures(records)?,
+            discrimination::figures(records)?,
+        ]
+        .concat())
     }
 
     fn tables(&self, records: &Records) -> Result<Vec<Table>, ProtocolError> {
-        let metrics = [
-            ("toggle effect", "toggle"),
-            ("accuracy", "accuracy"),
-            ("factor on the worse side", "accuracy, hard"),
-            ("factor on the better side", "accuracy, easy"),
-            ("R² of the factor", "read-out"),
-            ("selected: factor", "selected/factor"),
-            ("selected: quality", "selected/quality"),
-        ];
-        let mut tables = Vec::new();
-        for (factor, _) in FACTORS {
-            for (structure, _) in STRUCTURES {
-                let columns = ["method"].into_iter().chain(metrics.map(|(name, _)| name));
-                let mut table = Table::new(format!("{factor}, {structure}"), columns).note(
-                    "Toggle effect in standard deviations of the score. Accuracies on pairs with fair labels whose factor is by \
-                     chance. Selected: best of 64 less a random response, in the factor (0 to 1) and in true quality.",
-                );
-                for (method, _) in methods() {
-                    let arm = arm(factor, structure, &method);
-                    let mut row = vec![TableValue::from(method.as_str())];
-                    row.extend(metrics.map(|(_, metric)| records.value(&arm, metric)));
-                    table = table.row(row);
-                }
-                tables.push(table);
-            }
-        }
-        Ok(tables)
+        Ok([
+            planted::tables(records),
+            length::tables(records),
+            concept::tables(records),
+            sycophancy::tables(records),
+            discrimination::tables(records),
+            recorded::tables(records),
+        ]
+        .concat())
     }
 
     fn differs(&self) -> &'static [&'static str] {
@@ -388,6 +192,31 @@ impl Finding for CausalRewards {
              the same objective, which the paper leaves open in kernel, bandwidth, estimator and bins.",
             "The paper's measure of flattery is what a policy writes after PPO; here the reward is probed directly, and \
              selection by it measured.",
+            "On length the paper has curves of a policy against a length penalty; here rewards trained on one domain of real \
+             pairs are tested on another, where people's preference for length is the opposite.",
+            "Of the concepts only the food of restaurant reviews is tested, on reviews of another set, with human edits as the \
+             toggle instead of none.",
+            "Of discrimination the paper reports a policy's coefficients on questions of decision; here it is sentences made from \
+             templates about identity terms, half of which are planted on the toxic side.",
+            "Real sets are of one size: seeds split them anew and intervals speak of splits and trainings, not of other texts.",
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_protocol::DeviceKind;
+
+    #[test]
+    fn without_data_the_real_parts_are_not_run_and_planted_text_is() {
+        let finding = CausalRewards { data: DataDir::default() };
+        let settings = Settings { preset: Preset::Smoke, seeds: Some(2), device: DeviceKind::Flex };
+        let plan = finding.plan(&settings).unwrap();
+        let all = arms(true);
+        let planted = all.iter().filter(|(_, config)| config.sets().is_empty()).count();
+        assert_eq!(plan.cells.len(), 2 * planted);
+        assert_eq!(plan.not_run.len(), all.len() - planted);
+        assert!(plan.not_run.iter().all(|not_run| not_run.reason.contains("not found")));
     }
 }

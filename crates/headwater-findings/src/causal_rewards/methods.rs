@@ -6,7 +6,7 @@ use headwater_protocol::CellError;
 use headwater_reward_models::{
     Augmentation, BagOfWordsConfig, BottleneckConfig, Combination, FactorPenalty, Grouping,
     HashedWords, HeadConfig, InvarianceConfig, OdinConfig, Paraphrase, Preference, RewardModel,
-    RewardModelConfig, augmented, combine,
+    RewardModelConfig, Scaling, augmented, combine,
 };
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -34,6 +34,18 @@ pub(super) enum Method {
     Ensemble,
     /// Texts with the factor toggled as paraphrases: what only somebody who can edit the texts can do.
     Oracle,
+}
+
+impl Method {
+    /// Independence within `grouping` at [`WEIGHT`].
+    pub(super) const fn causal(grouping: Grouping) -> Self {
+        Self::Causal { grouping, weight: WEIGHT, tampered: Tampered::No }
+    }
+
+    /// The same of a factor that was dealt out anew: it must change nothing.
+    pub(super) const fn permuted(grouping: Grouping) -> Self {
+        Self::Causal { grouping, weight: WEIGHT, tampered: Tampered::Permuted }
+    }
 }
 
 /// What was done to the factor before it was used.
@@ -64,6 +76,23 @@ pub(super) struct Training {
     pub(super) learning_rate: f64,
     /// Most bins of the factor.
     pub(super) bins: usize,
+}
+
+impl Training {
+    /// How rewards of real text are trained: on word counts in `buckets`, crossed with the prompt's words if `prompt_pairs`.
+    ///
+    /// Sets are small, so a step is over all of it, or over as much as is affordable: the penalty's noise falls with
+    /// the batch, and in batches of 256 it kept rewards from learning anything, with a permuted factor, too.
+    pub(super) fn real(
+        buckets: u32,
+        prompt_pairs: bool,
+        epochs: usize,
+        learning_rate: f64,
+    ) -> Self {
+        let scaling = Scaling::Counts;
+        let words = BagOfWordsConfig { buckets, word_pairs: false, prompt_pairs, scaling };
+        Self { words, epochs, batch: 8192, learning_rate, bins: 4 }
+    }
 }
 
 /// A trained reward with its correction, if it has one.

@@ -12,16 +12,23 @@
 
 use headwater_core::{StreamRng, Streams};
 use headwater_evaluation::best_of_n::best_of_n_curve;
-use headwater_evaluation::bias::{ScoredPair, accuracy_by_factor, factor_readout, toggle_effect};
+use headwater_evaluation::bias::{accuracy_by_factor, factor_readout};
 use headwater_nn::Device;
 use headwater_protocol::{CellError, Metrics};
-use headwater_reward_models::{Paraphrase, Preference, Response, scored_pairs};
+use headwater_reward_models::{
+    BagOfWordsConfig, Grouping, Paraphrase, Preference, Response, Scaling,
+};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::methods::{Method, Trained, Training, responses};
+use super::methods::{Method, Tampered, Trained, Training, WEIGHTS};
+use super::probe::{accuracy, score_pairs, spread, toggle};
 use crate::tasks::annotators::Annotators;
 use crate::tasks::topics::{AGREEMENT, COUNT, FILLERS, OPENER, content, name, quality};
+
+mod report;
+
+pub(super) use report::{contrasts, controls, figures, tables};
 
 /// What the factor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +63,83 @@ pub(super) struct PlantedConfig {
     pub(super) held_out: usize,
     /// Responses for each topic from which best-of-n selects.
     pub(super) pool: usize,
+}
+
+const FACTORS: [(&str, Factor); 2] = [("flattery", Factor::Flattery), ("length", Factor::Length)];
+
+const STRUCTURES: [(&str, Structure); 3] = [
+    ("label-first", Structure::LabelFirst),
+    ("factor-first", Structure::FactorFirst),
+    ("both", Structure::Both),
+];
+
+/// Methods that are run on every factor and structure.
+fn methods() -> Vec<(String, Method)> {
+    let tampered =
+        |tampered| Method::Causal { grouping: Grouping::Conditional, weight: STRONG, tampered };
+    let mut all = vec![
+        ("vanilla".to_owned(), Method::Vanilla),
+        ("odin".to_owned(), Method::Odin),
+        ("augmented".to_owned(), Method::Augmented),
+        ("regression".to_owned(), Method::Regression),
+        ("bottleneck".to_owned(), Method::Bottleneck),
+        ("ensemble".to_owned(), Method::Ensemble),
+        ("oracle".to_owned(), Method::Oracle),
+        ("permuted".to_owned(), tampered(Tampered::Permuted)),
+        ("wrong-factor".to_owned(), tampered(Tampered::Wrong)),
+    ];
+    for (name, grouping) in VARIANTS {
+        for weight in WEIGHTS {
+            let method = Method::Causal { grouping, weight, tampered: Tampered::No };
+            all.push((format!("{name}-{weight}"), method));
+        }
+    }
+    all
+}
+
+/// Weight at which the variants are compared here: the largest of the sweep, where what a variant asks for is reached.
+const STRONG: f64 = 10.0;
+
+const VARIANTS: [(&str, Grouping); 2] =
+    [("conditional", Grouping::Conditional), ("unconditional", Grouping::Unconditional)];
+
+/// The arm of a method on a factor and a structure.
+fn arm(factor: &str, structure: &str, method: &str) -> String {
+    format!("{factor}-{structure}-{method}")
+}
+
+/// The arms with what decides their results.
+pub(super) fn arms(smoke: bool) -> Vec<(String, PlantedConfig)> {
+    let training = Training {
+        words: BagOfWordsConfig {
+            buckets: 1024,
+            word_pairs: false,
+            prompt_pairs: true,
+            scaling: Scaling::Counts,
+        },
+        epochs: if smoke { 1 } else { 20 },
+        batch: 512,
+        learning_rate: 3e-2,
+        bins: 4,
+    };
+    let mut all = Vec::new();
+    for (factor_name, factor) in FACTORS {
+        for (structure_name, structure) in STRUCTURES {
+            for (name, method) in methods() {
+                let config = PlantedConfig {
+                    factor,
+                    structure,
+                    method,
+                    training: training.clone(),
+                    pairs: if smoke { 128 } else { 6000 },
+                    held_out: if smoke { 64 } else { 1000 },
+                    pool: if smoke { 16 } else { 256 },
+                };
+                all.push((arm(factor_name, structure_name, &name), config));
+            }
+        }
+    }
+    all
 }
 
 /// Most words of padding.
@@ -173,14 +257,7 @@ pub(super) fn run(
     let mut stream = data.stream("held-out pairs", &[]);
     let held_out: Vec<Preference> =
         (0..config.held_out).map(|_| fair_pair(config.factor, &mut stream)).collect();
-    let (_, factors) = responses(&held_out);
-    // All held-out factors are in the texts' own order, which a correction needs.
-    let mut own = 0..;
-    let scored = scored_pairs(&held_out, |texts| {
-        let from = own.next().unwrap_or(0) * texts.len();
-        trained.scores(texts, &factors[from..from + texts.len()])
-    })?;
-    let right: f64 = scored.iter().map(ScoredPair::right).sum();
+    let scored = score_pairs(&trained, &held_out)?;
     let cells = accuracy_by_factor(&scored, 0.95)?;
     let mut permutations = data.stream("permutations", &[]);
     let readout = factor_readout(&scored, 10, 19, 0.95, &mut permutations)?;
@@ -195,18 +272,11 @@ pub(super) fn run(
             toggles.iter().map(|t| (t[2].as_str(), t[end].as_str())).collect();
         trained.scores(&texts, &vec![ends[end]; texts.len()])
     };
-    let clusters: Vec<usize> = (0..toggles.len()).collect();
-    // Spread between responses to one prompt: what a prompt adds to all of its responses ranks nothing.
-    let relative: Vec<f64> = scored
-        .iter()
-        .map(|pair| (pair.chosen.score - pair.rejected.score) / std::f64::consts::SQRT_2)
-        .flat_map(|difference| [difference, -difference])
-        .collect();
-    let toggle = toggle_effect(&at(1)?, &at(0)?, &clusters, &relative, 0.95)?.effect.estimate;
+    let toggle = toggle(&at(1)?, &at(0)?, &spread(&scored))?;
     let metrics = Metrics::new()
         .scalar("toggle", toggle)
         .scalar("toggle, size", toggle.abs())
-        .scalar("accuracy", right / scored.len() as f64)
+        .scalar("accuracy", accuracy(&scored))
         .scalar("accuracy, hard", cells.rejected.accuracy.map_or(f64::NAN, |a| a.estimate))
         .scalar("accuracy, easy", cells.chosen.accuracy.map_or(f64::NAN, |a| a.estimate))
         .scalar("read-out", readout.overall.linear.adjusted);

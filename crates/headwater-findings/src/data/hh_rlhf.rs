@@ -2,12 +2,15 @@
 //!
 //! The text is harmful in part: none of it belongs in a test, a log or a report.
 
+use serde::{Deserialize, Serialize};
+
 use super::content::Content;
 use super::objects::Object;
 use super::{DataDir, DataError, objects};
 
 /// The two domains, with opposite length biases: P(longer is chosen) is 0.60 and 0.44.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum HelpfulOrHarmless {
     /// Official test split of `helpful-base`.
     Helpful,
