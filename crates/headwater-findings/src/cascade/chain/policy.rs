@@ -118,7 +118,8 @@ pub(super) fn run(
     })?);
     let stop = proxy.predicted_peak.unwrap_or(f64::INFINITY);
     let stopped = path.iter().position(|look| look.kl >= stop).unwrap_or(path.len() - 1);
-    let metrics = path_metrics(Metrics::new(), &path);
+    let steps = (0..path.len()).map(|look| (config.steps * look / config.looks) as f64).collect();
+    let metrics = path_metrics(Metrics::new().series("path/step", steps), &path);
     let metrics = look_metrics(metrics, "", &path[path.len() - 1], &before);
     let metrics = look_metrics(metrics, "stopped/", &path[stopped], &before)
         .scalar("stopped/look", stopped as f64);

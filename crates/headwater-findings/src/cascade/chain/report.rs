@@ -33,7 +33,7 @@ pub(in super::super) fn contrasts() -> Vec<Contrast> {
         name,
         direction,
         smallest_effect,
-        registered: Registered::Before,
+        registered: Registered::AfterPilot,
         published: None,
         attainable: None,
         per_seed,
@@ -146,7 +146,7 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
     .caption(
         "One scale from top to bottom: of two responses that differ in the opener only, the log of the odds that \
          the flattering one is preferred, scored higher, selected or written, against the base policy. A series is a dose of \
-         bias in the labels. At about 6.9 every sampled response flatters.",
+         bias in the labels. Above 7 next to every sampled response flatters.",
     );
     for dose in DOSES {
         let labels = Effect::over_seeds(&vec![dose; n])?;
@@ -174,11 +174,14 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
 
     let path = |title: &str, metric: &str, label: &str, caption: &str| {
         let mut figure =
-            Figure::lines(title, "measurement (0: the base policy)", label, n).caption(caption);
+            Figure::lines(title, "step of policy gradient (0: the base policy)", label, n)
+                .caption(caption);
         for dose in DOSES {
             let effects = records.series_effect(&at(dose, "grpo"), metric)?;
-            let points = effects.iter().enumerate();
-            let points = points.filter_map(|(look, effect)| Point::measured(look as f64, effect));
+            let steps = records.series_effect(&at(dose, "grpo"), "path/step")?;
+            let points = steps.iter().zip(&effects);
+            let points =
+                points.filter_map(|(step, effect)| Point::measured(step.estimate?, effect));
             figure = figure.series(format!("dose {dose}"), points);
         }
         Ok::<Figure, ProtocolError>(figure)
