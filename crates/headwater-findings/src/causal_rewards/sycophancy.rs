@@ -438,7 +438,8 @@ pub(super) fn tables(records: &Records) -> Vec<Table> {
             Form::Prefix,
             "Flattery before real responses",
             &prefix,
-            "Held-out pairs with the prefix on either side by chance. Toggle effect in standard deviations of the score within a pair.",
+            "Held-out pairs with the prefix on either side by chance. Toggle effect in standard deviations of the score within a pair. \
+             Oracle: trained on the same responses with and without the prefix as paraphrases, too.",
         ),
         table(
             Form::Opinion,
