@@ -83,7 +83,7 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, DiscriminationConfig)> {
     for (name, method) in METHODS {
         let config = DiscriminationConfig::Terms {
             method,
-            training: Training::real(4096, false, if smoke { 1 } else { 8 }, 3e-2),
+            training: Training::real(4096, false, if smoke { 1 } else { 16 }, 3e-2),
             pairs: if smoke { 200 } else { 40_000 },
             held_out: if smoke { 100 } else { 1000 },
         };

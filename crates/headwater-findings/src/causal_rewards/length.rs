@@ -186,22 +186,19 @@ fn lengthened(
     reference: &[f64],
     lengthen: &dyn Fn(&str) -> Vec<String>,
 ) -> Result<f64, CellError> {
-    let (texts, _) = responses(preferences);
-    let mut with: Vec<(&str, Response)> = Vec::new();
-    let mut without: Vec<(&str, Response)> = Vec::new();
-    for (prompt, text) in texts {
-        for longer in lengthen(text) {
-            with.push((prompt, counted(longer)));
-            without.push((prompt, counted(text.to_owned())));
-        }
+    let (texts, factors) = responses(preferences);
+    let scores = trained.scores(&texts, &factors)?;
+    let mut longer: Vec<(&str, Response)> = Vec::new();
+    let mut without: Vec<f64> = Vec::new();
+    for ((prompt, text), score) in texts.iter().zip(&scores) {
+        let forms = lengthen(text);
+        without.extend(vec![*score; forms.len()]);
+        longer.extend(forms.into_iter().map(|form| (*prompt, counted(form))));
     }
-    let scores = |responses: &[(&str, Response)]| {
-        let texts: Vec<(&str, &str)> =
-            responses.iter().map(|(prompt, r)| (*prompt, r.text.as_str())).collect();
-        let factors: Vec<f64> = responses.iter().map(|(_, r)| r.factor).collect();
-        trained.scores(&texts, &factors)
-    };
-    toggle(&scores(&with)?, &scores(&without)?, reference)
+    let texts: Vec<(&str, &str)> =
+        longer.iter().map(|(prompt, response)| (*prompt, response.text.as_str())).collect();
+    let factors: Vec<f64> = longer.iter().map(|(_, response)| response.factor).collect();
+    toggle(&trained.scores(&texts, &factors)?, &without, reference)
 }
 
 /// Scores of the first answers of one part of the style matrix.
@@ -331,25 +328,22 @@ pub(super) fn tables(records: &Records) -> Vec<Table> {
             table = table.row(row);
         }
         tables.push(table);
-        let columns = SUBSETS.iter().flat_map(|(subset, _)| {
-            ["easy", "normal", "hard"].map(|level| format!("{subset}: {level}"))
-        });
-        let columns: Vec<String> = std::iter::once("method".to_owned()).chain(columns).collect();
-        let mut table = Table::new(format!("Styles of rm-bench, trained on {home}"), &columns)
-            .note(
-                "Accuracy where the right answer has more style than the wrong one (easy), as much, and less (hard). A score that \
-                 pays for length is right on easy pairs and wrong on hard ones, whatever they say.",
-            );
+        let columns = ["method", "part", "easy", "normal", "hard"];
+        let mut table = Table::new(format!("Styles of rm-bench, trained on {home}"), columns).note(
+            "Accuracy where the right answer has more style than the wrong one (easy), as much, and less (hard). A score that \
+             pays for length is right on easy pairs and wrong on hard ones, whatever they say. Parts are never pooled: \
+             in one the right answer is a refusal and short.",
+        );
         for (method, _) in METHODS {
-            let mut row = vec![TableValue::from(method)];
             for (subset, _) in SUBSETS {
+                let mut row = vec![TableValue::from(method), TableValue::from(subset)];
                 row.extend(
                     ["easy", "normal", "hard"].map(|level| {
                         records.value(&arm(home, method), &format!("{subset}/{level}"))
                     }),
                 );
+                table = table.row(row);
             }
-            table = table.row(row);
         }
         tables.push(table);
     }

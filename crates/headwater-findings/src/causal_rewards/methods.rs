@@ -82,7 +82,7 @@ impl Training {
     /// How rewards of real text are trained: on word counts in `buckets`, crossed with the prompt's words if `prompt_pairs`.
     ///
     /// Sets are small, so a step is over all of it, or over as much as is affordable: the penalty's noise falls with
-    /// the batch, and in batches of 256 it kept rewards from learning anything, with a permuted factor, too.
+    /// the batch, and in batches of 256 it kept rewards from learning much, with a permuted factor, too.
     pub(super) fn real(
         buckets: u32,
         prompt_pairs: bool,
