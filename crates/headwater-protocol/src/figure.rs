@@ -1,6 +1,6 @@
 //! Figures as data: a finding says what to show, `svg.rs` draws it.
 
-use crate::svg::MOST_SERIES;
+use crate::svg::marks::MOST_SERIES;
 use crate::{Effect, ProtocolError};
 
 /// How the x axis of a line figure is laid out.

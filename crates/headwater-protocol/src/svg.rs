@@ -12,9 +12,8 @@ use crate::figure::{Kind, Reference, Series};
 use crate::number::{fixed, short};
 use crate::{Figure, Point, ProtocolError, Scale};
 
-mod marks;
+pub(crate) mod marks;
 
-pub(crate) use marks::MOST_SERIES;
 use marks::{colour, draw_marker, draw_path, draw_sample, marked};
 
 const WIDTH: u32 = 720;

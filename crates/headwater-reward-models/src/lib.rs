@@ -43,6 +43,7 @@ mod correction;
 mod encoder;
 mod ensemble;
 mod error;
+mod head;
 mod invariance;
 pub mod judging;
 mod logistic;
@@ -62,11 +63,10 @@ pub use correction::FactorPenalty;
 pub use encoder::{DecoderEncoder, Encoder, HashedWords, Tokens};
 pub use ensemble::{Combination, combine};
 pub use error::RewardModelError;
+pub use head::HeadConfig;
 pub use invariance::{Grouping, InvarianceConfig, LEAST_IN_BIN, invariance_penalty};
 pub use logistic::{Logistic, LogisticConfig, LogisticSettings};
-pub use model::{
-    Epoch, HeadConfig, Paraphrase, RewardModel, RewardModelConfig, RewardModelSettings,
-};
+pub use model::{Epoch, Paraphrase, RewardModel, RewardModelConfig, RewardModelSettings};
 pub use odin::{OdinConfig, correlation_penalty, orthogonality_penalty};
 pub use preference::{Augmentation, Preference, Response, augmented};
 pub use rows::{ResponseRow, read_preferences, read_responses};

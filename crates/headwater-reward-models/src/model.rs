@@ -10,37 +10,12 @@ use rand::seq::SliceRandom;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 
-use crate::bottleneck::BottleneckConfig;
 use crate::error::check_labels;
+use crate::head::{Head, HeadConfig};
 use crate::invariance::InvarianceConfig;
 use crate::objective::{Batch, Objective};
-use crate::odin::OdinConfig;
 use crate::preference::check;
 use crate::{Encoder, Labelled, Preference, RewardModelError, scored_pairs};
-
-/// What a head makes of a vector.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HeadConfig {
-    /// One score.
-    #[default]
-    Scalar,
-    /// ODIN: one score for quality, one for the factor; the first is the reward.
-    Odin(OdinConfig),
-    /// InfoRM: a score read off a noisy latent code; off its mean once trained.
-    Bottleneck(BottleneckConfig),
-}
-
-impl HeadConfig {
-    /// Numbers a head gives for each input: see [`Objective`] for what they are.
-    fn channels(&self) -> usize {
-        match self {
-            Self::Scalar => 1,
-            Self::Odin(_) => 2,
-            Self::Bottleneck(config) => 2 * config.dimensions,
-        }
-    }
-}
 
 /// How to train, unchecked. The default is plain Bradley-Terry.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -135,61 +110,6 @@ pub struct Epoch {
     /// Accuracy on the held-out preferences by which side has more of the factor: accuracy and bias together.
     /// `None` without any.
     pub held_out: Option<AccuracyByFactor>,
-}
-
-/// A linear map from an encoder's vectors to what the objective needs; the encoder itself applies `weights`.
-#[derive(Module, Debug)]
-struct Head {
-    /// `[width, channels]`.
-    weights: Param<Tensor<2>>,
-    /// `[channels]`.
-    bias: Param<Tensor<1>>,
-    /// `[latent dimensions, 1]`, of a bottleneck only.
-    latent: Option<Param<Tensor<2>>>,
-}
-
-impl Head {
-    fn initialise(
-        config: &HeadConfig,
-        width: usize,
-        stream: &mut StreamRng,
-        device: &Device,
-    ) -> Self {
-        let mut normal = |rows: usize, columns: usize, deviation: f64| {
-            let normal = Normal::new(0.0, deviation).expect("the deviation is finite");
-            let values: Vec<f32> =
-                (0..rows * columns).map(|_| normal.sample(stream) as f32).collect();
-            Param::from_data(TensorData::new(values, [rows, columns]), device)
-        };
-        let channels = config.channels();
-        // Not zeros: two heads that start alike get the same gradient, and a latent code of zeros none.
-        let weights = normal(width, channels, 0.01);
-        let latent = match config {
-            HeadConfig::Bottleneck(config) => {
-                let dimensions = config.dimensions;
-                Some(normal(dimensions, 1, 1.0 / (dimensions as f64).sqrt()))
-            }
-            HeadConfig::Scalar | HeadConfig::Odin(_) => None,
-        };
-        let zeros = TensorData::new(vec![0.0f32; channels], [channels]);
-        Self { weights, bias: Param::from_data(zeros, device), latent }
-    }
-
-    /// The objective's outputs from vectors times `weights`; a bottleneck adds `noise` (standard normal, `[inputs, dimensions]`) to its code.
-    fn outputs(&self, projected: Tensor<2>, noise: Option<Tensor<2>>) -> Tensor<2> {
-        let raw = projected + self.bias.val().unsqueeze();
-        let Some(latent) = &self.latent else { return raw };
-        let dimensions = latent.val().dims()[0];
-        let mean = raw.clone().narrow(1, 0, dimensions);
-        let code = match noise {
-            None => mean,
-            Some(noise) => {
-                let log_variance = raw.clone().narrow(1, dimensions, dimensions);
-                mean + log_variance.mul_scalar(0.5).exp() * noise
-            }
-        };
-        Tensor::cat(vec![code.matmul(latent.val()), raw], 1)
-    }
 }
 
 /// A reward model: scores of responses to prompts, learnt from preferences or from labels.

@@ -1,8 +1,8 @@
 //! The training objective: Bradley-Terry and the penalties, as one function of a batch's outputs.
 
 use crate::bottleneck::divergence_from_standard_normal;
+use crate::head::HeadConfig;
 use crate::invariance::{Grouping, InvarianceConfig, invariance_penalty};
-use crate::model::HeadConfig;
 use crate::odin::{correlation_penalty, orthogonality_penalty};
 use crate::{Preference, bradley_terry};
 

@@ -28,6 +28,7 @@ mod policy;
 mod report;
 mod reward;
 mod tails;
+mod texts;
 
 use model::ModelConfig;
 use policy::{PolicyConfig, SelfTrainingConfig, Shaping};
@@ -164,7 +165,7 @@ fn policies(smoke: bool) -> Vec<(String, String, PolicyConfig)> {
         prompts_per_step: 8,
         group_size: 8,
         warmup_steps: 20,
-        sampling: measure::sampling(),
+        sampling: texts::sampling(),
         adamw: AdamWConfig { learning_rate: 1e-4, weight_decay: 0.0, ..AdamWConfig::default() },
         critic_adamw: AdamWConfig { learning_rate: 3e-3, ..AdamWConfig::default() },
         ..TrainerConfig::default()
@@ -222,7 +223,7 @@ pub(super) fn run(
         ChainConfig::Base { decoder, adamw, steps, batch, author } => {
             let device = device.clone().autodiff();
             let policy = train_base(&decoder, adamw, (steps, batch), author, &streams, &device)?;
-            let texts = measure::Texts::reference(&policy, &streams)?;
+            let texts = texts::Texts::reference(&policy, &streams)?;
             let (qualities, (flattering, _)) = (texts.qualities(), texts.openers());
             let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
             let metrics = headwater_protocol::Metrics::new()

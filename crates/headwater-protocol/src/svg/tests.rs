@@ -1,5 +1,6 @@
 //! What is drawn, what is refused.
 
+use super::marks::MOST_SERIES;
 use super::*;
 
 fn line() -> Figure {

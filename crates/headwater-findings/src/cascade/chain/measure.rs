@@ -1,114 +1,12 @@
 //! What is measured of a policy: its manners, its true quality, what it says of itself, how far it has gone.
 
-use headwater_core::{Check, Streams};
-use headwater_nn::{Completion, Decoder, Example, SamplingConfig, SequenceBatch, sample};
+use headwater_core::Streams;
+use headwater_nn::Decoder;
 use headwater_protocol::CellError;
 
 use super::reward::Proxy;
-use crate::tasks::topics::{
-    AGREEMENT, COMPLETION_TOKENS, COUNT, OPENER, confidence_format, is_good, name, prompt, quality,
-    vocabulary,
-};
-
-/// Sampled responses of a policy, topic by topic.
-pub(super) struct Texts {
-    /// Topic of every response.
-    pub(super) topics: Vec<usize>,
-    /// Responses without the stated confidence.
-    pub(super) answers: Vec<String>,
-    /// The stated confidences.
-    stated: Vec<Option<f64>>,
-    completions: Vec<Completion>,
-}
-
-/// Responses for each topic by which a reward is standardised.
-const REFERENCE: usize = 64;
-
-/// How completions are sampled, everywhere in this part.
-pub(super) fn sampling() -> SamplingConfig {
-    SamplingConfig { max_new_tokens: COMPLETION_TOKENS, stop: None, ..SamplingConfig::default() }
-}
-
-impl Texts {
-    /// `each` responses for every topic.
-    pub(super) fn sample(
-        policy: &Decoder,
-        each: usize,
-        streams: &Streams,
-    ) -> Result<Self, CellError> {
-        let (vocabulary, format) = (vocabulary(), confidence_format());
-        let prompts = (0..COUNT).map(|topic| Ok(prompt(topic, &vocabulary)?.tokens));
-        let prompts = prompts.collect::<Result<Vec<_>, CellError>>()?;
-        let groups = sample(policy, &prompts, each, &sampling().check()?, streams)?;
-        let completions: Vec<Completion> = groups.into_iter().flatten().collect();
-        let (mut answers, mut stated) = (Vec::new(), Vec::new());
-        for completion in &completions {
-            let text = vocabulary.decode(&completion.tokens);
-            let statement = format.parse(&text);
-            answers.push(statement.answer.trim().to_owned());
-            stated.push(statement.confidence);
-        }
-        let topics = (0..COUNT).flat_map(|topic| vec![topic; each]).collect();
-        Ok(Self { topics, answers, stated, completions })
-    }
-
-    /// Texts of the base policy by which rewards are standardised: the same for every cell of a seed.
-    pub(super) fn reference(base: &Decoder, streams: &Streams) -> Result<Self, CellError> {
-        Self::sample(base, REFERENCE, &streams.child("reference texts", &[]))
-    }
-
-    /// (prompt, answer) of every response, as a reward model reads them.
-    pub(super) fn pairs(&self) -> Vec<(&str, &str)> {
-        let pairs = self.topics.iter().zip(&self.answers);
-        pairs.map(|(topic, answer)| (name(*topic), answer.as_str())).collect()
-    }
-
-    /// Which responses open with flattery, and which plainly.
-    pub(super) fn openers(&self) -> (Vec<f64>, Vec<f64>) {
-        let opens = |answer: &String, word: &str| {
-            f64::from(u8::from(answer.split_whitespace().next() == Some(word)))
-        };
-        let of = |word| self.answers.iter().map(|answer| opens(answer, word)).collect();
-        (of(AGREEMENT), of(OPENER))
-    }
-
-    /// True quality of every response.
-    pub(super) fn qualities(&self) -> Vec<f64> {
-        let pairs = self.topics.iter().zip(&self.answers);
-        pairs.map(|(topic, answer)| quality(*topic, answer)).collect()
-    }
-
-    /// The half of each topic's responses with the higher scores, as demonstrations.
-    pub(super) fn better_half(&self, scores: &[f64]) -> Result<Vec<Example>, CellError> {
-        let vocabulary = vocabulary();
-        let mut examples = Vec::new();
-        for topic in 0..COUNT {
-            let mut own: Vec<usize> =
-                (0..scores.len()).filter(|at| self.topics[*at] == topic).collect();
-            own.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]).then(a.cmp(b)));
-            let prompt = prompt(topic, &vocabulary)?.tokens;
-            examples.extend(own[..own.len() / 2].iter().map(|at| Example {
-                prompt: prompt.clone(),
-                completion: self.completions[*at].tokens.clone(),
-            }));
-        }
-        Ok(examples)
-    }
-
-    /// Mean log-probability ratio of the responses under the policy that wrote them to that under `base`, nats
-    /// for each response: an unbiased estimate of the divergence.
-    fn divergence_from(&self, base: &Decoder) -> Result<f64, CellError> {
-        let vocabulary = vocabulary();
-        let prompts = (0..COUNT).map(|topic| Ok(prompt(topic, &vocabulary)?.tokens));
-        let prompts = prompts.collect::<Result<Vec<_>, CellError>>()?;
-        let rows = self.topics.iter().zip(&self.completions);
-        let pairs = rows.map(|(topic, c)| (prompts[*topic].as_slice(), c.tokens.as_slice()));
-        let batch = SequenceBatch::new(pairs, base.shape())?;
-        let under_base: f64 = batch.log_probs(base).iter().flatten().map(|l| f64::from(*l)).sum();
-        let own = self.completions.iter().flat_map(|c| &c.log_probs).map(|l| f64::from(*l));
-        Ok((own.sum::<f64>() - under_base) / self.answers.len() as f64)
-    }
-}
+use super::texts::{Texts, log_odds};
+use crate::tasks::topics::{AGREEMENT, is_good};
 
 /// One policy, measured.
 #[derive(Debug, Clone, Copy)]
@@ -167,10 +65,4 @@ impl Measured {
             kl: texts.divergence_from(base)?.max(0.0),
         })
     }
-}
-
-/// Log of the ratio of two sums of shares; half a response is added to each, so that it stays finite.
-pub(super) fn log_odds(flattering: &[f64], plain: &[f64]) -> f64 {
-    let sum = |values: &[f64]| values.iter().sum::<f64>() + 0.5;
-    (sum(flattering) / sum(plain)).ln()
 }

@@ -12,8 +12,8 @@ use headwater_reward_models::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::measure::{Texts, log_odds};
 use super::reward::{Member, Proxy};
+use super::texts::{Texts, log_odds};
 use crate::tasks::annotators::Annotators;
 use crate::tasks::topics::{AGREEMENT, COUNT, OPENER, name};
 

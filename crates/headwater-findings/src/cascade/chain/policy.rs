@@ -10,8 +10,9 @@ use headwater_rewards::{Criterion, Rubric};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::measure::{Measured, Texts};
+use super::measure::Measured;
 use super::reward::Proxy;
+use super::texts::Texts;
 use crate::schedule::{train_with_looks, warmup_then_cosine};
 use crate::tasks::topics::{
     AGREEMENT, COUNT, confidence_format, is_good, name, prompt, quality, topic_of, vocabulary,

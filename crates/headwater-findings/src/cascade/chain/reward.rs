@@ -6,7 +6,7 @@ use headwater_protocol::CellError;
 use headwater_reward_models::{Combination, DecoderEncoder, HashedWords, RewardModel, combine};
 use serde::{Deserialize, Serialize};
 
-use super::measure::Texts;
+use super::texts::Texts;
 
 /// One trained model.
 pub(super) enum Member {

@@ -12,7 +12,7 @@ use headwater_protocol::{CellError, Metrics};
 use rand_distr::{Distribution, StandardNormal, StudentT};
 use serde::{Deserialize, Serialize};
 
-use super::measure::Texts;
+use super::texts::Texts;
 use crate::tasks::topics::COUNT;
 
 /// What decides the result.
