@@ -371,24 +371,14 @@ impl Finding for ReasoningJudges {
     }
 
     fn controls(&self) -> Vec<Control> {
-        vec![
-            Control {
-                name: "one look suffices (chains of one step): accuracy, reasoning - direct",
-                margin: 0.03,
-                per_seed: |seed| {
-                    let accuracy = |arm| seed.series(arm, "accuracy/length").map(|of| of[0]);
-                    Ok(accuracy("one-step-reasoning")? - accuracy("one-step-direct")?)
-                },
+        vec![Control {
+            name: "one look suffices (chains of one step): accuracy, reasoning - direct",
+            margin: 0.03,
+            per_seed: |seed| {
+                let accuracy = |arm| seed.series(arm, "accuracy/length").map(|of| of[0]);
+                Ok(accuracy("one-step-reasoning")? - accuracy("one-step-direct")?)
             },
-            Control {
-                name: "a judge that says the same every time (scalar): 15 votes - greedy",
-                margin: 0.001,
-                per_seed: |seed| {
-                    Ok(seed.scalar("scalar", "votes/most")?
-                        - seed.scalar("scalar", "accuracy/deep")?)
-                },
-            },
-        ]
+        }]
     }
 
     fn figures(&self, records: &Records) -> Result<Vec<Figure>, ProtocolError> {

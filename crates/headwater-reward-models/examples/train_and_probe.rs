@@ -53,7 +53,10 @@ fn arguments(given: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn E
                 } else {
                     Grouping::Unconditional
                 };
-                let weight = value()?.parse()?;
+                let text = value()?;
+                let weight = text.parse().map_err(|_| {
+                    format!("{argument} {text}: allowed is a finite number of at least 0")
+                })?;
                 arguments.invariance = Some(InvarianceConfig { grouping, weight, bins: 4 });
             }
             other if other.starts_with('-') => return Err(format!("unknown option {other}").into()),
@@ -77,7 +80,7 @@ fn run(given: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
         None => Vec::new(),
     };
     if preferences.iter().all(|p| p.chosen.factor == 0.0 && p.rejected.factor == 0.0) {
-        println!("no factors given: the factor is the number of words");
+        println!("all factors are 0 or left out: the factor is the number of words");
         for response in preferences.iter_mut().flat_map(|p| [&mut p.chosen, &mut p.rejected]) {
             response.factor = words(&response.text).len() as f64;
         }
@@ -109,7 +112,6 @@ fn run(given: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
             epoch.likelihood_loss
         );
     }
-    probe(&model, &held_out, &streams)?;
     if let Some(path) = &arguments.model {
         fs::write(path, model.to_bytes())
             .map_err(|error| format!("cannot write {path}: {error}"))?;
@@ -118,6 +120,10 @@ fn run(given: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
         responses.iter().map(|r| (r.prompt.as_str(), r.response.as_str())).collect();
     for (row, score) in responses.iter().zip(model.scores(&texts)?) {
         println!("{}", serde_json::json!({ "id": row.id, "score": score, "recorded": row.score }));
+    }
+    // Last: what cannot be probed has been trained all the same.
+    if let Err(error) = probe(&model, &held_out, &streams) {
+        println!("not probed: {error}");
     }
     Ok(())
 }

@@ -56,6 +56,12 @@ impl Moments {
             let (found, expected) = (factors.len(), scores.len());
             return Err(RewardModelError::Factors { found, expected });
         }
+        if let Some(index) = factors.iter().position(|factor| !factor.is_finite()) {
+            return Err(RewardModelError::Factor { index, value: factors[index] });
+        }
+        if let Some(index) = scores.iter().position(|score| !score.is_finite()) {
+            return Err(RewardModelError::Score { index, value: scores[index] });
+        }
         let count = scores.len() as f64;
         let mean = |values: &[f64]| values.iter().sum::<f64>() / count;
         let (score_mean, factor_mean) = (mean(scores), mean(factors));
@@ -64,7 +70,7 @@ impl Moments {
             pairs.map(|(s, z)| term(s - score_mean, z - factor_mean)).sum()
         };
         let factor_square = sum(&|_, z| z * z);
-        if factor_square <= 0.0 {
+        if factors.iter().all(|factor| *factor == factors[0]) {
             return Err(RewardModelError::Factor { index: 0, value: factors[0] });
         }
         let (score_square, product) = (sum(&|s, _| s * s), sum(&|s, z| s * z));
@@ -98,7 +104,9 @@ mod tests {
         let penalty = FactorPenalty::new(0.5, &scores, &factors).unwrap();
         // sigma_r 2, sigma_z 1, mean 2: one unit of the factor above the mean costs 1.
         assert_eq!(penalty.apply(4.0, 3.0), 3.0);
-        assert!(FactorPenalty::new(0.5, &scores, &[1.0; 4]).is_err());
+        assert!(FactorPenalty::new(0.5, &scores, &[0.1; 4]).is_err());
+        assert!(FactorPenalty::regression(&[f64::NAN; 4], &factors).is_err());
+        assert!(FactorPenalty::regression(&scores, &[0.0, f64::NAN, 1.0, 2.0]).is_err());
         let error = FactorPenalty::regression(&scores, &[1.0]).unwrap_err();
         assert_eq!(error.to_string(), "1 factors: expected 4, one for each score");
     }

@@ -138,10 +138,14 @@ impl Encoder for DecoderEncoder {
         match &self.tokens {
             Tokens::Words(vocabulary) => vocabulary.encode(prompt, response),
             Tokens::Stories(tokenizer) => {
+                // Where both are too long, the prompt loses its start, as words do.
+                let mut response = tokenizer.encode(response);
+                response.truncate(self.body.shape().context - 1);
+                let prompt = tokenizer.encode(prompt);
+                let room = (self.body.shape().context - 1 - response.len()).min(prompt.len());
                 let mut tokens = vec![BOS];
-                tokens.extend(tokenizer.encode(prompt));
-                tokens.extend(tokenizer.encode(response));
-                tokens.truncate(self.body.shape().context);
+                tokens.extend(&prompt[prompt.len() - room..]);
+                tokens.append(&mut response);
                 tokens
             }
         }

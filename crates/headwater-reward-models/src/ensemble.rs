@@ -25,7 +25,7 @@ pub enum Combination {
 /// Members should score on one scale: standardise them first if their training does not.
 ///
 /// # Errors
-/// No members, or members with different numbers of scores.
+/// No members, members with different numbers of scores, or a score that is not finite.
 pub fn combine(
     members: &[Vec<f64>],
     combination: Combination,
@@ -34,6 +34,11 @@ pub fn combine(
     if let Some(member) = members.iter().position(|scores| scores.len() != expected) {
         let found = members[member].len();
         return Err(RewardModelError::Members { member, found, expected });
+    }
+    for scores in members {
+        if let Some(index) = scores.iter().position(|score| !score.is_finite()) {
+            return Err(RewardModelError::Score { index, value: scores[index] });
+        }
     }
     let count = members.len() as f64;
     Ok((0..expected)

@@ -33,6 +33,22 @@ pub enum RewardModelError {
         /// The factor.
         value: f64,
     },
+    /// A score that is no number.
+    #[error("score {index} = {value}: allowed is a finite number")]
+    Score {
+        /// Index of the input.
+        index: usize,
+        /// The score.
+        value: f64,
+    },
+    /// Labels of single responses for a head that learns from pairs.
+    #[error(
+        "head odin: allowed for labels are scalar and bottleneck; its two scores are told apart by pairs only"
+    )]
+    OdinOnLabels,
+    /// A weight on paraphrases, and none of them.
+    #[error("paraphrase_weight is above 0 and there are no paraphrases: at least one is needed")]
+    NoParaphrases,
     /// Another number of factors than of scores.
     #[error("{found} factors: expected {expected}, one for each score")]
     Factors {
@@ -67,9 +83,6 @@ pub enum RewardModelError {
         /// Scores the first member has.
         expected: usize,
     },
-    /// A probe of the held-out preferences.
-    #[error("held-out preferences: {0}")]
-    Probe(#[from] headwater_evaluation::EvaluationError),
     /// The decoder or its optimiser.
     #[error(transparent)]
     Model(#[from] headwater_nn::NnError),

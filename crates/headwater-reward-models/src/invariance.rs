@@ -13,7 +13,8 @@
 //!
 //! Why relative to the pair: what a prompt adds to both of its responses costs the likelihood nothing. Pooled scores let
 //! training spread the prompts apart until the bins look alike: the deviation doubled and most of the bias stayed. A
-//! perfect reward satisfies the relative condition wherever it satisfies the other.
+//! perfect reward satisfies the relative condition as it does the other, unless the factor of one response goes with how good
+//! the other one is.
 //!
 //! Why not the biased estimator: it is positive where there is no dependence, the more so the fewer the members, and less
 //! for scores that lie closer together. At 64 pairs a batch and weight 3 that alone flattened the score: the bias
@@ -67,7 +68,7 @@ impl InvarianceConfig {
 /// Constant scores have penalty 0.
 ///
 /// # Panics
-/// When the three slices differ in length.
+/// When the three slices differ in length, or `bins` is 0.
 #[must_use]
 pub fn invariance_penalty(
     scores: &[f64],
@@ -76,6 +77,7 @@ pub fn invariance_penalty(
     bins: usize,
 ) -> (f64, Vec<f64>) {
     assert!(scores.len() == factors.len() && scores.len() == groups.len(), "one Z and group each");
+    assert!(bins > 0, "at least one bin");
     let count = scores.len() as f64;
     let mean = scores.iter().sum::<f64>() / count;
     let deviation = (scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / count).sqrt();

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::check_labels;
 use crate::head::{Head, HeadConfig};
-use crate::invariance::InvarianceConfig;
+use crate::invariance::{InvarianceConfig, LEAST_IN_BIN};
 use crate::objective::{Batch, Objective};
 use crate::preference::check;
 use crate::{Encoder, Labelled, Preference, RewardModelError, scored_pairs};
@@ -75,6 +75,9 @@ impl Check for RewardModelConfig {
         }
         if let Some(invariance) = &self.invariance {
             invariance.require()?;
+            let enough = self.batch >= invariance.bins * LEAST_IN_BIN;
+            let allowed = "at least 4 preferences for each bin of the factor";
+            require(enough, name, "batch", self.batch, allowed)?;
         }
         Ok(RewardModelSettings {
             objective: Objective {
@@ -108,7 +111,7 @@ pub struct Epoch {
     /// Mean of the Bradley-Terry part.
     pub likelihood_loss: f64,
     /// Accuracy on the held-out preferences by which side has more of the factor: accuracy and bias together.
-    /// `None` without any.
+    /// `None` where there are none, or too few for an interval.
     pub held_out: Option<AccuracyByFactor>,
 }
 
@@ -139,6 +142,9 @@ impl<E: Encoder> RewardModel<E> {
         device: &Device,
     ) -> Result<(Self, Vec<Epoch>), RewardModelError> {
         check(preferences)?;
+        if settings.objective.paraphrase_weight > 0.0 && paraphrases.is_empty() {
+            return Err(RewardModelError::NoParaphrases);
+        }
         let steps = settings.epochs * preferences.len().div_ceil(settings.batch);
         let mut training = Training::start(encoder, settings, steps, streams, device);
         let read = |prompt: &str, text: &str| training.model.encoder.input(prompt, text);
@@ -177,7 +183,8 @@ impl<E: Encoder> RewardModel<E> {
                 [] => None,
                 held_out => {
                     let pairs = scored_pairs(held_out, |texts| training.model.scores(texts))?;
-                    Some(accuracy_by_factor(&pairs, 0.95)?)
+                    // Ties only, or one prompt only: nothing to report, and no reason to lose the model.
+                    accuracy_by_factor(&pairs, 0.95).ok()
                 }
             };
             epochs.push(Epoch {
@@ -193,7 +200,7 @@ impl<E: Encoder> RewardModel<E> {
     /// log-odds that the label is 1. Penalties of the settings that need pairs do not act.
     ///
     /// # Errors
-    /// No examples, a label outside [0, 1], a text the encoder cannot take, a diverging loss.
+    /// No examples, a label outside [0, 1], ODIN's head, a text the encoder cannot take, a diverging loss.
     pub fn fit_labels(
         encoder: E,
         examples: &[Labelled<(&str, &str)>],
@@ -202,6 +209,9 @@ impl<E: Encoder> RewardModel<E> {
         device: &Device,
     ) -> Result<Self, RewardModelError> {
         check_labels(examples.iter().map(|example| example.label))?;
+        if matches!(settings.objective.head, HeadConfig::Odin(_)) {
+            return Err(RewardModelError::OdinOnLabels);
+        }
         let steps = settings.epochs * examples.len().div_ceil(settings.batch);
         let mut training = Training::start(encoder, settings, steps, streams, device);
         let read = |example: &Labelled<(&str, &str)>| {

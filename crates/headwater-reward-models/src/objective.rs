@@ -93,9 +93,14 @@ impl Objective {
             let kept: Vec<usize> =
                 (0..pairs).filter(|pair| !batch.preferences[*pair].is_tie()).collect();
             let half = |pair: &usize| (at(*pair, 0) - at(pairs + pair, 0)) / 2.0;
-            let chosen = kept.iter().map(|pair| (&batch.preferences[*pair].chosen, half(pair), 1));
-            let rejected =
-                kept.iter().map(|pair| (&batch.preferences[*pair].rejected, -half(pair), 0));
+            // Which side the label prefers, not which field it stands in.
+            let preferred = |pair: &usize| u32::from(batch.preferences[*pair].label > 0.5);
+            let chosen = kept
+                .iter()
+                .map(|pair| (&batch.preferences[*pair].chosen, half(pair), preferred(pair)));
+            let rejected = kept
+                .iter()
+                .map(|pair| (&batch.preferences[*pair].rejected, -half(pair), 1 - preferred(pair)));
             let mut rows = (Vec::new(), Vec::new(), Vec::new());
             for (response, score, side) in chosen.chain(rejected) {
                 rows.0.push(score);
@@ -286,6 +291,26 @@ mod tests {
         assert!(penalty.abs() > 1e-3);
         let difference = losses(&with).loss - losses(&plain).loss;
         assert!((difference - 2.0 * penalty).abs() < 1e-6);
+        // The gradient is the penalty's, through the mean of the pair.
+        let (plain_slopes, slopes) =
+            [&plain, &with].map(|o| o.evaluate(&outputs, &[], &batch).of_outputs).into();
+        let (_, of_scores) = invariance_penalty(&scores, &factors, &groups, 2);
+        for (at, pair) in rows.iter().filter(|row| **row < 20).enumerate() {
+            let want = 2.0 * (of_scores[at] - of_scores[at + 19]) / 2.0;
+            let got = f64::from(slopes[*pair] - plain_slopes[*pair]);
+            assert!((got - want).abs() < 1e-6, "{pair}: {got} {want}");
+        }
+        // A pair that is written the other way round is the same pair.
+        let mut turned = preferences.clone();
+        let mut turned_outputs = outputs.clone();
+        for (at, p) in turned.iter_mut().enumerate() {
+            std::mem::swap(&mut p.chosen, &mut p.rejected);
+            p.label = 1.0 - p.label;
+            turned_outputs.swap(at, at + 20);
+        }
+        let turned_batch = Batch { preferences: turned.iter().collect(), paraphrases: 0 };
+        let again = with.evaluate(&turned_outputs, &[], &turned_batch).losses.loss;
+        assert!((again - losses(&with).loss).abs() < 1e-6);
         // What a prompt adds to both of its responses goes by unseen.
         let offset: Vec<f32> = (0..40).map(|row| outputs[row] + (row % 20) as f32).collect();
         let moved = with.evaluate(&offset, &[], &batch).losses.loss;

@@ -23,6 +23,12 @@ impl Response {
         Self { text: text.into(), factor: 0.0, answer: 0 }
     }
 
+    /// The response with the answer it gives.
+    #[must_use]
+    pub fn answer(self, answer: u32) -> Self {
+        Self { answer, ..self }
+    }
+
     /// The response with its factor.
     #[must_use]
     pub fn factor(self, factor: f64) -> Self {

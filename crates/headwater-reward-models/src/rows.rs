@@ -38,6 +38,10 @@ pub struct ResponseRow {
 
 /// Preferences from JSON lines; `source` names the text in errors.
 ///
+/// A line: `{"prompt": text, "chosen": text, "rejected": text}`, and optionally `"id"` (text, distinct), `"label"` (0 to 1,
+/// 1 if left out), `"margin"` (0 or more, 0 if left out), and `"chosen_factor"` with `"rejected_factor"` (numbers, both or none;
+/// 0 if left out).
+///
 /// # Errors
 /// The first row that is no such object, lacks a field or has one too many, holds a blank response, a label outside [0, 1],
 /// a negative margin or a number that is not finite, or repeats an id: with its line.
@@ -51,6 +55,19 @@ pub fn read_preferences(text: &str, source: &str) -> Result<Vec<Preference>, Rew
         within("label", label, 0.0, 1.0, "a number in [0, 1]")?;
         let margin = row.margin.unwrap_or(0.0);
         within("margin", margin, 0.0, f64::MAX, "a finite number of at least 0")?;
+        if row.chosen == row.rejected {
+            return Err(
+                "`rejected` is the same text as `chosen`: allowed are different ones".into()
+            );
+        }
+        if row.chosen_factor.is_some() != row.rejected_factor.is_some() {
+            let (one, other) = if row.chosen_factor.is_some() {
+                ("chosen_factor", "rejected_factor")
+            } else {
+                ("rejected_factor", "chosen_factor")
+            };
+            return Err(format!("`{one}` is given and `{other}` is not: allowed are both or none"));
+        }
         let response = |text: String, name: &str, factor: Option<f64>| {
             let factor = factor.unwrap_or(0.0);
             within(name, factor, f64::MIN, f64::MAX, "a finite number")?;
@@ -67,6 +84,8 @@ pub fn read_preferences(text: &str, source: &str) -> Result<Vec<Preference>, Rew
 }
 
 /// Responses from JSON lines; `source` names the text in errors.
+///
+/// A line: `{"prompt": text, "response": text}`, and optionally `"id"` (text, distinct) and `"score"` (a number).
 ///
 /// # Errors
 /// As [`read_preferences`].
@@ -89,6 +108,8 @@ fn rows<R: DeserializeOwned, T>(
     mut checked: impl FnMut(R, usize) -> Result<T, String>,
 ) -> Result<Vec<T>, RewardModelError> {
     let mut all = Vec::new();
+    // Some editors put a byte-order mark first.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (at, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
@@ -112,8 +133,16 @@ fn unreadable(line: &str, error: &serde_json::Error) -> String {
     let token = ["NaN", "Infinity"].into_iter().find(|token| {
         line.split([':', ',', '}']).any(|part| part.trim().trim_start_matches('-') == *token)
     });
+    let of_field = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(line).ok();
+    let wrong = of_field.iter().flatten().find_map(|(field, value)| {
+        let text = ["id", "prompt", "chosen", "rejected", "response"].contains(&field.as_str());
+        let fits = if text { value.is_string() } else { value.is_number() };
+        let allowed = if text { "a text" } else { "a finite number" };
+        (!fits && error.is_data()).then(|| format!("`{field}` is {value}: allowed is {allowed}"))
+    });
     match token {
         Some(token) if error.is_syntax() => format!("{token}: allowed is a finite number"),
+        _ if wrong.is_some() && !error.to_string().contains("field") => wrong.unwrap_or_default(),
         _ => error.to_string().replace(" at line 1 column", " at column"),
     }
 }
@@ -151,7 +180,7 @@ mod tests {
     #[test]
     fn good_rows_are_read() {
         let text = concat!(
-            r#"{"prompt": "p", "chosen": "a", "rejected": "b", "chosen_factor": 2}"#,
+            r#"{"prompt": "p", "chosen": "a", "rejected": "b", "chosen_factor": 2, "rejected_factor": 0}"#,
             "\n\n",
             r#"{"id": "x", "prompt": "p", "chosen": "a", "rejected": "b", "label": 0.5}"#,
         );
@@ -178,6 +207,9 @@ mod tests {
             (r#"{"prompt": "p", "response": "r", "score": 1e999}"#, "number out of range"),
             (good, "`id` is \"1\", which line 1 has"),
             (r#"{"prompt": "p", "response": "r", "reward": 1}"#, "unknown field `reward`"),
+            (r#"{"prompt": "p", "response": null}"#, "`response` is null: allowed is a text"),
+            (r#"{"id": 5, "prompt": "p", "response": "r"}"#, "`id` is 5: allowed is a text"),
+            (r#"{"prompt": "p", "response": "r", "score": "1"}"#, "`score` is \"1\": allowed is"),
             (r#"{"prompt": "#, "EOF while parsing"),
         ];
         for (bad, wanted) in cases {
@@ -188,6 +220,16 @@ mod tests {
         let pair = r#"{"prompt": "p", "chosen": "a", "rejected": "b", "label": 2}"#;
         let message = read_preferences(pair, "f").unwrap_err().to_string();
         assert_eq!(message, "f, line 1: `label` is 2: allowed is a number in [0, 1]");
+        for (bad, wanted) in [
+            (r#"{"prompt": "p", "chosen": "a", "rejected": "a"}"#, "the same text as `chosen`"),
+            (
+                r#"{"prompt": "p", "chosen": "a", "rejected": "b", "chosen_factor": 1}"#,
+                "`chosen_factor` is given and `rejected_factor` is not",
+            ),
+        ] {
+            let message = read_preferences(bad, "f").unwrap_err().to_string();
+            assert!(message.contains(wanted), "{message}");
+        }
         assert_eq!(read_responses("\n", "f").unwrap_err().to_string(), "f: no rows");
     }
 }

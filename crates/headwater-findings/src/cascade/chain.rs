@@ -213,7 +213,7 @@ pub(super) fn run(
     workbench: &Workbench,
     device: &Device,
 ) -> Result<Outcome, CellError> {
-    let streams = workbench.streams.child("chain", &[]);
+    let streams = workbench.streams.child("chain, after its pilots", &[]);
     let base = || Checkpoint::from_bytes(workbench.artifact("base")?).map_err(CellError::from);
     let proxy = |arm: &str| -> Result<Proxy, CellError> {
         let base = base()?.decoder(device)?;

@@ -213,7 +213,7 @@ pub(super) fn run(
     device: &Device,
 ) -> Result<Outcome, CellError> {
     let stories = Stories::read(data)?;
-    let streams = workbench.streams.child("stories", &[]);
+    let streams = workbench.streams.child("stories, after its pilots", &[]);
     match config {
         StoriesConfig::Model { certainty, bias, pairs, training } => {
             let policy = stories.checkpoint.decoder(device)?;

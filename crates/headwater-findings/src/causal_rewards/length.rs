@@ -240,7 +240,7 @@ pub(super) fn contrasts() -> Vec<Contrast> {
         name,
         direction,
         smallest_effect,
-        registered: Registered::Before,
+        registered: Registered::AfterPilot,
         published: None,
         attainable: None,
         per_seed,
@@ -264,6 +264,16 @@ pub(super) fn contrasts() -> Vec<Contrast> {
             0.02,
             |seed| against_vanilla(seed, "away/accuracy", "helpful", "unconditional"),
         ),
+        // Away, vanilla is below chance, so that a coin would pass; at home one sees what was given up.
+        Contrast {
+            registered: Registered::PostHoc,
+            ..contrast(
+                "helpful: accuracy at home, unconditional - vanilla",
+                Direction::NotBelow,
+                0.02,
+                |seed| against_vanilla(seed, "home/accuracy", "helpful", "unconditional"),
+            )
+        },
     ]
 }
 

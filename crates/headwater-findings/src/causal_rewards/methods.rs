@@ -20,7 +20,7 @@ pub(super) enum Method {
     Vanilla,
     /// Causal reward: independence of the factor within `grouping`, at this weight. With
     /// `permuted`, of a factor that was dealt out anew among the responses; with `wrong`, of one that has nothing to do with
-    /// either. Both must change nothing.
+    /// either. The bias must stay: what moves it then is the penalty's noise, which falls with the batch.
     Causal { grouping: Grouping, weight: f64, tampered: Tampered },
     /// ODIN's two heads.
     Odin,
@@ -42,7 +42,7 @@ impl Method {
         Self::Causal { grouping, weight: WEIGHT, tampered: Tampered::No }
     }
 
-    /// The same of a factor that was dealt out anew: it must change nothing.
+    /// The same of a factor that was dealt out anew: the bias must stay.
     pub(super) const fn permuted(grouping: Grouping) -> Self {
         Self::Causal { grouping, weight: WEIGHT, tampered: Tampered::Permuted }
     }
@@ -135,6 +135,8 @@ impl Trained {
                 let wanted = Augmentation { non_contextual: 1, neutral: 1 };
                 let mut stream = streams.stream("augmentation", &[]);
                 preferences = augmented(&preferences, wanted, &mut stream);
+                // Three times the pairs: a third of the passes makes the same number of steps.
+                config.epochs = config.epochs.div_ceil(3);
             }
             Method::Bottleneck => {
                 config.head = HeadConfig::Bottleneck(BottleneckConfig::default());

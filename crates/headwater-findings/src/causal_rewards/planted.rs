@@ -112,13 +112,13 @@ fn arm(factor: &str, structure: &str, method: &str) -> String {
 pub(super) fn arms(smoke: bool) -> Vec<(String, PlantedConfig)> {
     let training = Training {
         words: BagOfWordsConfig {
-            buckets: 1024,
+            buckets: 1 << 15,
             word_pairs: false,
             prompt_pairs: true,
             scaling: Scaling::Counts,
         },
-        epochs: if smoke { 1 } else { 20 },
-        batch: 512,
+        epochs: if smoke { 1 } else { 32 },
+        batch: 1024,
         learning_rate: 3e-2,
         bins: 4,
     };
@@ -240,6 +240,7 @@ pub(super) fn run(
     device: &Device,
 ) -> Result<Metrics, CellError> {
     // Data depend on factor and structure, never on the method.
+    let streams = streams.child("planted, after its pilots", &[]);
     let data = streams.child(&format!("{:?} {:?}", config.factor, config.structure), &[]);
     let mut stream = data.stream("pairs", &[]);
     let preferences: Vec<Preference> =

@@ -199,7 +199,7 @@ pub(super) fn contrasts() -> Vec<Contrast> {
         name,
         direction,
         smallest_effect,
-        registered: Registered::Before,
+        registered: Registered::AfterPilot,
         published: None,
         attainable: None,
         per_seed,

@@ -134,7 +134,7 @@ fn train(
     let settings = config.training.clone().check()?;
     if !config.decoder {
         let words = BagOfWordsConfig {
-            buckets: 2048,
+            buckets: 1 << 15,
             word_pairs: false,
             prompt_pairs: true,
             scaling: Scaling::Counts,
@@ -143,7 +143,8 @@ fn train(
         let fitted = RewardModel::fit(words, preferences, &[], &[], &settings, streams, device)?;
         return Ok(Member::Words(Box::new(fitted.0)));
     }
-    let texts = preferences.iter().flat_map(|p| [p.prompt.as_str(), &p.chosen.text]);
+    let texts =
+        preferences.iter().flat_map(|p| [p.prompt.as_str(), &p.chosen.text, &p.rejected.text]);
     let vocabulary = WordVocabulary::of(texts, 128, 16);
     let shape = DecoderConfig {
         vocabulary: vocabulary.size(),

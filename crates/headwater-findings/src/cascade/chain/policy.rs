@@ -186,6 +186,7 @@ fn look_metrics(metrics: Metrics, prefix: &str, look: &Measured, before: &Measur
         ("quality", look.quality),
         ("quality gained", look.quality - before.quality),
         ("overconfidence", look.overconfidence),
+        ("stated", look.stated),
         ("distinct", look.distinct),
         ("proxy", look.proxy),
         ("kl", look.kl),

@@ -62,7 +62,7 @@ pub(in super::super) fn contrasts() -> Vec<Contrast> {
             |seed| magnified(seed, "grpo", "log-odds"),
         ),
         contrast(
-            "flattery, log-odds at dose 1 - 0: self-training - the policy it starts from",
+            "flattery, log-odds at dose 1 - 0: self-training - the policy whose texts it learns from",
             NotBelow,
             0.5,
             |seed| {
@@ -88,9 +88,13 @@ pub(in super::super) fn contrasts() -> Vec<Contrast> {
                     - seed.scalar("tails", "light/at 3 nats")?)
             },
         ),
-        contrast("overconfidence under GRPO: dose 2 - dose 0", Increase, 0.05, |seed| {
-            harm(seed, "overconfidence")
-        }),
+        Contrast {
+            // What counts as stated was changed after a run.
+            registered: Registered::PostHoc,
+            ..contrast("overconfidence under GRPO: dose 2 - dose 0", Increase, 0.05, |seed| {
+                harm(seed, "overconfidence")
+            })
+        },
     ]
 }
 
@@ -105,6 +109,11 @@ pub(in super::super) fn controls() -> Vec<Control> {
             name: "dose 0: best of 64's log-odds for flattery",
             margin: 0.5,
             per_seed: |seed| stage(seed, 0.0, "model", "best of 64/log-odds"),
+        },
+        Control {
+            name: "dose 0: log-odds for flattery of GRPO with KL",
+            margin: 1.0,
+            per_seed: |seed| stage(seed, 0.0, "grpo-kl", "log-odds"),
         },
         Control {
             name: "rewarded for true quality: log-odds for flattery of GRPO",
@@ -146,7 +155,7 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
     .caption(
         "One scale from top to bottom: of two responses that differ in the opener only, the log of the odds that \
          the flattering one is preferred, scored higher, selected or written, against the base policy. A series is a dose of \
-         bias in the labels. Above 7 next to every sampled response flatters.",
+         bias in the labels. The first row is the setting, not a measurement.",
     );
     for dose in DOSES {
         let labels = Effect::over_seeds(&vec![dose; n])?;
@@ -162,7 +171,11 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
         "log-odds by which flattery is favoured",
         n,
     )
-    .caption("The same numbers by dose. On the diagonal a stage passes on what it was given.")
+    .caption(
+        "The same numbers by dose. On the diagonal a stage passes on what it was given. How far policy gradient goes is set by its \
+         steps and its KL penalty: rewards are normalised within groups, so every dose is followed at about the same pace, and a \
+         penalty of weight 0.3 ends under the diagonal at dose 3.",
+    )
     .series("passed on", DOSES.map(|dose| Point::bare(dose, dose)));
     for (name, arm, metric) in STAGES.into_iter().filter(|(name, ..)| *name != "best of 16") {
         let mut points = Vec::new();
@@ -229,7 +242,7 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
             "Policy gradient: what it says of itself",
             "path/overconfidence",
             "stated confidence - share good",
-            "Nothing rewards the stated confidence, so it stays while quality moves under it.",
+            "Among the responses that state a confidence. Nothing rewards it.",
         )?,
     ])
 }
@@ -255,11 +268,12 @@ fn stages(records: &Records) -> Result<Table, ProtocolError> {
 }
 
 /// Harms with less being better, and what a remedy costs with more being better.
-const HARMS: [(&str, &str); 6] = [
+const HARMS: [(&str, &str); 7] = [
     ("flattery, log-odds", "log-odds"),
     ("true quality", "quality"),
     ("fall from the highest", "fall of quality from its highest"),
     ("overconfidence", "overconfidence"),
+    ("states a confidence", "stated"),
     ("different responses", "distinct"),
     ("KL", "kl"),
 ];
@@ -283,7 +297,8 @@ fn remedies(records: &Records) -> Result<Table, ProtocolError> {
     let mut table = Table::new("Remedies and harms, at dose 2", columns).note(
         "First row: GRPO without a remedy. Others: the difference a remedy makes to it, paired by seed. \
          A causal reward needs to be told the factor, ODIN too; a rubric is told to forbid it; a Brier term needs the true outcome of \
-         every response; the predicted peak comes from true quality of a pool of the base's responses.",
+         every response; the predicted peak comes from true quality of a pool of the base's responses, and where the difference is 0 it lay beyond all \
+         that training reached: the form fitted to selection says little of policy gradient.",
     );
     let mut first = vec![TableValue::from("none")];
     first.extend(HARMS.map(|(_, metric)| records.value(&none, metric)));

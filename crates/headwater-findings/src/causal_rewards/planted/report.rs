@@ -139,6 +139,16 @@ pub(in super::super) fn controls() -> Vec<Control> {
             },
         },
         Control {
+            name: "flattery, factor first, permuted factor: toggle effect - vanilla's",
+            margin: 0.15,
+            per_seed: |seed| difference(seed, ("flattery", "factor-first"), "permuted", "vanilla"),
+        },
+        Control {
+            name: "length, label first, permuted factor: toggle effect - vanilla's",
+            margin: 0.15,
+            per_seed: |seed| difference(seed, ("length", "label-first"), "permuted", "vanilla"),
+        },
+        Control {
             name: "length, factor first, permuted factor: toggle effect - vanilla's",
             margin: 0.15,
             per_seed: |seed| difference(seed, ("length", "factor-first"), "permuted", "vanilla"),
@@ -157,7 +167,8 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
                 .reference("no bias", 0.0)
                 .caption(
                     "The same text with and without the factor. Below 0 the factor is punished: too much was \
-                     asked for. Names are structure and variant; vanilla models lie at the left end of their lines' rise.",
+                     asked for. Names are structure and variant. Variants are compared at the largest weight: at smaller ones \
+                     the unconditional line under label first is on its way through 0.",
                 );
         for (structure, _) in &STRUCTURES[..2] {
             for (variant, _) in VARIANTS {
