@@ -4,6 +4,7 @@
 
 use headwater_core::{Check, StreamRng, Streams};
 use headwater_evaluation::bias::{ScoredPair, factor_readout};
+use headwater_nn::stories::StoriesTokenizer;
 use headwater_nn::{AdamWConfig, DecoderConfig, Device};
 use headwater_reward_models::{
     BagOfWordsConfig, BottleneckConfig, DecoderEncoder, Encoder, Grouping, HashedWords, HeadConfig,
@@ -272,4 +273,53 @@ fn a_bad_preference_is_named() {
     assert!(fit(&[bad]).starts_with("margin of preference 0 = -1"));
     let chosen = good.chosen.clone().factor(f64::INFINITY);
     assert!(fit(&[Preference { chosen, ..good }]).starts_with("factor 0 = inf"));
+}
+
+/// A byte-pair vocabulary of the special tokens and the bytes.
+fn bytes_only() -> StoriesTokenizer {
+    let mut file = 4i32.to_le_bytes().to_vec();
+    let specials = ["<unk>", "<s>", "</s>"].map(|piece| piece.as_bytes().to_vec());
+    for piece in specials.into_iter().chain((0..=255u8).map(|byte| vec![byte])) {
+        file.extend(0.0f32.to_le_bytes());
+        file.extend((piece.len() as i32).to_le_bytes());
+        file.extend(piece);
+    }
+    StoriesTokenizer::read(&file).unwrap()
+}
+
+#[test]
+fn a_body_with_byte_pairs_reads_the_response_whatever_the_prompt_and_comes_back() {
+    let streams = Streams::new(9);
+    let config =
+        DecoderConfig { vocabulary: 259, context: 12, layers: 1, ..DecoderConfig::default() };
+    let tokens = Tokens::Stories(std::sync::Arc::new(bytes_only()));
+    let device = Device::flex().autodiff();
+    let body = DecoderEncoder::initialise(&config.check().unwrap(), tokens, &streams, &device);
+    assert_eq!(body.input("a prompt that is far too long", "yes").len(), 12);
+    assert_ne!(
+        body.input("a prompt that is far too long", "yes"),
+        body.input("a prompt that is far too long", "no!")
+    );
+    let preferences = prefixed(80, 0.8, &mut streams.stream("plant", &[]));
+    let settings = RewardModelConfig { epochs: 1, ..Default::default() }.check().unwrap();
+    comes_back(body, &preferences, &settings, &streams);
+}
+
+#[test]
+fn settings_that_could_not_act_are_refused() {
+    let few = RewardModelConfig { batch: 64, ..causal(Grouping::Conditional, 1.0) };
+    let invariance = few.invariance.clone().map(|i| InvarianceConfig { bins: 30, ..i });
+    let error = RewardModelConfig { invariance, ..few }.check().unwrap_err().to_string();
+    assert!(error.starts_with("RewardModelConfig.batch = 64: allowed is at least 4"), "{error}");
+    let (streams, device) = (Streams::new(0), Device::flex());
+    let odin = HeadConfig::Odin(OdinConfig::default());
+    let odin = RewardModelConfig { head: odin, ..Default::default() }.check().unwrap();
+    let label = [Labelled { input: ("p", "r"), label: 1.0 }];
+    let error = RewardModel::fit_labels(words(), &label, &odin, &streams, &device).unwrap_err();
+    assert!(error.to_string().starts_with("head odin"), "{error}");
+    let settings = RewardModelConfig { paraphrase_weight: 1.0, ..Default::default() };
+    let pair = Preference::new("p", Response::new("a"), Response::new("b"));
+    let result =
+        RewardModel::fit(words(), &[pair], &[], &[], &settings.check().unwrap(), &streams, &device);
+    assert!(result.unwrap_err().to_string().contains("no paraphrases"));
 }

@@ -302,21 +302,21 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
     let noisy =
         ["truth-100", "truth-100-noise", "ensemble-mean", "ensemble-minimum", "ensemble-variance"];
     Ok(vec![
-        figure("Truth of the selected answer", "truth", "share true (people's labels)", &trained)?
+        figure("Real answers: truth of the selected one", "truth", "share true (people's labels)", &trained)?
             .caption(
                 "Arms are named by the label the proxy learnt and the number of labelled questions. Evasive answers \
                  count as true in these data.",
             ),
         figure(
-            "Informativeness of the selected answer",
+            "Real answers: informativeness of the selected one",
             "informative",
             "share informative (people's labels)",
             &trained,
         )?
         .caption("The same selections, judged by the other label."),
-        figure("The proxy's own view", "proxy", "proxy score, standard deviations", &trained)?
+        figure("Real answers: the proxy's own view", "proxy", "proxy score, standard deviations", &trained)?
             .caption("Mean score of the selected answer under the proxy itself, standardised over all held-out answers."),
-        figure("Label noise and ensembles", "truth", "share true (people's labels)", &noisy)?
+        figure("Real answers: label noise and ensembles", "truth", "share true (people's labels)", &noisy)?
             .caption("100 labelled questions, a quarter of the labels flipped; five members."),
     ])
 }
@@ -336,7 +336,7 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
         "α of truth",
         "β of truth",
     ];
-    let mut table = Table::new("Every proxy", columns).note(
+    let mut table = Table::new("Real answers: every proxy", columns).note(
         "Held-out questions with at least 16 answers. KL in nats between best-of-16 and a uniform draw \
          from the pool, exact on the pool; the bound is ln n - (n-1)/n. α and β: truth fitted as d (α - β d) \
          with d the root of the exact KL (Gao et al.); β > 0 bends it down.",

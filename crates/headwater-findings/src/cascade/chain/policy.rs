@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use headwater_core::{Check, Group, Score, Streams};
+use headwater_evaluation::over_optimization::{Curve, Form, fit};
 use headwater_nn::{AdamW, AdamWConfig, Checkpoint, Decoder, Device, Example, supervised_step};
 use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, Verdict};
 use headwater_protocol::{CellError, Metrics};
@@ -119,8 +120,13 @@ pub(super) fn run(
     })?);
     let stop = proxy.predicted_peak.unwrap_or(f64::INFINITY);
     let stopped = path.iter().position(|look| look.kl >= stop).unwrap_or(path.len() - 1);
-    let steps = (0..path.len()).map(|look| (config.steps * look / config.looks) as f64).collect();
-    let metrics = path_metrics(Metrics::new().series("path/step", steps), &path);
+    let steps: Vec<f64> =
+        (0..path.len()).map(|look| (config.steps * look / config.looks) as f64).collect();
+    let best = (0..path.len()).max_by(|a, b| path[*a].quality.total_cmp(&path[*b].quality));
+    let metrics = Metrics::new()
+        .scalar("highest quality at step", best.map_or(0.0, |look| steps[look]))
+        .series("path/step", steps);
+    let metrics = path_metrics(metrics, &path);
     let metrics = look_metrics(metrics, "", &path[path.len() - 1], &before);
     let metrics = look_metrics(metrics, "stopped/", &path[stopped], &before)
         .scalar("stopped/look", stopped as f64);
@@ -195,11 +201,26 @@ fn look_metrics(metrics: Metrics, prefix: &str, look: &Measured, before: &Measur
     named.into_iter().fold(metrics, add)
 }
 
+/// Gao's form for policy gradient, fitted to quality gained over the root of the divergence; looks that have hardly left the
+/// base say nothing of it. Nothing is recorded where too few are left.
+fn gao_metrics(metrics: Metrics, path: &[Measured]) -> Metrics {
+    let away = || path.iter().filter(|look| look.kl > 0.1);
+    let curve = Curve {
+        distance: away().map(|look| look.kl.sqrt()).collect(),
+        reward: away().map(|look| look.quality - path[0].quality).collect(),
+    };
+    match fit(Form::Reinforcement, &[curve]) {
+        Ok(fit) => metrics.scalar("gao/alpha", fit.alpha).scalar("gao/beta", fit.beta),
+        Err(_) => metrics,
+    }
+}
+
 /// Everything over the looks, and how far quality fell from its highest.
 fn path_metrics(metrics: Metrics, path: &[Measured]) -> Metrics {
     let series = |of: fn(&Measured) -> f64| path.iter().map(of).collect::<Vec<f64>>();
     let quality = series(|look| look.quality);
     let highest = quality.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let metrics = gao_metrics(metrics, path);
     metrics
         .scalar("fall of quality from its highest", highest - quality[quality.len() - 1])
         .series("path/quality", quality)
