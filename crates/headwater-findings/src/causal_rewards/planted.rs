@@ -117,7 +117,7 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, PlantedConfig)> {
             prompt_pairs: true,
             scaling: Scaling::Counts,
         },
-        epochs: if smoke { 1 } else { 32 },
+        epochs: if smoke { 1 } else { 12 },
         batch: 1024,
         learning_rate: 3e-2,
         bins: 4,
@@ -131,7 +131,7 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, PlantedConfig)> {
                     structure,
                     method,
                     training: training.clone(),
-                    pairs: if smoke { 128 } else { 6000 },
+                    pairs: if smoke { 128 } else { 15000 },
                     held_out: if smoke { 64 } else { 1000 },
                     pool: if smoke { 16 } else { 256 },
                 };
@@ -240,7 +240,7 @@ pub(super) fn run(
     device: &Device,
 ) -> Result<Metrics, CellError> {
     // Data depend on factor and structure, never on the method.
-    let streams = streams.child("planted, after its pilots", &[]);
+    let streams = streams.child("planted, on data that no pilot saw", &[]);
     let data = streams.child(&format!("{:?} {:?}", config.factor, config.structure), &[]);
     let mut stream = data.stream("pairs", &[]);
     let preferences: Vec<Preference> =
