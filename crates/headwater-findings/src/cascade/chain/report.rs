@@ -248,7 +248,13 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
 }
 
 pub(in super::super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
-    Ok(vec![stages(records)?, remedies(records)?, forms(records), everything(records)])
+    let mut tables = vec![stages(records)?, remedies(records)?];
+    // A few steps, as in smoke, leave nothing to fit.
+    if records.effect(&at(STRONG, "grpo"), "gao/alpha").is_ok() {
+        tables.push(forms(records));
+    }
+    tables.push(everything(records));
+    Ok(tables)
 }
 
 /// How much each stage adds to what it was given.
