@@ -139,6 +139,21 @@ pub struct Contrast {
     pub per_seed: PerSeed,
 }
 
+impl Contrast {
+    /// A contrast of which nothing is published and whose room is not limited.
+    #[must_use]
+    pub const fn new(
+        name: &'static str,
+        direction: Direction,
+        smallest_effect: f64,
+        registered: Registered,
+        per_seed: PerSeed,
+    ) -> Self {
+        let (published, attainable) = (None, None);
+        Self { name, direction, smallest_effect, registered, published, attainable, per_seed }
+    }
+}
+
 /// A comparison from which the cause is removed, so that its difference must vanish.
 #[derive(Debug, Clone, Copy)]
 pub struct Control {

@@ -16,8 +16,11 @@ impl FactorPenalty {
     /// A penalty of `weight` standard deviations of the score per standard deviation of the factor.
     ///
     /// # Errors
-    /// No scores, another number of factors, or a factor that does not vary.
+    /// A weight, score or factor that is not finite, no scores, another number of factors, or a factor that does not vary.
     pub fn new(weight: f64, scores: &[f64], factors: &[f64]) -> Result<Self, RewardModelError> {
+        if !weight.is_finite() {
+            return Err(RewardModelError::Weight { value: weight });
+        }
         let moments = Moments::of(scores, factors)?;
         let slope = weight * (moments.score_square / moments.factor_square).sqrt();
         Ok(Self { slope, mean: moments.factor_mean })
@@ -104,6 +107,7 @@ mod tests {
         let penalty = FactorPenalty::new(0.5, &scores, &factors).unwrap();
         // sigma_r 2, sigma_z 1, mean 2: one unit of the factor above the mean costs 1.
         assert_eq!(penalty.apply(4.0, 3.0), 3.0);
+        assert!(FactorPenalty::new(f64::NAN, &scores, &factors).is_err());
         assert!(FactorPenalty::new(0.5, &scores, &[0.1; 4]).is_err());
         assert!(FactorPenalty::regression(&[f64::NAN; 4], &factors).is_err());
         assert!(FactorPenalty::regression(&scores, &[0.0, f64::NAN, 1.0, 2.0]).is_err());

@@ -33,6 +33,12 @@ pub enum RewardModelError {
         /// The factor.
         value: f64,
     },
+    /// A weight that is no number.
+    #[error("weight = {value}: allowed is a finite number")]
+    Weight {
+        /// The weight.
+        value: f64,
+    },
     /// A score that is no number.
     #[error("score {index} = {value}: allowed is a finite number")]
     Score {

@@ -18,8 +18,9 @@
 //!
 //! Why not the biased estimator: it is positive where there is no dependence, the more so the fewer the members, and less
 //! for scores that lie closer together. At 64 pairs a batch and weight 3 that alone flattened the score: the bias
-//! "vanished" as well when the factor had been permuted. With the unbiased one a permuted factor changes nothing that
-//! larger batches do not make as small as one likes, so prefer batches of 256 pairs or more.
+//! "vanished" as well when the factor had been permuted. With the unbiased one a permuted factor has no gradient on average.
+//! Its noise is left: under AdamW that slows what the likelihood can learn, and in batches of a few hundred pairs or
+//! fewer it can stop it, so prefer larger ones and hold a permuted factor against every result.
 
 use headwater_core::{ConfigError, require};
 use headwater_kernels::{MmdEstimator, SamplePair, mmd_squared_gradients};

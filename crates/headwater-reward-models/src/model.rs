@@ -224,8 +224,8 @@ impl<E: Encoder> RewardModel<E> {
             for rows in order.chunks(settings.batch) {
                 let labels: Vec<f64> = rows.iter().map(|row| examples[*row].label).collect();
                 let inputs: Vec<&E::Input> = rows.iter().map(|row| &inputs[*row]).collect();
-                training.step(&inputs, |outputs, heads| {
-                    settings.objective.evaluate_labels(outputs, heads, &labels)
+                training.step(&inputs, |outputs, _| {
+                    settings.objective.evaluate_labels(outputs, &labels)
                 })?;
             }
         }

@@ -162,12 +162,7 @@ impl Objective {
     }
 
     /// The objective on labels of single responses: the likelihood, and a bottleneck's divergence.
-    pub(crate) fn evaluate_labels(
-        &self,
-        outputs: &[f32],
-        _heads: &[f32],
-        labels: &[f64],
-    ) -> Evaluated {
+    pub(crate) fn evaluate_labels(&self, outputs: &[f32], labels: &[f64]) -> Evaluated {
         let columns = self.columns();
         let mut slopes = Slopes { values: vec![0.0; outputs.len()], columns };
         let (count, scoring) = (labels.len() as f64, self.scoring_columns());

@@ -236,14 +236,8 @@ fn against_vanilla(
 }
 
 pub(super) fn contrasts() -> Vec<Contrast> {
-    let contrast = |name, direction, smallest_effect, per_seed| Contrast {
-        name,
-        direction,
-        smallest_effect,
-        registered: Registered::AfterPilot,
-        published: None,
-        attainable: None,
-        per_seed,
+    let contrast = |name, direction, smallest_effect, per_seed| {
+        Contrast::new(name, direction, smallest_effect, Registered::AfterPilot, per_seed)
     };
     vec![
         contrast(

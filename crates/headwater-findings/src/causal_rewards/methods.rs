@@ -20,7 +20,7 @@ pub(super) enum Method {
     Vanilla,
     /// Causal reward: independence of the factor within `grouping`, at this weight. With
     /// `permuted`, of a factor that was dealt out anew among the responses; with `wrong`, of one that has nothing to do with
-    /// either. The bias must stay: what moves it then is the penalty's noise, which falls with the batch.
+    /// either. The bias must stay: what moves it then is the penalty's noise.
     Causal { grouping: Grouping, weight: f64, tampered: Tampered },
     /// ODIN's two heads.
     Odin,
@@ -216,5 +216,37 @@ fn tamper(preferences: &mut [Preference], tampered: Tampered, stream: &mut Strea
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_reward_models::Response;
+
+    #[test]
+    fn tampering_changes_the_factors_and_nothing_else() {
+        let response = |at: usize, side: usize| {
+            Response::new("x".repeat(at % 3 + side + 1)).factor((2 * at + side) as f64)
+        };
+        let own: Vec<Preference> =
+            (0..20).map(|at| Preference::new("p", response(at, 0), response(at, 1))).collect();
+        let tampered = |how| {
+            let mut all = own.clone();
+            tamper(&mut all, how, &mut Streams::new(3).stream("tamper", &[]));
+            all
+        };
+        assert_eq!(tampered(Tampered::No), own);
+        for how in [Tampered::Permuted, Tampered::Wrong] {
+            assert_eq!(responses(&tampered(how)).0, responses(&own).0);
+        }
+        let mut permuted = responses(&tampered(Tampered::Permuted)).1;
+        assert_ne!(permuted, responses(&own).1);
+        permuted.sort_by(f64::total_cmp);
+        let mut sorted = responses(&own).1;
+        sorted.sort_by(f64::total_cmp);
+        assert_eq!(permuted, sorted, "dealt out anew, none lost");
+        let wrong = responses(&tampered(Tampered::Wrong)).1;
+        assert_eq!(wrong[..3], [1.0, 0.0, 1.0], "texts of one, two and three letters");
     }
 }

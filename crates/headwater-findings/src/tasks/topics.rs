@@ -120,12 +120,6 @@ pub fn prompt(topic: usize, vocabulary: &Vocabulary) -> Result<Prompt, NnError> 
     Ok(Prompt { tokens: vocabulary.encode(&text)?, text, reference: None })
 }
 
-/// The topic a prompt names.
-#[must_use]
-pub fn topic_of(prompt: &str) -> Option<usize> {
-    (0..COUNT).find(|topic| prompt_text(*topic) == prompt)
-}
-
 /// Who writes the demonstrations of a base policy.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -182,7 +176,6 @@ mod tests {
             let statement = confidence_format().parse(&text);
             assert!(statement.confidence.is_some_and(|c| CONFIDENCES.contains(&c)), "{text}");
             assert_eq!(statement.answer.split_whitespace().count(), SLOTS + 1, "{text}");
-            assert_eq!(topic_of(&prompt(topic, &vocabulary).unwrap().text), Some(topic));
         }
     }
 

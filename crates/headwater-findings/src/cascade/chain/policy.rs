@@ -16,7 +16,7 @@ use super::reward::Proxy;
 use super::texts::Texts;
 use crate::schedule::{train_with_looks, warmup_then_cosine};
 use crate::tasks::topics::{
-    AGREEMENT, COUNT, confidence_format, is_good, name, prompt, quality, topic_of, vocabulary,
+    AGREEMENT, COUNT, confidence_format, is_good, name, prompt, quality, vocabulary,
 };
 
 /// What the policy is told beside the proxy's score.
@@ -61,17 +61,21 @@ pub(super) fn run(
     let rubric = rubric()?;
     let group_size = config.trainer.group_size;
     let failed: RefCell<Option<CellError>> = RefCell::new(None);
+    let all = (0..COUNT).map(|topic| prompt(topic, &vocabulary)).collect::<Result<Vec<_>, _>>()?;
     let prompts = |step: u64, attempt: u64| {
         let mut topics: Vec<usize> = (0..COUNT).collect();
         topics.shuffle(&mut streams.stream("topics", &[step, attempt]));
         let topics = topics.into_iter().cycle().take(config.trainer.prompts_per_step);
-        topics.filter_map(|topic| prompt(topic, &vocabulary).ok()).collect()
+        topics.map(|topic| all[topic].clone()).collect()
     };
     let grader = |groups: &[Group], _step: u64| -> Vec<Verdict> {
         let samples: Vec<_> = groups.iter().flat_map(Group::samples).collect();
         let topics: Vec<usize> = groups
             .iter()
-            .flat_map(|g| vec![topic_of(&g.prompt).unwrap_or(0); group_size])
+            .flat_map(|g| {
+                let topic = all.iter().position(|prompt| prompt.text == g.prompt);
+                vec![topic.expect("every prompt is one of these"); group_size]
+            })
             .collect();
         let statements: Vec<_> = samples.iter().map(|s| format.parse(s.completion)).collect();
         let pairs = topics.iter().zip(&statements);

@@ -114,3 +114,44 @@ pub(super) fn log_odds(flattering: &[f64], plain: &[f64]) -> f64 {
     let sum = |values: &[f64]| values.iter().sum::<f64>() + 0.5;
     (sum(flattering) / sum(plain)).ln()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_odds_are_of_flattering_to_plain_with_half_a_response_each() {
+        let is = |count: usize| -> Vec<f64> {
+            (0..8).map(|at| f64::from(u8::from(at < count))).collect()
+        };
+        assert!((log_odds(&is(4), &is(1)) - 3f64.ln()).abs() < 1e-12);
+        assert_eq!(log_odds(&is(3), &is(3)), 0.0);
+        assert!((log_odds(&is(8), &is(0)) - 17f64.ln()).abs() < 1e-12, "finite where all flatter");
+    }
+
+    #[test]
+    fn the_better_half_is_taken_topic_by_topic() {
+        let completion = |token: u32| Completion {
+            tokens: vec![token],
+            log_probs: vec![0.0],
+            behaviour_log_probs: vec![0.0],
+            entropies: vec![0.0],
+            finished: true,
+        };
+        let count = 2 * COUNT;
+        let texts = Texts {
+            topics: (0..count).map(|at| at / 2).collect(),
+            answers: vec![String::new(); count],
+            stated: vec![None; count],
+            completions: (0..count as u32).map(completion).collect(),
+        };
+        // The second of the first topic and the first of all others; every later topic scores higher.
+        let score =
+            |at: usize| (10 * (at / 2)) as f64 + f64::from(u8::from((at % 2 == 1) == (at < 2)));
+        let scores: Vec<f64> = (0..count).map(score).collect();
+        let kept: Vec<u32> =
+            texts.better_half(&scores).unwrap().iter().map(|e| e.completion[0]).collect();
+        let wanted: Vec<u32> = (0..COUNT as u32).map(|t| if t == 0 { 1 } else { 2 * t }).collect();
+        assert_eq!(kept, wanted);
+    }
+}
