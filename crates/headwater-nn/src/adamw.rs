@@ -151,6 +151,27 @@ impl AdamW {
         Ok(norm)
     }
 
+    /// One update of `module` down the gradient of `loss`, a tensor of one element made with it; returns the loss
+    /// before the step.
+    ///
+    /// # Errors
+    /// A loss or gradient norm that is not finite; module and optimiser are then as they were.
+    pub fn minimise<M: Module>(
+        &mut self,
+        module: &mut M,
+        loss: Tensor<1>,
+        rate: f64,
+    ) -> Result<f64, NnError> {
+        let value = f64::from(loss.clone().inner().into_scalar::<f32>());
+        if !value.is_finite() {
+            let value = value.to_string();
+            return Err(NnError::NotFinite { what: "loss", value, step: self.steps });
+        }
+        let gradients = GradientsParams::from_grads(loss.backward(), module);
+        self.step(module, gradients, rate)?;
+        Ok(value)
+    }
+
     /// The state as safetensors bytes, to continue exactly where this optimiser stands.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

@@ -153,7 +153,11 @@ impl Decoder {
 
     /// Next-token logits, shape `[sequences, positions, vocabulary]`.
     pub fn logits(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        let hidden = self.hidden(tokens);
+        self.read_out(self.hidden(tokens))
+    }
+
+    /// Logits of the tokens that follow final hidden states `[sequences, positions, width]`.
+    pub(crate) fn read_out(&self, hidden: Tensor<3>) -> Tensor<3> {
         hidden.matmul(self.embedding.val().transpose().unsqueeze())
     }
 

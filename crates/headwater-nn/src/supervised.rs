@@ -1,6 +1,6 @@
 //! Supervised (maximum-likelihood) training on prompt and completion pairs.
 
-use burn::optim::GradientsParams;
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::ops::TokenScores;
@@ -112,13 +112,28 @@ impl SequenceBatch {
     /// `[sequences, width]`; on padding they mean nothing.
     pub fn scores(&self, decoder: &Decoder, temperature: f64) -> TokenScores<2> {
         let (hidden, at) = self.read(decoder);
-        let targets = integers(self.targets.iter().map(|t| i64::from(*t)), &decoder.device());
-        let scores = decoder.score_hidden(hidden, at, targets, temperature);
         let shape = [self.sequences(), self.width];
+        let targets = self.targets(&decoder.device()).reshape([shape[0] * shape[1]]);
+        let scores = decoder.score_hidden(hidden, at, targets, temperature);
         TokenScores {
             log_probs: scores.log_probs.reshape(shape),
             entropy: scores.entropy.reshape(shape),
         }
+    }
+
+    /// The whole next-token distribution before every completion token, as log-probabilities at `temperature`,
+    /// `[sequences, width, vocabulary]`; on padding they mean nothing.
+    ///
+    /// The vocabularies of the policies trained here are small; for the sampled token alone
+    /// [`SequenceBatch::scores`] makes no tensor of this size.
+    pub fn log_distributions(&self, decoder: &Decoder, temperature: f64) -> Tensor<3> {
+        log_softmax(decoder.read_out(self.hidden(decoder)) / temperature, 2)
+    }
+
+    /// The completion tokens, `[sequences, width]`, padded with [`PAD`].
+    pub fn targets(&self, device: &Device) -> Tensor<2, Int> {
+        let targets = integers(self.targets.iter().map(|t| i64::from(*t)), device);
+        targets.reshape([self.sequences(), self.width])
     }
 
     /// Log-probabilities of the completion tokens under `decoder` at temperature 1, on the host: one row for each
@@ -163,12 +178,5 @@ pub fn supervised_step(
     let pairs = examples.iter().map(|e| (e.prompt.as_slice(), e.completion.as_slice()));
     let batch = SequenceBatch::new(pairs, decoder.shape())?;
     let loss = supervised_loss(decoder, &batch);
-    let value = f64::from(loss.clone().inner().into_scalar::<f32>());
-    if !value.is_finite() {
-        let step = optimizer.steps();
-        return Err(NnError::NotFinite { what: "loss", value: value.to_string(), step });
-    }
-    let gradients = GradientsParams::from_grads(loss.backward(), decoder);
-    optimizer.step(decoder, gradients, rate)?;
-    Ok(value)
+    optimizer.minimise(decoder, loss, rate)
 }

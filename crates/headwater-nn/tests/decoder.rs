@@ -58,11 +58,18 @@ proptest! {
                 let batch = SequenceBatch::new([pair], &shape).unwrap();
                 let scores = batch.scores(&decoder, temperature);
                 let log_probs: Vec<f32> = scores.log_probs.try_into_vec_as().unwrap();
+                let all = batch.log_distributions(&decoder, temperature);
+                let all: Vec<f32> = all.try_into_vec_as().unwrap();
                 let entropies: Vec<f32> = scores.entropy.try_into_vec_as().unwrap();
                 for t in 0..completion.tokens.len() {
                     prop_assert!((log_probs[t] - completion.log_probs[t]).abs() < 1e-4);
                     prop_assert!((entropies[t] - completion.entropies[t]).abs() < 1e-4);
                     prop_assert_eq!(completion.log_probs[t], completion.behaviour_log_probs[t]);
+                    // The whole distribution sums to 1 and holds the same log-probability.
+                    let row = &all[t * shape.vocabulary..(t + 1) * shape.vocabulary];
+                    let mass: f32 = row.iter().map(|l| l.exp()).sum();
+                    prop_assert!((mass - 1.0).abs() < 1e-5);
+                    prop_assert!((row[completion.tokens[t] as usize] - log_probs[t]).abs() < 1e-4);
                 }
             }
         }

@@ -1,10 +1,9 @@
 //! A scalar judge: one score per candidate, trained on pairs by the Bradley-Terry likelihood.
 
 use burn::module::{Module, Param};
-use burn::optim::GradientsParams;
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Tensor, TensorData};
-use headwater_nn::{AdamW, Decoder, NnError, PAD, SequenceBatch};
+use headwater_nn::{AdamW, Decoder, PAD, SequenceBatch};
 
 use crate::RewardModelError;
 
@@ -55,14 +54,7 @@ impl ScalarJudge {
         let [chosen, rejected] =
             [0, 1].map(|half| scores.clone().narrow(0, half * pairs.len(), pairs.len()));
         let loss = log_sigmoid(chosen - rejected).mean().neg();
-        let value = f64::from(loss.clone().inner().into_scalar::<f32>());
-        if !value.is_finite() {
-            let step = optimizer.steps();
-            return Err(NnError::NotFinite { what: "loss", value: value.to_string(), step }.into());
-        }
-        let gradients = GradientsParams::from_grads(loss.backward(), self);
-        optimizer.step(self, gradients, rate)?;
-        Ok(value)
+        Ok(optimizer.minimise(self, loss, rate)?)
     }
 
     /// Scores of token sequences, one each; only their differences within a question mean something.
