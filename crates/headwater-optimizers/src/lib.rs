@@ -10,6 +10,11 @@
 //! 3. [`Objective::token_loss`]: log-probabilities to a token loss on the device. The loss is
 //!    `sum(weights * token_loss)`, so no gradient depends on how a minibatch was cut up.
 //!
+//! Where feedback is more than a number, a response is scored a second time under a prompt that holds it
+//! ([`TwoContexts`]). What comes of that are token advantages ([`distillation::gaps`]) and token losses
+//! ([`distillation::Divergence`], [`top_k::TopK`]) of the same shapes as above, so that they add to those of
+//! an objective; [`directive::Hybrid`] does, in both ways published.
+//!
 //! Invariants: an objective is a pure function of log-probabilities, advantages and masks; it
 //! samples nothing and reads no model. No part of the crate reads a clock, an environment or a
 //! file. NaN in host input is an error; tensors are not read back, so the caller of `token_loss`
