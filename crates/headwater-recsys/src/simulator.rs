@@ -6,7 +6,7 @@
 //! streams are paired: where two of them show an item on the same slot in the same session, the same happens (as long
 //! as users have not drifted apart, and for cascades nothing else happened above).
 
-use headwater_core::{StreamRng, Streams};
+use headwater_core::{StreamRng, Streams, require};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -173,7 +173,8 @@ impl Simulator {
     /// Serves the next round, which `round` has to be, and appends it to the log.
     ///
     /// # Errors
-    /// A round out of order, an error of the ranker, or a score that is NaN or infinite.
+    /// A round out of order, an epsilon slot beyond the list, an oracle of likes where nobody likes, an error of the
+    /// ranker, or a score that is NaN or infinite.
     pub fn serve(
         &mut self,
         round: u64,
@@ -184,10 +185,16 @@ impl Simulator {
         if round != self.next_round {
             return Err(RecsysError::Round { found: round, expected: self.next_round });
         }
+        let slots = self.world.config().slots;
+        exploration.fits(slots)?;
+        if let Ranking::Oracle(head) = ranking {
+            let known = head == Head::Click || self.world.config().satisfaction.is_some();
+            let allowed = "Click in a world without satisfaction";
+            require(known, "Ranking", "Oracle", format!("{head:?}"), allowed)?;
+        }
         self.next_round += 1;
         self.let_items_arrive(round);
         let sessions = self.world.config().sessions;
-        let slots = self.world.config().slots;
         log.reserve(sessions, slots);
         let random = Exploration::noise(1.0);
         let exploration = if let Ranking::Random = ranking { &random } else { exploration };
