@@ -85,8 +85,8 @@ pub(crate) struct List<'a> {
 impl Lists {
     /// The `slots` candidates of the highest finite scores, after exploration. Of equal scores the first comes first.
     ///
-    /// The epsilon slot is one of the list's ([`Exploration::fits`]). `rng` is called only where exploration is random, and what is drawn does not depend on the scores but for the
-    /// rejections at the epsilon slot, which come last.
+    /// The epsilon slot is one of the list's ([`Exploration::fits`]). `rng` is used only where exploration is random, and
+    /// what is drawn does not depend on the scores but for the rejections at the epsilon slot, which come last.
     pub(crate) fn list(
         &mut self,
         scores: &[f32],

@@ -182,6 +182,25 @@ fn satisfaction_falls_with_clickbait_that_raises_clicks() {
 }
 
 #[test]
+fn dwell_follows_the_like_logit_where_likes_are_certain() {
+    // So far that the probability of a like is 1 in single precision.
+    let satisfaction = SatisfactionConfig {
+        intercept: 40.0,
+        clickbait_like: 0.0,
+        strength: 0.0,
+        dwell_sd: Some(0.5),
+        ..Default::default()
+    };
+    let config =
+        WorldConfig { quality_sd: 0.0, satisfaction: Some(satisfaction), ..WorldConfig::a() };
+    let log = served(&config, 13, Ranking::Legacy, &Exploration::default());
+    let dwells = log.labels(Head::Dwell).unwrap();
+    let (dwell, n) = mean(dwells.values, |row| dwells.mask.unwrap()[row] > 0.0);
+    assert!((dwell - 40.0).abs() < 4.5 * 0.5 / (n as f64).sqrt(), "{dwell}");
+    assert_eq!(log.labels(Head::Like).unwrap().values, log.clicks());
+}
+
+#[test]
 fn the_oracle_is_ideal_and_what_likes_want_is_not_what_clicks_want() {
     let world = WorldConfig::conflict(0.2).check().unwrap();
     let ratios = |ranking| {
