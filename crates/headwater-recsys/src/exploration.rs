@@ -53,6 +53,13 @@ impl Exploration {
         Self { config: ExplorationConfig { temperature, ..ExplorationConfig::default() } }
     }
 
+    /// Errors where the epsilon slot is none of a list of `slots`: it would silently do nothing.
+    pub(crate) fn fits(&self, slots: usize) -> Result<(), ConfigError> {
+        let ExplorationConfig { epsilon, slot, .. } = self.config;
+        let allowed = "below the number of slots, where epsilon is above 0";
+        require(epsilon == 0.0 || slot < slots, "ExplorationConfig", "slot", slot, allowed)
+    }
+
     /// Whether chance has a part in it.
     #[must_use]
     pub fn is_random(&self) -> bool {
@@ -78,8 +85,8 @@ pub(crate) struct List<'a> {
 impl Lists {
     /// The `slots` candidates of the highest finite scores, after exploration. Of equal scores the first comes first.
     ///
-    /// `rng` is called only where exploration is random, and what is drawn does not depend on the scores but for the
-    /// rejections at the epsilon slot, which come last.
+    /// The epsilon slot is one of the list's ([`Exploration::fits`]). `rng` is used only where exploration is random, and
+    /// what is drawn does not depend on the scores but for the rejections at the epsilon slot, which come last.
     pub(crate) fn list(
         &mut self,
         scores: &[f32],
@@ -105,7 +112,7 @@ impl Lists {
             }
         }
         let mut best = None;
-        if epsilon > 0.0 && slot < slots {
+        if epsilon > 0.0 {
             let rng = rng.as_mut().expect("a random exploration has a stream");
             best = Some(self.order[slot]);
             if rng.random::<f64>() < epsilon {
@@ -249,7 +256,8 @@ mod tests {
         }
 
         #[test]
-        fn no_candidate_is_shown_twice(seed: u64, slot in 0usize..6, slots in 1usize..8) {
+        fn no_candidate_is_shown_twice(seed: u64, slots in 1usize..8, share in 0f64..1.0) {
+            let slot = (share * slots as f64) as usize;
             let scores = [0.3, 0.1, 0.3, -2.0, 5.0, 0.0, 1.0, 1.5];
             let mut lists = Lists::default();
             let mut rng = Some(Streams::new(seed).stream("list", &[]));

@@ -125,7 +125,7 @@ pub struct Round<'a> {
 /// same in all of them.
 ///
 /// # Errors
-/// Those of the ranker and of `observe`, and scores that are NaN or infinite.
+/// Those of [`Simulator::serve`], of the ranker and of `observe`.
 pub fn run(
     world: &World,
     streams: &Streams,

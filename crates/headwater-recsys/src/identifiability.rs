@@ -6,6 +6,7 @@
 //! biases can be compared; across components every difference of biases can be traded for one of relevances.
 
 use crate::error::{RecsysError, at_least, every, indices_below, same_length};
+use crate::log::Log;
 
 /// Which positions have shown the same items.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +18,6 @@ pub struct PositionGraph {
 
 impl PositionGraph {
     /// The graph of a log: impression i showed `buckets[i]` (an item, or a bucket of features) at `shown_at[i]`.
-    ///
-    /// Where there is a curve for every device, number position k on device d as d * slots + k: an item shown on two
-    /// devices connects their curves.
     ///
     /// # Errors
     /// No positions, lengths that differ, or a position that is not below `positions`.
@@ -40,6 +38,21 @@ impl PositionGraph {
             }
         }
         Ok(Self { positions, shared })
+    }
+
+    /// The graph of the items in a log, with slot k on device d as position d * slots + k: whether a curve for every
+    /// device is identified.
+    ///
+    /// # Errors
+    /// A slot or a device beyond the numbers given.
+    pub fn of_log(log: &Log, slots: usize, devices: usize) -> Result<Self, RecsysError> {
+        let by_row: Vec<usize> = log.slots().iter().map(|&slot| usize::from(slot)).collect();
+        indices_below("slots of the log", &by_row, slots)?;
+        let position = |(slot, &session): (usize, &u32)| {
+            usize::from(log.devices()[session as usize]) * slots + slot
+        };
+        let shown_at: Vec<usize> = by_row.into_iter().zip(log.sessions()).map(position).collect();
+        Self::new(&shown_at, log.items(), slots * devices)
     }
 
     /// Items shown at both of two positions; of a position with itself, those shown there.

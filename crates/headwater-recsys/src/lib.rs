@@ -13,10 +13,10 @@
 //! - [`off_policy`]: IPS and its clipped, self-normalised and doubly robust kin, with overlap and intervals, from a
 //!   table of one's own.
 //!
-//! Invariants: no file or network access (a table is read from what the caller has opened), no clock, no environment. Everything random draws from a stream
-//! handed in, and nothing a user draws depends on what the ranker did, so arms served from the same streams are
-//! paired. A ranker sees the [`Catalogue`] and the log, never what is hidden in [`Items`]. Serving allocates nothing
-//! per impression.
+//! Invariants: no file or network access (a table is read from what the caller has opened), no clock, no environment.
+//! Everything random draws from a stream handed in, and nothing a user draws depends on what the ranker did, so arms
+//! served from the same streams are paired. A ranker sees the [`Catalogue`] and the log, never what is hidden in
+//! [`Items`]. Serving allocates nothing per impression.
 //!
 //! ```
 //! use headwater_core::{Check, Streams};

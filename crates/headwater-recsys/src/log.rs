@@ -194,6 +194,11 @@ impl Log {
         self.users.len()
     }
 
+    /// Rounds in the log, in the order in which they were served.
+    pub fn rounds(&self) -> impl DoubleEndedIterator<Item = u64> {
+        self.rounds.iter().map(|&(round, ..)| round)
+    }
+
     /// Impressions of a round; empty where there are none.
     #[must_use]
     pub fn rows_of(&self, round: u64) -> Range<usize> {
@@ -303,6 +308,7 @@ mod tests {
         let mut log = filled(0..5);
         log.keep_last_rounds(2);
         assert_eq!(log, filled(3..5));
+        assert_eq!(log.rounds().collect::<Vec<_>>(), [3, 4]);
         assert_eq!((log.rows_of(3), log.rows_of(4), log.rows_of(2)), (0..12, 12..27, 0..0));
         log.keep_last_rounds(0);
         assert_eq!(log, filled(0..0));

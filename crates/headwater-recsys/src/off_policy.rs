@@ -66,8 +66,8 @@ impl BanditColumns {
     /// The columns of a log whose policies are known in full: `logging`, `target` and `model` are rows x actions.
     ///
     /// # Errors
-    /// Lengths that do not fit, an action that is not below `actions`, a logging policy that gives a logged action
-    /// probability 0, or a row of probabilities that is none (sum off 1 by more than 1e-6).
+    /// No actions, lengths that do not fit, an action that is not below `actions`, or a row of probabilities that is
+    /// none (sum off 1 by more than 1e-6).
     pub fn of_policies(
         reward: &[f64],
         taken: &[usize],

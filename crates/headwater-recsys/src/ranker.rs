@@ -19,7 +19,7 @@ use crate::error::RecsysError;
 use crate::log::Log;
 use crate::world::Catalogue;
 
-/// A block of sessions to be ranked; every session has the same number of candidates.
+/// A block of sessions to be ranked, one or more; every session has the same number of candidates.
 #[derive(Debug, Clone, Copy)]
 pub struct Requests<'a> {
     /// User of each session.

@@ -6,7 +6,7 @@
 //! streams are paired: where two of them show an item on the same slot in the same session, the same happens (as long
 //! as users have not drifted apart, and for cascades nothing else happened above).
 
-use headwater_core::{StreamRng, Streams};
+use headwater_core::{StreamRng, Streams, require};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -66,6 +66,15 @@ pub struct Served {
     pub likes: Option<Utility>,
 }
 
+/// How a round is served.
+#[derive(Clone, Copy)]
+struct Serving<'a> {
+    round: u64,
+    /// Whether lists are sorted by the truth instead of by scores, and by which.
+    oracle: Option<Head>,
+    exploration: &'a Exploration,
+}
+
 /// A world in the course of its rounds.
 #[derive(Debug, Clone)]
 pub struct Simulator {
@@ -99,8 +108,9 @@ struct Scratch {
     /// All items; put back in order after every retrieval.
     pool: Vec<u32>,
     picks: Vec<usize>,
-    /// By candidate: P(click | examined), and P(like | click).
+    /// By candidate: P(click | examined), and P(like | click) with its logit.
     attraction: Vec<f32>,
+    like_logits: Vec<f32>,
     liking: Vec<f32>,
     /// Attraction times liking, where a list is sorted by it.
     worth: Vec<f32>,
@@ -173,7 +183,8 @@ impl Simulator {
     /// Serves the next round, which `round` has to be, and appends it to the log.
     ///
     /// # Errors
-    /// A round out of order, an error of the ranker, or a score that is NaN or infinite.
+    /// A round out of order, an epsilon slot beyond the list, an oracle of likes where nobody likes, an error of the
+    /// ranker, or a score that is NaN or infinite.
     pub fn serve(
         &mut self,
         round: u64,
@@ -184,20 +195,28 @@ impl Simulator {
         if round != self.next_round {
             return Err(RecsysError::Round { found: round, expected: self.next_round });
         }
+        let slots = self.world.config().slots;
+        exploration.fits(slots)?;
+        let oracle = if let Ranking::Oracle(head) = ranking { Some(head) } else { None };
+        if let Some(head) = oracle {
+            let known = head == Head::Click || self.world.config().satisfaction.is_some();
+            let allowed = "Click in a world without satisfaction";
+            require(known, "Ranking", "Oracle", format!("{head:?}"), allowed)?;
+        }
         self.next_round += 1;
         self.let_items_arrive(round);
         let sessions = self.world.config().sessions;
-        let slots = self.world.config().slots;
         log.reserve(sessions, slots);
         let random = Exploration::noise(1.0);
         let exploration = if let Ranking::Random = ranking { &random } else { exploration };
+        let serving = Serving { round, oracle, exploration };
         let mut served = Served::default();
         for start in (0..sessions).step_by(BLOCK) {
             let block = start..sessions.min(start + BLOCK);
             self.draw(round, block.clone());
             self.score(&mut ranking)?;
             for (at, session) in block.enumerate() {
-                self.session(round, at, session, &ranking, exploration, log, &mut served);
+                self.session(serving, at, session, log, &mut served);
             }
         }
         Ok(served)
@@ -298,17 +317,15 @@ impl Simulator {
     }
 
     /// Shows a list to the user of session `session`, number `at` of the block.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one loop, called in one place")]
     fn session(
         &mut self,
-        round: u64,
+        serving: Serving<'_>,
         at: usize,
         session: usize,
-        ranking: &Ranking<'_>,
-        exploration: &Exploration,
         log: &mut Log,
         served: &mut Served,
     ) {
+        let Serving { round, oracle, exploration } = serving;
         let config = self.world.config();
         let (slots, width) = (config.slots, config.features);
         let count = self.world.candidates_in(round);
@@ -327,10 +344,10 @@ impl Simulator {
         truth.liking(context, candidates, scratch);
 
         // The list.
-        let scores = match ranking {
-            Ranking::Oracle(Head::Click) => &scratch.attraction,
-            Ranking::Oracle(Head::Like | Head::Dwell) => &scratch.worth,
-            _ => &self.block.scores[at * count..(at + 1) * count],
+        let scores = match oracle {
+            Some(Head::Click) => &scratch.attraction,
+            Some(Head::Like | Head::Dwell) => &scratch.worth,
+            None => &self.block.scores[at * count..(at + 1) * count],
         };
         let mut rng = exploration.is_random().then(|| self.streams.stream("exploration", &index));
         let list = scratch.lists.list(scores, slots, exploration, &mut rng);
@@ -385,8 +402,7 @@ impl Simulator {
                 && scratch.like_uniforms[candidate] < scratch.liking[candidate];
             let dwell = match dwell_sd {
                 Some(sd) if clicked => {
-                    let liking = scratch.liking[candidate];
-                    (liking / (1.0 - liking)).ln() + sd as f32 * scratch.dwell_noise[candidate]
+                    scratch.like_logits[candidate] + sd as f32 * scratch.dwell_noise[candidate]
                 }
                 _ => 0.0,
             };
@@ -433,15 +449,16 @@ impl Truth<'_> {
     /// P(like | click) of each candidate, and the product of this and attraction.
     fn liking(&self, context: &[f32], candidates: &[u32], scratch: &mut Scratch) {
         let Some(satisfaction) = &self.world.config().satisfaction else { return };
-        let Scratch { attraction, liking, worth, turned, .. } = scratch;
+        let Scratch { attraction, like_logits, liking, worth, turned, .. } = scratch;
         satisfaction.turn(context, turned);
         let strength = satisfaction.strength as f32;
-        liking.clear();
-        liking.extend(candidates.iter().map(|&item| {
+        like_logits.clear();
+        like_logits.extend(candidates.iter().map(|&item| {
             let item = item as usize;
-            let personal = strength * dot(turned, self.items.features_of(item));
-            sigmoid(self.item_logits[item].1 + personal)
+            self.item_logits[item].1 + strength * dot(turned, self.items.features_of(item))
         }));
+        liking.clear();
+        liking.extend(like_logits.iter().map(|&logit| sigmoid(logit)));
         worth.clear();
         worth
             .extend(attraction.iter().zip(liking).map(|(attraction, liking)| attraction * *liking));

@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are not themselves tests")]
 
 use headwater_core::{Check, Streams};
+use headwater_evaluation::intervals::Bootstrap;
+use headwater_recsys::off_policy::{BanditColumns, Estimator, LoggedBandit};
 use headwater_recsys::{
-    Arm, BiasCurve, DeviceConfig, ExaminationConfig, Exploration, ExplorationConfig, Head, Log,
-    LoopConfig, Popularity, PopularityConfig, PositionGraph, Ranking, RecsysError, RoundMetrics,
-    SatisfactionConfig, Simulator, WorldConfig, run,
+    Arm, BiasCurve, Catalogue, DeviceConfig, ExaminationConfig, Exploration, ExplorationConfig,
+    Head, Log, LoopConfig, Popularity, PopularityConfig, PositionGraph, Ranker, Ranking,
+    RecsysError, Requests, RoundMetrics, SatisfactionConfig, Simulator, WorldConfig, run,
 };
 use proptest::prelude::*;
 
@@ -180,6 +182,25 @@ fn satisfaction_falls_with_clickbait_that_raises_clicks() {
 }
 
 #[test]
+fn dwell_follows_the_like_logit_where_likes_are_certain() {
+    // So far that the probability of a like is 1 in single precision.
+    let satisfaction = SatisfactionConfig {
+        intercept: 40.0,
+        clickbait_like: 0.0,
+        strength: 0.0,
+        dwell_sd: Some(0.5),
+        ..Default::default()
+    };
+    let config =
+        WorldConfig { quality_sd: 0.0, satisfaction: Some(satisfaction), ..WorldConfig::a() };
+    let log = served(&config, 13, Ranking::Legacy, &Exploration::default());
+    let dwells = log.labels(Head::Dwell).unwrap();
+    let (dwell, n) = mean(dwells.values, |row| dwells.mask.unwrap()[row] > 0.0);
+    assert!((dwell - 40.0).abs() < 4.5 * 0.5 / (n as f64).sqrt(), "{dwell}");
+    assert_eq!(log.labels(Head::Like).unwrap().values, log.clicks());
+}
+
+#[test]
 fn the_oracle_is_ideal_and_what_likes_want_is_not_what_clicks_want() {
     let world = WorldConfig::conflict(0.2).check().unwrap();
     let ratios = |ranking| {
@@ -199,21 +220,17 @@ fn the_oracle_is_ideal_and_what_likes_want_is_not_what_clicks_want() {
 #[test]
 fn rounds_are_served_once_and_in_order_and_scores_have_to_be_numbers() {
     struct Broken;
-    impl headwater_recsys::Ranker for Broken {
+    impl Ranker for Broken {
         fn score(
             &mut self,
-            _: headwater_recsys::Catalogue<'_>,
-            requests: &headwater_recsys::Requests<'_>,
+            _: Catalogue<'_>,
+            requests: &Requests<'_>,
             scores: &mut [f32],
         ) -> Result<(), RecsysError> {
             scores[requests.candidates_per_session()] = f32::NAN;
             Ok(())
         }
-        fn train(
-            &mut self,
-            _: headwater_recsys::Catalogue<'_>,
-            _: &Log,
-        ) -> Result<(), RecsysError> {
+        fn train(&mut self, _: Catalogue<'_>, _: &Log) -> Result<(), RecsysError> {
             Err(RecsysError::Ranker { reason: "no data".to_owned() })
         }
     }
@@ -222,12 +239,73 @@ fn rounds_are_served_once_and_in_order_and_scores_have_to_be_numbers() {
     let how = Exploration::default();
     let error = simulator.serve(1, Ranking::Legacy, &how, &mut log).unwrap_err();
     assert_eq!(error, RecsysError::Round { found: 1, expected: 0 });
+    let error =
+        simulator.serve(0, Ranking::Legacy, &exploring(0.0, 0.1, 10), &mut log).unwrap_err();
+    assert!(error.to_string().contains("ExplorationConfig.slot = 10"), "{error}");
+    let error = simulator.serve(0, Ranking::Oracle(Head::Like), &how, &mut log).unwrap_err();
+    assert!(error.to_string().contains("Oracle = Like"), "{error}");
     let error = simulator.serve(0, Ranking::Ranker(&mut Broken), &how, &mut log).unwrap_err();
     assert!(matches!(error, RecsysError::Score { index: 30, scores: 6000, .. }), "{error}");
     let settings = LoopConfig::default().check().unwrap();
     let world = small().check().unwrap();
     let error = run(&world, &Streams::new(8), Arm::Retrained(&mut Broken), &settings, |_| Ok(()));
     assert_eq!(error.unwrap_err().to_string(), "the ranker failed: no data");
+}
+
+/// Scores items by a number for each.
+struct Fixed(Vec<f32>);
+
+impl Ranker for Fixed {
+    fn score(
+        &mut self,
+        _: Catalogue<'_>,
+        requests: &Requests<'_>,
+        scores: &mut [f32],
+    ) -> Result<(), RecsysError> {
+        let by_item = requests.candidates.iter().map(|&item| self.0[item as usize]);
+        scores.iter_mut().zip(by_item).for_each(|(score, of_item)| *score = of_item);
+        Ok(())
+    }
+    fn train(&mut self, _: Catalogue<'_>, _: &Log) -> Result<(), RecsysError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn the_log_of_one_policy_tells_what_another_would_earn() {
+    // The top slot, whose logged propensity is that of the action. Logged by the noisy legacy prior; the target
+    // goes by quality.
+    let config = WorldConfig { sessions: 20_000, ..small() };
+    let mut simulator = Simulator::new(&config.clone().check().unwrap(), &Streams::new(12));
+    let mut log = simulator.log();
+    simulator.serve(0, Ranking::Legacy, &exploring(2.0, 0.0, 0), &mut log).unwrap();
+    let quality = simulator.items().quality().to_vec();
+    let weight = |&quality: &f32| (f64::from(quality) / 0.5).exp();
+    let total: f64 = quality.iter().map(weight).sum();
+    let top: Vec<usize> = (0..log.len()).filter(|&row| log.slots()[row] == 0).collect();
+    let column =
+        |value: &dyn Fn(usize) -> f64| top.iter().map(|&row| value(row)).collect::<Vec<_>>();
+    let bandit = LoggedBandit::new(BanditColumns {
+        reward: column(&|row| f64::from(log.clicks()[row])),
+        propensity: column(&|row| f64::from(log.propensities()[row])),
+        target: column(&|row| weight(&quality[log.items()[row] as usize]) / total),
+        ..BanditColumns::default()
+    })
+    .unwrap();
+    // Served by the target itself, in the same world.
+    let mut target = Fixed(quality.clone());
+    let served = served(&config, 12, Ranking::Ranker(&mut target), &exploring(0.5, 0.0, 0));
+    let (earned, n) = mean(served.clicks(), |row| served.slots()[row] == 0);
+    let error = (earned * (1.0 - earned) / n as f64).sqrt();
+    let mut rng = Streams::new(12).stream("bootstrap", &[]);
+    for estimator in [Estimator::Ips, Estimator::Snips] {
+        let estimate = estimator.estimate(&bandit, &Bootstrap::default(), &mut rng).unwrap();
+        let margin = 1.5 * estimate.half_width() + 3.0 * error;
+        assert!((estimate.estimate - earned).abs() < margin, "{estimate:?} {earned}");
+    }
+    let logged = bandit.columns().reward.iter().sum::<f64>() / top.len() as f64;
+    assert!(earned - logged > 10.0 * error, "the policies differ: {logged} {earned}");
+    assert!(bandit.overlap().unwrap().mean_weight.contains(1.0));
 }
 
 /// Metrics of an arm in a world.
@@ -346,8 +424,7 @@ fn the_oracle_degenerates_and_chance_hardly() {
 fn a_bias_curve_is_refused_where_no_item_changes_position() {
     let curve = |how: &Exploration, config: &WorldConfig| {
         let log = served(config, 11, Ranking::Legacy, how);
-        let slots: Vec<usize> = log.slots().iter().map(|&slot| usize::from(slot)).collect();
-        let graph = PositionGraph::new(&slots, log.items(), 10).unwrap();
+        let graph = PositionGraph::of_log(&log, 10, 1).unwrap();
         BiasCurve::new(&[0.0; 10], &graph, 3)
     };
     // All items are candidates and nothing is random: each slot has its item.
@@ -366,7 +443,7 @@ proptest! {
 
     #[test]
     fn every_candidate_list_and_log_is_well_formed(
-        seed: u64, candidates in 10usize..=30, temperature in 0f64..1.0, epsilon in 0f64..1.0, slot in 0usize..12,
+        seed: u64, candidates in 10usize..=30, temperature in 0f64..1.0, epsilon in 0f64..1.0, slot in 0usize..10,
     ) {
         let config = WorldConfig { candidates: Some(candidates), sessions: 300, ..small() };
         let log = served(&config, seed, Ranking::Legacy, &exploring(temperature, epsilon, slot));

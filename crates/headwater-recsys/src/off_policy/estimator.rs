@@ -116,7 +116,6 @@ impl Estimator {
         bootstrap: &Bootstrap,
         rng: &mut StreamRng,
     ) -> Result<Interval, RecsysError> {
-        self.value(log)?;
         let units = self.units(log)?;
         let statistic = |chosen: &[usize]| {
             let mut sums = Sums::default();
