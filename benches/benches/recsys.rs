@@ -5,7 +5,8 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use headwater_core::{Check, Streams};
 use headwater_recsys::{
-    Arm, Exploration, ExplorationConfig, LoopConfig, PopularityConfig, Ranking, SatisfactionConfig,
+    Arm, Exploration, ExplorationConfig, LogShape, LoopConfig, NetworkConfig, NeuralRanker,
+    NeuralRankerConfig, PopularityConfig, PositionConfig, Ranking, SatisfactionConfig, Sharing,
     Simulator, WorldConfig, run,
 };
 
@@ -56,6 +57,23 @@ fn loops(criterion: &mut Criterion) {
                 .expect("scores are numbers")
         });
     });
+    let plain = NetworkConfig::default();
+    let sharing = Sharing::MultiGate { experts: 4, hidden: vec![16] };
+    let mixture = NetworkConfig { sharing, tower: vec![8], ..NetworkConfig::default() };
+    for (name, network) in [("tower", plain), ("tower, 4 experts", mixture)] {
+        let position = PositionConfig::Tower { dropout: 0.1 };
+        let config = NeuralRankerConfig { network, position, ..NeuralRankerConfig::default() };
+        let ranker = config.check().expect("the ranker is valid");
+        let name = format!("world A, neural ranker with a shallow {name}, 6 retrains");
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let streams = Streams::new(1);
+                let mut ranker = NeuralRanker::new(&ranker, LogShape::from(&world), &streams);
+                run(&world, &streams, Arm::Retrained(&mut ranker), &settings, |_| Ok(()))
+                    .expect("scores are numbers")
+            });
+        });
+    }
     group.finish();
 }
 

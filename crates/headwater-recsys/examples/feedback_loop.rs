@@ -21,8 +21,14 @@
 //!     [popularity]
 //!     prior_rate = 0.1
 //!
-//! The ranker is the most popular first, frozen, retrained on clicks as they are, and retrained on clicks over
-//! the probability of examination; random and oracle stand beside it.
+//!     [ranker]
+//!     epochs = 2
+//!     position = { kind = "tower", dropout = 0.1 }
+//!     network.sharing = { kind = "multi-gate", experts = 4, hidden = [16] }
+//!
+//! The arms: most popular first, frozen, retrained on clicks as they are, and retrained on clicks over the
+//! probability of examination; where there is a table `ranker`, that neural ranker, frozen and retrained, and after it
+//! the bias curve it has learnt, if its log identifies one. Random and oracle stand beside them.
 
 #![allow(clippy::print_stdout, reason = "an example talks to its user")]
 
@@ -31,9 +37,13 @@ use std::fs;
 
 use headwater_core::{Check, Streams};
 use headwater_recsys::{
-    Arm, Head, LoopConfig, LoopSettings, PopularityConfig, RoundMetrics, World, WorldConfig,
+    Arm, Head, LogShape, LoopConfig, LoopSettings, NeuralRanker, NeuralRankerConfig,
+    PopularityConfig, PositionGraph, RoundMetrics, World, WorldConfig,
 };
 use serde::Deserialize;
+
+/// Items that two slots have to share for their biases to be compared.
+const LEAST_SHARED: usize = 5;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -42,6 +52,7 @@ struct Config {
     #[serde(rename = "loop")]
     feedback: LoopConfig,
     popularity: PopularityConfig,
+    ranker: Option<NeuralRankerConfig>,
 }
 
 fn main() {
@@ -67,18 +78,37 @@ fn run(mut given: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     show("oracle", Arm::Oracle(Head::Click), &world, &streams, &settings)?;
     show("frozen", Arm::Frozen(&mut ranker(false)?), &world, &streams, &settings)?;
     show("retrained", Arm::Retrained(&mut ranker(false)?), &world, &streams, &settings)?;
-    show("corrected", Arm::Retrained(&mut ranker(true)?), &world, &streams, &settings)
+    show("corrected", Arm::Retrained(&mut ranker(true)?), &world, &streams, &settings)?;
+    let Some(neural) = config.ranker else { return Ok(()) };
+    let (neural, shape) = (neural.check()?, LogShape::from(&world));
+    let fresh = || NeuralRanker::new(&neural, shape, &streams.child("ranker", &[]));
+    show("neural-frozen", Arm::Frozen(&mut fresh()), &world, &streams, &settings)?;
+    let mut ranker = fresh();
+    let graph = show("neural", Arm::Retrained(&mut ranker), &world, &streams, &settings)?;
+    match ranker.bias_curve(&graph, LEAST_SHARED) {
+        Ok(None) => println!("no bias curve: the remedy learns none"),
+        Ok(Some(curve)) => println!("bias curve, centred: {:.2?}", curve.values()),
+        Err(error) => println!("no bias curve: {error}"),
+    }
+    Ok(())
 }
 
+/// Runs an arm and prints its rounds; gives the graph of the slots in the log it was trained on last.
 fn show(
     name: &str,
     arm: Arm<'_>,
     world: &World,
     streams: &Streams,
     settings: &LoopSettings,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<PositionGraph, Box<dyn Error>> {
+    let LogShape { slots, devices, .. } = LogShape::from(world);
+    let mut graph = None;
     let or_dash = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
-    for metrics in headwater_recsys::run(world, streams, arm, settings, |_| Ok(()))? {
+    let rounds = headwater_recsys::run(world, streams, arm, settings, |round| {
+        graph = Some(PositionGraph::of_log(round.log, slots, devices)?);
+        Ok(())
+    })?;
+    for metrics in rounds {
         let RoundMetrics { round, served, cumulative_regret, gini, coverage, .. } = metrics;
         println!(
             "{name} {round} {:.3} {cumulative_regret:.1} {gini:.3} {coverage:.3} {:.1} {} {} {}",
@@ -89,5 +119,5 @@ fn show(
             or_dash(metrics.homogeneity),
         );
     }
-    Ok(())
+    Ok(graph.expect("a loop has rounds"))
 }

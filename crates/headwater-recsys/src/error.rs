@@ -43,7 +43,9 @@ pub enum RecsysError {
         reason: String,
     },
     /// A head without labels in the log, or one that the ranker does not have.
-    #[error("no labels of {head:?}: enable the head in the ranker, and what it predicts in the world")]
+    #[error(
+        "no labels of {head:?}: enable the head in the ranker, and what it predicts in the world"
+    )]
     NoLabels {
         /// The head.
         head: Head,

@@ -8,6 +8,8 @@
 //! - [`Simulator`]: serves rounds of sessions into a [`Log`], a column for each thing, with true propensities.
 //! - [`Ranker`]: what is to be plugged in; [`Popularity`] is the plainest. [`run`]: the loop, with an [`Arm`] for
 //!   each way of serving, and [`RoundMetrics`].
+//! - [`NeuralRanker`]: heads for clicks, likes and dwell on a network that shares a bottom or experts ([`Sharing`]), with one
+//!   of the remedies for position bias ([`PositionConfig`]). [`synthetic`]: what sharing is worth where relatedness is known.
 //! - [`metrics`], and [`PositionGraph`]: whether a log identifies the bias of positions at all. A [`BiasCurve`] is not
 //!   to be had where it does not.
 //! - [`off_policy`]: IPS and its clipped, self-normalised and doubly robust kin, with overlap and intervals, from a
@@ -16,7 +18,7 @@
 //! Invariants: no file or network access (a table is read from what the caller has opened), no clock, no environment.
 //! Everything random draws from a stream handed in, and nothing a user draws depends on what the ranker did, so arms
 //! served from the same streams are paired. A ranker sees the [`Catalogue`] and the log, never what is hidden in
-//! [`Items`]. Serving allocates nothing per impression.
+//! [`Items`]. Serving allocates nothing per impression. No tensor library: networks run on the slice kernels.
 //!
 //! ```
 //! use headwater_core::{Check, Streams};

@@ -53,7 +53,6 @@ pub struct NeuralRanker {
     adam: Adam,
     trainings: u64,
     batch: Batch,
-    gradient: Vec<f32>,
 }
 
 impl NeuralRanker {
@@ -70,7 +69,6 @@ impl NeuralRanker {
             adam: Adam::default(),
             trainings: 0,
             batch: Batch::default(),
-            gradient: Vec::new(),
         }
     }
 
@@ -128,7 +126,8 @@ impl NeuralRanker {
             for (row, logits) in rows.zip(logits.chunks_exact(tasks)) {
                 let z = f64::from(logits[task]);
                 let prediction = if (at, head) == (At::Logged, Head::Click) {
-                    let (examination, slots) = (f64::from(log.examinations()[row]), model.shape.slots);
+                    let (examination, slots) =
+                        (f64::from(log.examinations()[row]), model.shape.slots);
                     self.click_loss.probability(z, place(row), examination, values, slots)
                 } else {
                     head.prediction(z)
@@ -175,10 +174,11 @@ impl Ranker for NeuralRanker {
 
     /// Epochs over the log, batch by batch in the order in which it was served.
     fn train(&mut self, catalogue: Catalogue<'_>, log: &Log) -> Result<(), RecsysError> {
-        let Self { settings, model, weights, click_loss, adam, batch, gradient, .. } = self;
+        let Self { settings, model, weights, click_loss, adam, batch, .. } = self;
         model.shape.fits(catalogue, log)?;
         let labels = model.heads.iter();
-        let labels = labels.map(|&(head, _)| log.labels(head).ok_or(RecsysError::NoLabels { head }));
+        let labels =
+            labels.map(|&(head, _)| log.labels(head).ok_or(RecsysError::NoLabels { head }));
         let labels: Vec<Labels<'_>> = labels.collect::<Result<_, _>>()?;
         if !settings.warm_start {
             *weights = model.fresh(&self.streams);
@@ -196,17 +196,9 @@ impl Ranker for NeuralRanker {
             while start < log.len() {
                 let end = batch_end(log, start, settings.sessions_per_batch);
                 model.read(weights, catalogue, log, start..end, &mut dropout, batch);
-                model.differentiate(
-                    weights,
-                    log,
-                    &labels,
-                    click_loss,
-                    &mut dropout,
-                    batch,
-                    gradient,
-                );
-                let most = settings.max_grad_norm;
-                adam.step(settings.learning_rate, most, &mut weights.parameters, gradient)?;
+                model.differentiate(weights, log, &labels, click_loss, &mut dropout, batch);
+                let (rate, most) = (settings.learning_rate, settings.max_grad_norm);
+                adam.step(rate, most, &mut weights.parameters, &batch.gradient)?;
                 start = end;
             }
         }

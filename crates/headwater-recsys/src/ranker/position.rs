@@ -339,7 +339,11 @@ pub(crate) mod tests {
     pub(crate) const VALUES: [f32; 6] = [0.25, -0.5, -1.5, 0.5, -0.75, -2.0];
 
     /// Loss and gradients of logits and values.
-    pub(crate) fn run(loss: &mut ClickLoss, logits: &[f32], values: &[f32]) -> (f64, [Vec<f32>; 2]) {
+    pub(crate) fn run(
+        loss: &mut ClickLoss,
+        logits: &[f32],
+        values: &[f32],
+    ) -> (f64, [Vec<f32>; 2]) {
         let (mut dlogits, mut dvalues) = (vec![0.0; 6], vec![0.0; 6]);
         let mut gradients = ClickGradients { logits: &mut dlogits, values: &mut dvalues };
         let value = loss.loss(&shown(&CLICKS), logits, values, &mut gradients);
@@ -357,8 +361,7 @@ pub(crate) mod tests {
                 run(&mut loss.clone(), &inputs[0], &inputs[1]).0
             };
             for (which, gradient) in [(0, dlogits[at]), (1, dvalues[at])] {
-                let difference =
-                    (moved(STEP, which) - moved(-STEP, which)) / f64::from(2.0 * STEP);
+                let difference = (moved(STEP, which) - moved(-STEP, which)) / f64::from(2.0 * STEP);
                 assert_relative_eq!(f64::from(gradient), difference, epsilon = 2e-6);
             }
         }

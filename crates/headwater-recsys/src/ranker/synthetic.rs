@@ -159,7 +159,9 @@ impl SyntheticTasks {
     /// Fills `x` with `rows` rows of `dimensions`, and `y` with their standardised targets, rows x 2.
     pub fn draw(&self, rows: usize, rng: &mut StreamRng, x: &mut Vec<f32>, y: &mut Vec<f32>) {
         x.clear();
-        x.extend((0..rows * self.settings.dimensions).map(|_| -> f32 { StandardNormal.sample(rng) }));
+        x.extend(
+            (0..rows * self.settings.dimensions).map(|_| -> f32 { StandardNormal.sample(rng) }),
+        );
         y.clear();
         for row in x.chunks_exact(self.settings.dimensions) {
             for (weights, (mean, deviation)) in self.weights.iter().zip(self.moments) {
@@ -246,8 +248,8 @@ mod tests {
         let tasks = SyntheticTasks::new(&config.check().unwrap(), &Streams::new(3));
         let (mut x, mut y) = (Vec::new(), Vec::new());
         tasks.draw(1, &mut Streams::new(4).stream("x", &[]), &mut x, &mut y);
-        for task in 0..2 {
-            let along: f64 = (0..3).map(|at| tasks.weights[task][at] * f64::from(x[at])).sum();
+        for (task, weights) in tasks.weights.iter().enumerate() {
+            let along: f64 = weights.iter().zip(&x).map(|(w, &x)| w * f64::from(x)).sum();
             let raw = tasks.sines.iter().fold(along, |sum, (a, b)| sum + (a * along + b).sin());
             let (mean, deviation) = tasks.moments[task];
             assert_relative_eq!(f64::from(y[task]), (raw - mean) / deviation, max_relative = 1e-5);

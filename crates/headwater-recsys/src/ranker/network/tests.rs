@@ -38,11 +38,15 @@ fn uniform(count: usize, name: &str) -> Vec<f32> {
 fn mask(network: &Network) -> Option<Vec<bool>> {
     let gates = network.gates.as_ref()?;
     let width = network.mask_width();
-    Some((0..ROWS * width).map(|at| match at / width {
-        0 => true,
-        1 => false,
-        _ => at % gates.experts != 0,
-    }).collect())
+    Some(
+        (0..ROWS * width)
+            .map(|at| match at / width {
+                0 => true,
+                1 => false,
+                _ => at % gates.experts != 0,
+            })
+            .collect(),
+    )
 }
 
 /// Takes tensors off the front, as they are documented to lie: bottom, shared, towers, gates.
@@ -149,7 +153,8 @@ fn values_and_gradients_of_the_whole_network() {
             };
             (0..ROWS).flat_map(row).collect()
         };
-        let double = |values: &[f32]| -> Vec<f64> { values.iter().map(|&v| f64::from(v)).collect() };
+        let double =
+            |values: &[f32]| -> Vec<f64> { values.iter().map(|&v| f64::from(v)).collect() };
         let (p, at) = (double(&parameters), double(&x));
         for (own, plain) in logits.iter().zip(all(&p, &at)) {
             assert_relative_eq!(f64::from(*own), plain, epsilon = 1e-5, max_relative = 1e-5);

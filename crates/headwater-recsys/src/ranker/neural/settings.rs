@@ -143,8 +143,7 @@ impl LogShape {
         contexts: &[f32],
         sessions: usize,
     ) -> Result<(), ConfigError> {
-        let holds =
-            catalogue.width == self.features && contexts.len() == sessions * self.features;
+        let holds = catalogue.width == self.features && contexts.len() == sessions * self.features;
         let allowed = "the width of items and of contexts";
         require(holds, "LogShape", "features", self.features, allowed)
     }
@@ -182,7 +181,10 @@ mod tests {
         let again: NeuralRankerConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();
         assert_eq!(again, config);
         let heads = config.check().unwrap().heads();
-        assert_eq!(heads.iter().map(|(head, _)| *head).collect::<Vec<_>>(), [Head::Click, Head::Like]);
+        assert_eq!(
+            heads.iter().map(|(head, _)| *head).collect::<Vec<_>>(),
+            [Head::Click, Head::Like]
+        );
         assert!(toml::from_str::<NeuralRankerConfig>("learning_rates = 1").is_err());
     }
 

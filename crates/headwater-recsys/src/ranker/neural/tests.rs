@@ -36,8 +36,7 @@ fn served(world: &World) -> (Items, Log) {
 
 fn config(position: PositionConfig) -> NeuralRankerConfig {
     let sharing = Sharing::MultiGate { experts: 3, hidden: vec![6] };
-    let network =
-        NetworkConfig { bottom: vec![7], sharing, tower: vec![4], gate_dropout: 0.0 };
+    let network = NetworkConfig { bottom: vec![7], sharing, tower: vec![4], gate_dropout: 0.0 };
     let like = Some(HeadConfig { weight: 2.0, exponent: 0.5, ..HeadConfig::default() });
     let dwell = Some(HeadConfig { weight: 0.5, ..HeadConfig::default() });
     let click = HeadConfig { weight: 1.5, ..HeadConfig::default() };
@@ -71,21 +70,13 @@ fn differentiate(
     let NeuralRanker { model, weights, settings, .. } = ranker;
     let gate_rate = settings.architecture().gate_dropout;
     let mut dropout = Dropout::new(gate_rate, settings.position.dropout(), &Streams::new(4), 0);
-    let (mut batch, mut gradient) = (Batch::default(), Vec::new());
+    let mut batch = Batch::default();
     let rows = 0..batch_end(log, 0, 20);
     assert_eq!(rows.len(), 100);
     model.read(weights, items.catalogue(), log, rows, &mut dropout, &mut batch);
     let mut click_loss = ranker.click_loss.clone();
-    let loss = model.differentiate(
-        weights,
-        log,
-        labels,
-        &mut click_loss,
-        &mut dropout,
-        &mut batch,
-        &mut gradient,
-    );
-    (loss, gradient)
+    let loss = model.differentiate(weights, log, labels, &mut click_loss, &mut dropout, &mut batch);
+    (loss, batch.gradient)
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) struct Batch {
     /// Rows of each list.
     lists: Vec<Range<usize>>,
     rows: Range<usize>,
+    /// Of all parameters.
+    pub(super) gradient: Vec<f32>,
 }
 
 /// What training leaves out by chance.
@@ -35,7 +37,12 @@ pub(in crate::ranker) struct Dropout {
 }
 
 impl Dropout {
-    pub(in crate::ranker) fn new(gate_rate: f64, place_rate: f64, streams: &Streams, training: u64) -> Self {
+    pub(in crate::ranker) fn new(
+        gate_rate: f64,
+        place_rate: f64,
+        streams: &Streams,
+        training: u64,
+    ) -> Self {
         Self {
             gate_rate: gate_rate as f32,
             gate_stream: streams.stream("gate dropout", &[training]),
@@ -114,7 +121,7 @@ impl Model {
         batch.rows = rows;
     }
 
-    /// Loss of a batch; `gradient` becomes that of all parameters. `labels` are those of the log, head by head.
+    /// Loss of a batch, whose gradient is written to it. `labels` are those of the log, head by head.
     pub(super) fn differentiate(
         &self,
         weights: &Weights,
@@ -123,10 +130,10 @@ impl Model {
         click_loss: &mut ClickLoss,
         dropout: &mut Dropout,
         batch: &mut Batch,
-        gradient: &mut Vec<f32>,
     ) -> Loss {
         let parameters = &weights.parameters;
         let (rows, tasks) = (batch.items.len(), self.heads.len());
+        let gradient = &mut batch.gradient;
         gradient.clear();
         gradient.resize(parameters.len(), 0.0);
         let mask = dropout.gates(rows * self.network.mask_width());

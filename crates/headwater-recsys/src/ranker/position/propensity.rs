@@ -98,7 +98,8 @@ mod tests {
     fn swaps_tell_examination_from_attraction() {
         let theta = [1.0, 0.5, 0.2];
         // Good items higher up: click rates by place alone would say 0.8, 0.375, 0.05.
-        let placed: [(u32, f64, &[usize]); 3] = [(0, 0.8, &[0, 1]), (2, 0.5, &[1, 2]), (3, 0.1, &[2])];
+        let placed: [(u32, f64, &[usize]); 3] =
+            [(0, 0.8, &[0, 1]), (2, 0.5, &[1, 2]), (3, 0.1, &[2])];
         let (items, shown_at, clicks) = log(&placed, &theta);
         let found = swap_propensities(&items, &shown_at, &clicks, 3).unwrap();
         for (found, theta) in found.iter().zip(theta) {
