@@ -1,4 +1,5 @@
 //! What rankers come to in the loop: acceptance tests on simulated worlds.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not themselves tests")]
 
 use headwater_core::{Check, Streams};
 use headwater_recsys::{

@@ -205,8 +205,8 @@ impl Network {
         (logits, Kept { bottom, shared, towers })
     }
 
-    /// Writes the gradient of all parameters, and that of `x` to `dx`, given that of the logits and, optionally, what
-    /// something else that reads the hidden layer adds to its gradient.
+    /// Writes the gradient of all parameters, and that of `x` to `dx` if it is wanted, given that of the logits and,
+    /// optionally, what something else that reads the hidden layer adds to its gradient.
     pub(crate) fn backward(
         &self,
         parameters: &[f32],
@@ -214,7 +214,7 @@ impl Network {
         kept: &Kept,
         (dlogits, dhidden): (&[f32], Option<&[f32]>),
         gradient: &mut [f32],
-        dx: &mut [f32],
+        dx: Option<&mut [f32]>,
     ) {
         let hidden = kept.hidden(x);
         let mixed = kept.shared.as_ref().map_or(hidden, |(mixed, _)| mixed);
@@ -232,11 +232,14 @@ impl Network {
                 sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
             }
         }
+        // Without a bottom the hidden layer is `x`, whose gradient is seldom wanted.
+        let wanted = kept.bottom.is_some() || dx.is_some();
         let mut down = match (&kept.shared, &self.gates) {
             (Some((_, SharedKept::Stack(kept))), _) => {
                 let mut down = vec![0.0; hidden.len()];
                 let tensors = dense(&self.shared, parameters);
-                let sums = mlp_backward(&tensors, hidden, kept, &dmixed, Some(&mut down));
+                let into = wanted.then_some(down.as_mut_slice());
+                let sums = mlp_backward(&tensors, hidden, kept, &dmixed, into);
                 store(&self.shared, sums, gradient);
                 down
             }
@@ -244,7 +247,8 @@ impl Network {
                 let mut down = vec![0.0; hidden.len()];
                 let experts = experts(&self.shared, parameters);
                 let weights = weights(gates, &experts, parameters);
-                let sums = mmoe_backward(weights, hidden, kept, &dmixed, Some(&mut down));
+                let into = wanted.then_some(down.as_mut_slice());
+                let sums = mmoe_backward(weights, hidden, kept, &dmixed, into);
                 for (layer, sums) in self.shared.iter().zip(sums.layers) {
                     gradient[layer.weights.clone()].copy_from_slice(&sums.weights);
                     gradient[layer.bias.clone()].copy_from_slice(&sums.bias);
@@ -258,10 +262,14 @@ impl Network {
             down.iter_mut().zip(more).for_each(|(sum, value)| *sum += value);
         }
         match &kept.bottom {
-            None => dx.copy_from_slice(&down),
+            None => {
+                if let Some(dx) = dx {
+                    dx.copy_from_slice(&down);
+                }
+            }
             Some((_, layers)) => {
                 let tensors = dense(&self.bottom, parameters);
-                store(&self.bottom, mlp_backward(&tensors, x, layers, &down, Some(dx)), gradient);
+                store(&self.bottom, mlp_backward(&tensors, x, layers, &down, dx), gradient);
             }
         }
     }

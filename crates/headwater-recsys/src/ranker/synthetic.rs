@@ -192,7 +192,7 @@ impl SyntheticTasks {
         let mut gradient = vec![0.0; parameters.len()];
         let mut adam = Adam::default();
         let mut dropout = Dropout::new(architecture.gate_dropout, 0.0, streams, 0);
-        let (mut x, mut y, mut dx) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut x, mut y) = (Vec::new(), Vec::new());
         let different = settings.fixed_rows.map_or(settings.batches, |rows| rows / settings.batch);
         for batch in 0..settings.batches {
             let mut rng = streams.stream("batch", &[(batch % different) as u64]);
@@ -202,8 +202,7 @@ impl SyntheticTasks {
             // Mean over rows of the sum over tasks of squared errors.
             let scale = 2.0 / settings.batch as f32;
             slopes.iter_mut().zip(&y).for_each(|(z, y)| *z = scale * (*z - y));
-            dx.resize(x.len(), 0.0);
-            network.backward(&parameters, &x, &kept, (&slopes, None), &mut gradient, &mut dx);
+            network.backward(&parameters, &x, &kept, (&slopes, None), &mut gradient, None);
             adam.step(settings.learning_rate, None, &mut parameters, &gradient)?;
         }
         let mut rng = streams.stream("test", &[]);

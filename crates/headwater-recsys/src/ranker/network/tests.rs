@@ -143,7 +143,11 @@ fn values_and_gradients_of_the_whole_network() {
         let mask = mask(&network);
         let (logits, kept) = network.logits_keeping(&parameters, &x, mask.as_deref());
         let (mut gradient, mut dx) = (vec![f32::NAN; parameters.len()], vec![f32::NAN; x.len()]);
-        network.backward(&parameters, &x, &kept, (&dlogits, None), &mut gradient, &mut dx);
+        network.backward(&parameters, &x, &kept, (&dlogits, None), &mut gradient, Some(&mut dx));
+
+        let mut alone = vec![f32::NAN; parameters.len()];
+        network.backward(&parameters, &x, &kept, (&dlogits, None), &mut alone, None);
+        assert_eq!(alone, gradient);
 
         let all = |parameters: &[f64], x: &[f64]| -> Vec<f64> {
             let row = |row: usize| {
@@ -194,7 +198,14 @@ fn what_reads_the_hidden_layer_adds_to_its_gradient() {
     let zeros = vec![0.0; ROWS * TASKS];
     let run = |down: &[f32]| {
         let (mut gradient, mut dx) = (vec![0.0; parameters.len()], vec![0.0; x.len()]);
-        network.backward(&parameters, &x, &kept, (&zeros, Some(down)), &mut gradient, &mut dx);
+        network.backward(
+            &parameters,
+            &x,
+            &kept,
+            (&zeros, Some(down)),
+            &mut gradient,
+            Some(&mut dx),
+        );
         gradient
     };
     // The bottom's bias gets the sum over rows where the unit is on, and nothing above it anything.
@@ -223,7 +234,7 @@ fn one_gate_and_one_gate_per_task_are_the_same_with_one_task() {
         let parameters = network.initial(&mut Streams::new(1).stream("weights", &[]));
         let (z, kept) = network.logits_keeping(&parameters, &x, None);
         let (mut gradient, mut dx) = (vec![0.0; parameters.len()], vec![0.0; x.len()]);
-        network.backward(&parameters, &x, &kept, (&z, None), &mut gradient, &mut dx);
+        network.backward(&parameters, &x, &kept, (&z, None), &mut gradient, Some(&mut dx));
         assert_eq!(network.logits(&parameters, &x), z);
         (z, gradient, dx)
     };

@@ -243,6 +243,39 @@ fn a_place_is_a_feature_where_it_is_asked_for_and_not_missing() {
 }
 
 #[test]
+fn batches_are_whole_sessions_and_dropout_leaves_out_what_it_says() {
+    let (items, log) = served(&world());
+    let serving = ServingPosition::First;
+    let ranker = ranker(config(PositionConfig::Feature { dropout: 0.4, serving }));
+    let NeuralRanker { model, weights, .. } = &ranker;
+    let mut dropout = Dropout::new(0.25, 0.4, &Streams::new(1), 0);
+    let (mut batch, mut start, mut sizes) = (Batch::default(), 0, Vec::new());
+    let mut missing = 0;
+    while start < log.len() {
+        let end = batch_end(&log, start, 25);
+        model.read(weights, items.catalogue(), &log, start..end, &mut dropout, &mut batch);
+        // 5 slots on 2 devices between 12 features and an embedding of 3.
+        for (row, x) in batch.x.chunks_exact(12 + 10 + 3).enumerate() {
+            let place = batch.places[row];
+            let hot: Vec<usize> = (0..10).filter(|at| x[12 + at] != 0.0).collect();
+            assert_eq!(hot, if batch.missing[row] { vec![] } else { vec![place] });
+            assert_eq!(place % 5, usize::from(log.slots()[start + row]));
+            missing += usize::from(batch.missing[row]);
+        }
+        assert!(batch.lists.iter().all(|list| list.len() == 5));
+        assert_eq!(batch.lists.last().unwrap().end, end - start);
+        sizes.push(batch.lists.len());
+        start = end;
+    }
+    assert_eq!(sizes, [25, 25, 10]);
+    // 300 rows at 0.4: a standard deviation of 8.5.
+    assert!((90..150).contains(&missing), "{missing}");
+    let kept = dropout.gates(4_000).unwrap().iter().filter(|&&keep| keep).count();
+    assert!((2_890..3_110).contains(&kept), "{kept}");
+    assert!(Dropout::new(0.0, 0.4, &Streams::new(1), 0).gates(4).is_none());
+}
+
+#[test]
 fn items_that_arrive_later_are_scored_as_the_mean_and_start_there() {
     let (items, log) = served(&world());
     let mut ranker = ranker(config(PositionConfig::None));

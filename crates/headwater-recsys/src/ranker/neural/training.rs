@@ -14,13 +14,13 @@ use crate::world::Catalogue;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Batch {
     /// Features, and their gradients.
-    x: Vec<f32>,
+    pub(super) x: Vec<f32>,
     dx: Vec<f32>,
     items: Vec<u32>,
-    places: Vec<usize>,
-    missing: Vec<bool>,
+    pub(super) places: Vec<usize>,
+    pub(super) missing: Vec<bool>,
     /// Rows of each list.
-    lists: Vec<Range<usize>>,
+    pub(super) lists: Vec<Range<usize>>,
     rows: Range<usize>,
     /// Of all parameters.
     pub(super) gradient: Vec<f32>,
@@ -190,7 +190,7 @@ impl Model {
         };
         batch.dx.resize(batch.x.len(), 0.0);
         let down = (dlogits.as_slice(), reversed.as_deref());
-        self.network.backward(parameters, &batch.x, &kept, down, gradient, &mut batch.dx);
+        self.network.backward(parameters, &batch.x, &kept, down, gradient, Some(&mut batch.dx));
         let inputs = batch.x.len() / rows;
         let rows = batch.dx.chunks_exact(inputs).zip(dlogits.chunks_exact(tasks));
         for ((dx, dlogits), &item) in rows.zip(&batch.items) {
