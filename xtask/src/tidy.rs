@@ -28,6 +28,7 @@ const WITHOUT_BURN: &[&str] = &[
     "headwater-rewards",
     "headwater-kernels",
     "headwater-protocol",
+    "headwater-recsys",
 ];
 
 /// Longest file.

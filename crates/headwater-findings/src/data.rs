@@ -25,6 +25,7 @@ pub mod hh_rlhf;
 pub mod judgebench;
 pub mod llmbar;
 pub mod madlibs;
+pub mod open_bandit;
 pub mod rm_bench;
 pub mod sycophancy_mwe;
 pub mod truthfulqa;

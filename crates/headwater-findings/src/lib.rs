@@ -10,8 +10,10 @@ pub mod cascade;
 pub mod causal_rewards;
 pub mod data;
 mod device;
+pub mod feedback_loop;
 pub mod negative_reinforcement;
 pub mod reasoning_judges;
+mod recorded;
 mod schedule;
 pub mod tasks;
 
@@ -26,6 +28,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
         Box::new(negative_reinforcement::NegativeReinforcement),
         Box::new(causal_rewards::CausalRewards { data: data.clone() }),
         Box::new(reasoning_judges::ReasoningJudges),
+        Box::new(feedback_loop::FeedbackLoop { data: data.clone() }),
         Box::new(cascade::Cascade { data }),
     ]
 }

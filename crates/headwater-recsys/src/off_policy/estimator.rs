@@ -15,20 +15,20 @@ use crate::off_policy::LoggedBandit;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Estimator {
-    /// Inverse propensity scoring: D[w r] (Horvitz and Thompson 1952).
+    /// Inverse propensity scoring: `D[w r]` (Horvitz and Thompson 1952).
     Ips,
-    /// IPS with weights of at most `most`: D[min(w, most) r] (Ionides 2008).
+    /// IPS with weights of at most `most`: `D[min(w, most) r]` (Ionides 2008).
     ClippedIps {
         /// At least 0.
         most: f64,
     },
-    /// Self-normalised: D[w r]/D[w] (Swaminathan and Joachims 2015). A factor common to all propensities drops out.
+    /// Self-normalised: `D[w r]/D[w]` (Swaminathan and Joachims 2015). A factor common to all propensities drops out.
     Snips,
-    /// Direct method: D[Σ_a π_e q̂].
+    /// Direct method: `D[Σ_a π_e q̂]`.
     Dm,
-    /// Doubly robust: D[Σ_a π_e q̂ + w (r - q̂)] (Dudík et al. 2014).
+    /// Doubly robust: `D[Σ_a π_e q̂ + w (r - q̂)]` (Dudík et al. 2014).
     Dr,
-    /// Self-normalised doubly robust: D[Σ_a π_e q̂] + D[w (r - q̂)]/D[w].
+    /// Self-normalised doubly robust: `D[Σ_a π_e q̂] + D[w (r - q̂)]/D[w]`.
     Sndr,
     /// Switch-DR: as DR where w is at most `most`, as DM elsewhere (Wang, Agarwal and Dudík 2017; the doubly robust
     /// variant). At 0 it is DM, at infinity DR.
