@@ -106,7 +106,7 @@ impl Finding for FeedbackLoop {
                 Err(missing) => plan.not_run.push(NotRun::new(arm, missing)),
             }
         }
-        let seeds = settings.seed_range(8);
+        let seeds = settings.seed_range(10);
         for seed in seeds.clone() {
             for (arm, config) in &runnable {
                 // What was recorded is the same at every seed.

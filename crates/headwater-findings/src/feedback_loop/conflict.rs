@@ -7,7 +7,8 @@
 
 use headwater_core::Check;
 use headwater_protocol::{
-    Contrast, Direction, Figure, ProtocolError, Records, Registered, SeedRecords, Table, TableValue,
+    Contrast, Direction, Figure, Point, ProtocolError, Records, Registered, SeedRecords, Table,
+    TableValue,
 };
 use headwater_recsys::{
     HeadConfig, LoopConfig, NetworkConfig, NeuralRankerConfig, PositionConfig, Sharing, WorldConfig,
@@ -15,10 +16,11 @@ use headwater_recsys::{
 
 use super::looped::{LoopedConfig, Server};
 
-/// Cosines between what is clicked and what is liked, by the key in names of arms.
-const COSINES: [(&str, f64); 2] = [("related", 1.0), ("unrelated", 0.0)];
-
 const RANKERS: [&str; 4] = ["shared-bottom", "mmoe", "mmoe-unmasked", "mmoe-clicks-only"];
+
+/// Cosines between what is clicked and what is liked, by the key in names of arms, and the rankers that are run.
+const COSINES: [(&str, f64, &[&str]); 2] =
+    [("related", 1.0, &["shared-bottom", "mmoe"]), ("unrelated", 0.0, &RANKERS)];
 
 fn arm(cosine: &str, ranker: &str) -> String {
     format!("conflict-{cosine}-{ranker}")
@@ -57,10 +59,10 @@ fn ranker(name: &str, features: usize) -> NeuralRankerConfig {
 /// The arms with what decides their results.
 pub(super) fn arms(smoke: bool) -> Vec<(String, LoopedConfig)> {
     let mut arms = Vec::new();
-    for (key, cosine) in COSINES {
+    for (key, cosine, rankers) in COSINES {
         let sessions = if smoke { 100 } else { 1_500 };
         let world = WorldConfig { sessions, ..WorldConfig::conflict(cosine) };
-        for name in RANKERS {
+        for name in rankers {
             let server = Server::Retrained(ranker(name, world.features));
             let rounds = LoopConfig { rounds: if smoke { 3 } else { 6 }, ..LoopConfig::default() };
             arms.push((arm(key, name), LoopedConfig { world: world.clone(), rounds, server }));
@@ -116,9 +118,7 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
     for ranker in RANKERS {
         let effects = records.series_effect(&arm("unrelated", ranker), "likes")?;
         let effects = effects.iter().enumerate();
-        let points = effects.filter_map(|(round, effect)| {
-            headwater_protocol::Point::measured(round as f64, effect)
-        });
+        let points = effects.filter_map(|(round, effect)| Point::measured(round as f64, effect));
         figure = figure.series(ranker, points);
     }
     Ok(vec![figure])
@@ -139,9 +139,9 @@ pub(super) fn tables(records: &Records) -> Vec<Table> {
          round before it was trained on, that of likes over clicked impressions. Shared bottom and MMoE have equal multiplications, \
          gates counted.",
     );
-    for (cosine, _) in COSINES {
-        for ranker in RANKERS {
-            let mut row = vec![TableValue::from(cosine), TableValue::from(ranker)];
+    for (cosine, _, rankers) in COSINES {
+        for ranker in rankers {
+            let mut row = vec![TableValue::from(cosine), TableValue::from(*ranker)];
             row.extend(metrics.map(|(_, metric)| records.value(&arm(cosine, ranker), metric)));
             table = table.row(row);
         }

@@ -51,7 +51,7 @@ pub(super) enum Server {
 pub(super) fn run(config: &LoopedConfig, streams: &Streams) -> Result<Metrics, CellError> {
     let world = config.world.clone().check()?;
     let settings = config.rounds.clone().check()?;
-    let streams = streams.child("users and items, unseen by pilots", &[]);
+    let streams = streams.child("users and items, of the second run", &[]);
     let fresh = |config: &NeuralRankerConfig| -> Result<NeuralRanker, CellError> {
         let (shape, streams) = (LogShape::from(&world), streams.child("ranker", &[]));
         Ok(NeuralRanker::new(&config.clone().check()?, shape, &streams))
@@ -189,13 +189,16 @@ impl Watched {
                     .scalar(format!("ECE, {name}"), ece);
             }
         }
-        let Some(last) = self.curves.last() else { return Ok(metrics) };
+        if self.curves.is_empty() {
+            return Ok(metrics);
+        }
         let identified = self.curves.iter().flatten().count() as f64 / self.curves.len() as f64;
         metrics = metrics.scalar("identified", identified);
         let theta = world.examination(0).and_then(|examination| examination.theta());
         let theta = theta.ok_or("worlds of this finding are read position by position")?;
         let truth: Vec<f64> = theta.iter().map(|theta| theta.ln()).collect();
-        if let Some(curve) = last {
+        // The last one that may be reported: where all are, the one after the last round.
+        if let Some(curve) = self.curves.iter().flatten().next_back() {
             let values = curve.values();
             metrics = metrics
                 .series("curve", values.iter().map(|value| value - values[0]).collect())

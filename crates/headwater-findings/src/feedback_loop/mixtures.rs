@@ -7,8 +7,8 @@
 
 use headwater_core::{Check, Streams};
 use headwater_protocol::{
-    CellError, Contrast, Direction, Figure, Metrics, ProtocolError, Records, Registered,
-    SeedRecords, Table, TableValue,
+    CellError, Contrast, Direction, Effect, Figure, Metrics, Point, ProtocolError, Records,
+    Registered, SeedRecords, Table, TableValue,
 };
 use headwater_recsys::synthetic::{SyntheticConfig, SyntheticTasks};
 use headwater_recsys::{Architecture, NetworkConfig, Sharing};
@@ -49,13 +49,56 @@ fn network(name: &str) -> Architecture {
     mixture.shared_bottom_of(cost.shared + cost.towers, inputs, 2)
 }
 
-/// A pair of tasks and how it is learnt: key, what the report calls it, p, deviation of the sines' frequencies, whether rows
-/// are fresh.
-const SETTINGS: [(&str, &str, f64, f64, bool); 4] = [
-    ("p0-hard", "p = 0, frequencies N(0, 2.5²)", 0.0, 2.5, true),
-    ("p0", "p = 0, frequencies N(0, 1)", 0.0, 1.0, true),
-    ("p1", "p = 1, frequencies N(0, 1)", 1.0, 1.0, true),
-    ("p0-hard-fixed", "p = 0, frequencies N(0, 2.5²), 8,064 rows", 0.0, 2.5, false),
+/// A pair of tasks and how it is learnt.
+struct Setting {
+    key: &'static str,
+    title: &'static str,
+    cosine: f64,
+    /// Standard deviation of the sines' frequencies.
+    frequency: f64,
+    fresh: bool,
+    /// More where errors differ more from draw to draw.
+    draws: usize,
+    networks: &'static [&'static str],
+}
+
+const SETTINGS: [Setting; 4] = [
+    Setting {
+        key: "p0-hard",
+        title: "p = 0, frequencies N(0, 2.5²)",
+        cosine: 0.0,
+        frequency: 2.5,
+        fresh: true,
+        draws: 3,
+        networks: &["shared-bottom", "mmoe"],
+    },
+    Setting {
+        key: "p0",
+        title: "p = 0, frequencies N(0, 1)",
+        cosine: 0.0,
+        frequency: 1.0,
+        fresh: true,
+        draws: 2,
+        networks: &NETWORKS,
+    },
+    Setting {
+        key: "p1",
+        title: "p = 1, frequencies N(0, 1)",
+        cosine: 1.0,
+        frequency: 1.0,
+        fresh: true,
+        draws: 1,
+        networks: &NETWORKS,
+    },
+    Setting {
+        key: "p0-hard-fixed",
+        title: "p = 0, frequencies N(0, 2.5²), 8,064 rows",
+        cosine: 0.0,
+        frequency: 2.5,
+        fresh: false,
+        draws: 1,
+        networks: &["shared-bottom", "mmoe"],
+    },
 ];
 
 fn arm(setting: &str, network: &str) -> String {
@@ -65,8 +108,8 @@ fn arm(setting: &str, network: &str) -> String {
 /// The arms with what decides their results.
 pub(super) fn arms(smoke: bool) -> Vec<(String, MixtureConfig)> {
     let mut arms = Vec::new();
-    for (key, _, cosine, frequency, fresh) in SETTINGS {
-        for name in NETWORKS {
+    for Setting { key, cosine, frequency, fresh, draws, networks, .. } in SETTINGS {
+        for name in networks {
             let tasks = SyntheticConfig {
                 cosine,
                 frequency,
@@ -79,7 +122,7 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, MixtureConfig)> {
                 fixed_rows: (!fresh).then_some(63 * 128),
                 ..SyntheticConfig::default()
             };
-            let draws = if smoke { 1 } else { 2 };
+            let draws = if smoke { 1 } else { draws };
             let config = MixtureConfig { tasks, network: (*network(name)).clone(), draws };
             arms.push((arm(key, name), config));
         }
@@ -92,7 +135,7 @@ pub(super) fn run(config: &MixtureConfig, streams: &Streams) -> Result<Metrics, 
     let (settings, network) = (config.tasks.check()?, config.network.clone().check()?);
     let mut logarithms = Vec::new();
     for draw in 0..config.draws as u64 {
-        let streams = streams.child("tasks, unseen by pilots", &[draw]);
+        let streams = streams.child("tasks, of the second run", &[draw]);
         let errors = SyntheticTasks::new(&settings, &streams).train(&network, &streams)?;
         logarithms.push((errors[0] / 2.0 + errors[1] / 2.0).ln());
     }
@@ -141,38 +184,43 @@ pub(super) fn contrasts() -> Vec<Contrast> {
 }
 
 pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
-    let (n, names) = (records.seeds().len(), SETTINGS.map(|(_, name, ..)| name));
+    let (n, titles) = (records.seeds().len(), SETTINGS.map(|setting| setting.title));
     let label = "log MSE, less the shared bottom's";
-    let mut figure = Figure::dots("Experts against a shared bottom", names, label, n)
+    let mut figure = Figure::dots("Experts against a shared bottom", titles, label, n)
         .reference("as good", 0.0)
         .caption(
-            "Left of the line the experts are better. Test rows are fresh; each seed is the mean over two draws of tasks, which all \
-             networks share.",
+            "Left of the line the experts are better. Test rows are fresh; networks of a seed learn the same tasks.",
         );
     for network in ["omoe", "mmoe"] {
-        let mut effects = Vec::new();
-        for (key, ..) in SETTINGS {
-            let mut differences = Vec::new();
-            for seed in records.seeds() {
-                let both = ratio(&records.seed(seed), key, [network, "shared-bottom"]);
-                differences.extend(both.ok());
+        let mut points = Vec::new();
+        for (at, setting) in SETTINGS.iter().enumerate() {
+            let seeds = records.seeds().into_iter();
+            let differences: Vec<f64> = seeds
+                .filter_map(|seed| {
+                    ratio(&records.seed(seed), setting.key, [network, "shared-bottom"]).ok()
+                })
+                .collect();
+            if !differences.is_empty() {
+                points.extend(Point::measured(at as f64, &Effect::over_seeds(&differences)?));
             }
-            effects.push(headwater_protocol::Effect::over_seeds(&differences)?);
         }
-        figure = figure.by_category(network, effects);
+        figure = figure.series(network, points);
     }
     Ok(vec![figure])
 }
 
 pub(super) fn tables(records: &Records) -> Vec<Table> {
-    let columns = ["tasks"].into_iter().chain(["shared bottom", "OMoE", "MMoE"]);
+    let columns = ["tasks", "draws per seed", "shared bottom", "OMoE", "MMoE"];
     let mut table = Table::new("Mean squared error on fresh rows", columns).note(
         "Geometric mean over the draws of a seed, in units of the targets' variance. Eight experts of 16, towers of 8; the shared \
          bottom has 113 units.",
     );
-    for (key, name, ..) in SETTINGS {
-        let mut row = vec![TableValue::from(name)];
-        row.extend(NETWORKS.map(|network| records.value(&arm(key, network), "MSE")));
+    for Setting { key, title, draws, networks, .. } in SETTINGS {
+        let mut row = vec![TableValue::from(title), TableValue::Number(draws as f64, 0)];
+        row.extend(NETWORKS.map(|network| match networks.contains(&network) {
+            true => records.value(&arm(key, network), "MSE"),
+            false => TableValue::Absent,
+        }));
         table = table.row(row);
     }
     vec![table]

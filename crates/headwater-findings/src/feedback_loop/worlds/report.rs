@@ -81,7 +81,7 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
 fn curves(records: &Records, key: &str, n: usize) -> Result<Figure, ProtocolError> {
     let title = format!("{}: learnt bias of the slots", setting(key).title);
     let mut figure = Figure::lines(title, "slot", "log θ, less that of the first slot", n).caption(
-        "After the last round. From a log that does not connect the slots by items shown on several, there is no curve.",
+        "The last curve for which the log connects the slots by items shown on several; without such a log there is none.",
     );
     let truth = records.series_effect(&arm(key, "tower"), "true curve")?;
     let truth = truth.iter().enumerate();
