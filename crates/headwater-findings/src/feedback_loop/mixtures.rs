@@ -65,7 +65,7 @@ struct Setting {
 const SETTINGS: [Setting; 4] = [
     Setting {
         key: "p0-hard",
-        title: "p = 0, frequencies N(0, 2.5²)",
+        title: "p = 0, hard",
         cosine: 0.0,
         frequency: 2.5,
         fresh: true,
@@ -74,7 +74,7 @@ const SETTINGS: [Setting; 4] = [
     },
     Setting {
         key: "p0",
-        title: "p = 0, frequencies N(0, 1)",
+        title: "p = 0",
         cosine: 0.0,
         frequency: 1.0,
         fresh: true,
@@ -83,7 +83,7 @@ const SETTINGS: [Setting; 4] = [
     },
     Setting {
         key: "p1",
-        title: "p = 1, frequencies N(0, 1)",
+        title: "p = 1",
         cosine: 1.0,
         frequency: 1.0,
         fresh: true,
@@ -92,7 +92,7 @@ const SETTINGS: [Setting; 4] = [
     },
     Setting {
         key: "p0-hard-fixed",
-        title: "p = 0, frequencies N(0, 2.5²), 8,064 rows",
+        title: "p = 0, hard, 8,064 rows",
         cosine: 0.0,
         frequency: 2.5,
         fresh: false,
@@ -189,7 +189,7 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
     let mut figure = Figure::dots("Experts against a shared bottom", titles, label, n)
         .reference("as good", 0.0)
         .caption(
-            "Left of the line the experts are better. Test rows are fresh; networks of a seed learn the same tasks.",
+            "Left of the line the experts are better. Frequencies of the sines are N(0, 1), hard ones N(0, 2.5²). Test rows are fresh; networks of a seed learn the same tasks.",
         );
     for network in ["omoe", "mmoe"] {
         let mut points = Vec::new();
