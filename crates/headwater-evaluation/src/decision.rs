@@ -168,6 +168,25 @@ impl ClassWeights {
         Ok(q.iter().map(weighted).sum::<f64>() / curvature)
     }
 
+    /// E\[rho^2 c\] E\[c\] / E\[rho c\]^2 with c = q (1 - q), at least 1: by how much more weighted training exceeds the lowest
+    /// weighted loss than ex-post weighting does, where nothing but sampling noise keeps either from it.
+    ///
+    /// For a model that can represent the posterior, is fitted to n rows to the end, and has one direction to be learnt:
+    /// the weighted objective has curvature E\[rho c\] and gradient variance E\[rho^2 c\] (the plain one E\[c\] twice), so that
+    /// the excess is E\[rho^2 c\]/E\[rho c\]/2n against E\[rho c\]/E\[c\]/2n (the sandwich formula). By Cauchy and Schwarz it is
+    /// 1 only where rho does not vary. Unlike [`ClassWeights::expected_incentive`] it does not depend on the scale of
+    /// the weights. What can reverse it are a model too small for the posterior and training that is stopped early.
+    ///
+    /// # Errors
+    /// As [`ClassWeights::expected_curvature_ratio`].
+    pub fn excess_ratio(self, q: &[f64]) -> Result<f64, EvaluationError> {
+        let first = self.expected_curvature_ratio(q)?;
+        let curvature: f64 = q.iter().map(|q| q * (1.0 - q)).sum();
+        let rho = |q: f64| self.positive * self.negative / self.mean(q);
+        let second: f64 = q.iter().map(|q| rho(*q).powi(2) * q * (1.0 - q)).sum();
+        Ok(second / curvature / (first * first))
+    }
+
     /// Mean weighted log loss, nats, of predictions whose *logits* are given: -w_y ln p_y, the mean over rows (not
     /// divided by the sum of weights).
     ///

@@ -15,10 +15,8 @@ use proptest::prelude::*;
 fn the_incentive_ratio_has_the_tabulated_values() {
     // Each row: b, and rho at q = .01, .05, .07, .2, .5, .8, rounded to two digits after the point.
     let posteriors = [0.01, 0.05, 0.07, 0.2, 0.5, 0.8];
-    let table = [
-        (0.9, [1.67, 1.29, 1.15, 0.69, 0.36, 0.24]),
-        (0.1, [0.20, 0.21, 0.21, 0.24, 0.36, 0.69]),
-    ];
+    let table =
+        [(0.9, [1.67, 1.29, 1.15, 0.69, 0.36, 0.24]), (0.1, [0.20, 0.21, 0.21, 0.24, 0.36, 0.69])];
     for (b, row) in table {
         let weights = ClassWeights::mean_one(b).unwrap();
         for (q, expected) in posteriors.into_iter().zip(row) {
@@ -181,6 +179,27 @@ proptest! {
         if let Ok(ratio) = w.expected_curvature_ratio(&q) {
             prop_assert!(ratio <= 1.0 + 1e-12);
         }
+    }
+
+    #[test]
+    fn the_excess_ratio_is_at_least_one_whatever_the_scale_and_that_of_a_sandwich(
+        w in weights(), q in prop::collection::vec(0.02..0.98f64, 1..20), scale in 0.1..10.0f64,
+    ) {
+        let ratio = w.excess_ratio(&q).unwrap();
+        prop_assert!(ratio >= 1.0 - 1e-12);
+        let scaled = ClassWeights::new(scale * w.negative(), scale * w.positive()).unwrap();
+        prop_assert!((scaled.excess_ratio(&q).unwrap() - ratio).abs() < 1e-9 * ratio);
+        // One common shift of all logits is the direction to be learnt: from the losses themselves.
+        let (mut hessian, mut variance, mut plain) = (0.0, 0.0, 0.0);
+        for q in &q {
+            let p = w.prediction(*q).unwrap();
+            hessian += (w.positive() * q + w.negative() * (1.0 - q)) * p * (1.0 - p);
+            variance += q * (w.positive() * (1.0 - p)).powi(2);
+            variance += (1.0 - q) * (w.negative() * p).powi(2);
+            plain += q * (1.0 - q);
+        }
+        let expected = (variance / hessian) / (hessian / plain);
+        prop_assert!((ratio - expected).abs() < 1e-9 * expected);
     }
 
     #[test]
