@@ -175,6 +175,12 @@ impl Network {
         Self { convolutions, dense }
     }
 
+    /// Adds to every logit.
+    pub(crate) fn shift(&mut self, by: f64) {
+        let last = self.dense.last_mut().expect("a layer that gives the logit");
+        last.bias[0] += by as f32;
+    }
+
     /// Logits of rows of features.
     ///
     /// # Panics

@@ -12,8 +12,8 @@ pub enum Objective {
     /// The plain log loss of the logit less ln(w_1/w_0), so that the logit itself estimates that of p^w.
     ///
     /// With weights 1/pi_y it is the logit-adjusted loss of Menon et al. (2020), arXiv 2007.07314, at tau = 1; with
-    /// other weights its form for costs (Narasimhan and Menon 2021). It differs from ex-post weighting in where
-    /// training starts only: a bias takes up the shift.
+    /// other weights its form for costs (Narasimhan and Menon 2021). A bias takes up the shift, so with
+    /// [`crate::train`], which starts at the best constant, it is ex-post weighting up to rounding.
     LogitAdjusted(ClassWeights),
     /// -alpha_t (1 - p_t)^gamma ln p_t, alpha_1 = `share` and alpha_0 = 1 - `share` (Lin et al. 2017, "Focal loss for
     /// dense object detection", arXiv 1708.02002).
@@ -32,6 +32,26 @@ impl Objective {
     #[must_use]
     pub fn plain() -> Self {
         Self::Weighted(ClassWeights::new(1.0, 1.0).expect("1 is an allowed weight"))
+    }
+
+    /// The logit that is best for all rows alike where a share `prevalence`, in (0, 1), is positive: by bisection in
+    /// [-30, 30], to 1e-12.
+    #[must_use]
+    pub fn best_constant(self, prevalence: f64) -> f64 {
+        let slope = |z: f64| {
+            let [positive, negative] = [true, false].map(|y| self.value_and_slope(z, y).1);
+            prevalence * positive + (1.0 - prevalence) * negative
+        };
+        let (mut low, mut high) = (-30.0, 30.0);
+        for _ in 0..50 {
+            let middle = 0.5 * (low + high);
+            if slope(middle) < 0.0 {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        0.5 * (low + high)
     }
 
     /// Value and derivative in the logit, in nats.

@@ -29,7 +29,8 @@ pub struct TrainingConfig {
     pub architecture: Architecture,
     /// The optimiser.
     pub optimizer: Optimizer,
-    /// Learning rate, above 0.
+    /// Learning rate at the first step, above 0; it falls linearly to 0 over all steps, so that the last epochs differ by
+    /// what was learnt more than by the last batches.
     pub learning_rate: f64,
     /// Rows per step, at least 1; as many as there are is gradient descent.
     pub batch: usize,
@@ -99,7 +100,8 @@ pub struct Trained {
 
 /// Trains on `rows` and keeps the network after the epoch whose objective on `validation` is lowest.
 ///
-/// Every arm is thus stopped by its own objective. Initial weights come from the stream `weights`, the order of the
+/// Every arm is thus stopped by its own objective, and starts about the constant that is best for it: else a weighted
+/// and an unweighted arm would start at different distances from what they are to learn. Initial weights come from the stream `weights`, the order of the
 /// rows from `batches`; arms that share `streams` share both.
 ///
 /// # Errors
@@ -120,7 +122,9 @@ pub fn train(
     }
     let mut network =
         Network::initialise(&config.architecture, inputs, &mut streams.stream("weights", &[]));
-    let mut descent = Descent::new(&mut network, config);
+    network.shift(objective.best_constant(rows.prevalence()));
+    let steps = config.epochs * rows.rows().div_ceil(config.batch);
+    let mut descent = Descent::new(&mut network, config, steps);
     let mut order: Vec<usize> = (0..rows.rows()).collect();
     let mut curve: Vec<f64> = Vec::with_capacity(config.epochs);
     let mut best: Option<(usize, Network)> = None;
@@ -188,28 +192,31 @@ impl Trained {
 /// The optimiser's memory: one or two numbers per parameter.
 struct Descent {
     optimizer: Optimizer,
+    /// Learning rate at the first step, and the number of steps over which it falls to 0.
     rate: f64,
-    steps: i32,
+    steps: usize,
+    taken: usize,
     first: Vec<Vec<f32>>,
     second: Vec<Vec<f32>>,
 }
 
 impl Descent {
-    fn new(network: &mut Network, config: &TrainingConfig) -> Self {
+    fn new(network: &mut Network, config: &TrainingConfig, steps: usize) -> Self {
         let zeros: Vec<Vec<f32>> = network.parameters().map(|p| vec![0.0; p.len()]).collect();
         let (optimizer, rate) = (config.optimizer, config.learning_rate);
-        Self { optimizer, rate, steps: 0, first: zeros.clone(), second: zeros }
+        Self { optimizer, rate, steps, taken: 0, first: zeros.clone(), second: zeros }
     }
 
     fn step(&mut self, network: &mut Network, gradients: &[Vec<f32>]) {
-        self.steps += 1;
+        let rate = self.rate * (1.0 - self.taken as f64 / self.steps as f64);
+        self.taken += 1;
         let moments = self.first.iter_mut().zip(&mut self.second);
         for ((values, gradient), (first, second)) in
             network.parameters().zip(gradients).zip(moments)
         {
             match self.optimizer {
                 Optimizer::Sgd { momentum } => {
-                    let (momentum, rate) = (momentum as f32, self.rate as f32);
+                    let (momentum, rate) = (momentum as f32, rate as f32);
                     let velocities = values.iter_mut().zip(first).zip(gradient);
                     for ((value, velocity), gradient) in velocities {
                         *velocity = momentum * *velocity + gradient;
@@ -217,13 +224,13 @@ impl Descent {
                     }
                 }
                 Optimizer::Adam => {
-                    let left = |beta: f64| 1.0 - beta.powi(self.steps);
+                    let left = |beta: f64| 1.0 - beta.powf(self.taken as f64);
                     let step = AdamWStep {
                         clip: 1.0,
                         beta_1: [0.9, 0.1],
                         beta_2: [0.999, 0.001],
                         keep: 1.0,
-                        rate: (self.rate / left(0.9)) as f32,
+                        rate: (rate / left(0.9)) as f32,
                         root_correction: left(0.999).sqrt() as f32,
                         epsilon: 1e-8,
                     };

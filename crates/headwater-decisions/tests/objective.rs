@@ -54,6 +54,7 @@ proptest! {
                 let [right, wrong] = [true, false].map(|y| objective.value_and_slope(z, y).1);
                 q * right + (1.0 - q) * wrong
             };
+            prop_assert!((objective.best_constant(q) - best).abs() < 1e-9);
             prop_assert!(slope(best).abs() < 1e-10);
             prop_assert!(slope(best + 0.1) > 0.0 && slope(best - 0.1) < 0.0);
         }

@@ -86,6 +86,25 @@ fn adam_does_not_feel_the_scale_of_the_loss_and_descent_does() {
 }
 
 #[test]
+fn a_logit_adjusted_loss_is_ex_post_weighting_up_to_rounding() {
+    let rows = noisy(1);
+    let training = TrainingConfig { epochs: 4, learning_rate: 0.01, ..TrainingConfig::default() };
+    let training = training.check().unwrap();
+    let weights = ClassWeights::mean_one(0.9).unwrap();
+    let logits = |objective| {
+        let trained = train(&rows, &rows, objective, &training, &Streams::new(2)).unwrap();
+        trained.network.logits(rows.features())
+    };
+    let plain = logits(Objective::plain());
+    let gap = |other: &[f64]| {
+        let pairs = plain.iter().zip(other);
+        pairs.map(|(z, other)| (z + weights.shift() - other).abs()).fold(0.0, f64::max)
+    };
+    assert!(gap(&logits(Objective::LogitAdjusted(weights))) < 1e-3);
+    assert!(gap(&logits(Objective::Weighted(weights))) > 0.02);
+}
+
+#[test]
 fn training_is_the_same_for_the_same_streams_and_stops_at_its_best_epoch() {
     let (rows, held_out) = (noisy(1), noisy(2));
     let training = TrainingConfig { learning_rate: 0.02, epochs: 12, ..TrainingConfig::default() };

@@ -1,8 +1,10 @@
 //! One arm's training, and what is measured of it.
 
+use std::collections::BTreeMap;
+
 use headwater_core::{Check, Streams};
 use headwater_decisions::{
-    Architecture, DecisionError, Examples, Objective, Optimizer, Training, TrainingConfig, train,
+    Architecture, DecisionError, Objective, Training, TrainingConfig, train,
 };
 use headwater_evaluation::calibration::{auroc, ece_equal_mass};
 use headwater_evaluation::decision::{ClassWeights, log_loss, logit, sigmoid};
@@ -52,70 +54,107 @@ impl Logits {
     }
 }
 
-/// Trains on `rows` and scores under the weights that the method is for.
+/// Numbers and series of numbers by name.
+#[derive(Default)]
+struct Numbers {
+    scalars: BTreeMap<String, f64>,
+    series: BTreeMap<String, Vec<f64>>,
+}
+
+impl Numbers {
+    /// Adds `share` times a number to what is there.
+    fn add(&mut self, name: impl Into<String>, share: f64, value: f64) {
+        *self.scalars.entry(name.into()).or_default() += share * value;
+    }
+
+    fn add_series(&mut self, name: &str, share: f64, values: &[f64]) {
+        let series = self.series.entry(name.to_owned()).or_insert_with(|| vec![0.0; values.len()]);
+        for (sum, value) in series.iter_mut().zip(values) {
+            *sum += share * value;
+        }
+    }
+
+    fn metrics(self) -> Metrics {
+        let metrics = self
+            .scalars
+            .into_iter()
+            .fold(Metrics::new(), |metrics, (name, value)| metrics.scalar(name, value));
+        self.series
+            .into_iter()
+            .fold(metrics, |metrics, (name, values)| metrics.series(name, values))
+    }
+}
+
+/// Trains `repeats` networks on `rows` and scores them under the weights that the method is for; means over the networks.
 pub(super) fn run(
     method: Method,
     rows: &Rows,
     training: &TrainingConfig,
+    repeats: usize,
     streams: &Streams,
 ) -> Result<Metrics, CellError> {
-    let weights = |share: f64| ClassWeights::mean_one(share);
+    let mut numbers = Numbers::default();
+    for repeat in 0..repeats {
+        let streams = streams.child("network", &[repeat as u64]);
+        let (epoch, logits) = logits(method, rows, training, &streams)?;
+        let share = 1.0 / repeats as f64;
+        numbers.add("epoch", share, epoch as f64);
+        score(&mut numbers, share, method, &logits, rows)?;
+    }
+    Ok(numbers.metrics())
+}
+
+/// The epoch that one network's training was stopped at, and its logits.
+fn logits(
+    method: Method,
+    rows: &Rows,
+    training: &TrainingConfig,
+    streams: &Streams,
+) -> Result<(usize, Logits), CellError> {
     let objective = match method {
         Method::Unweighted | Method::Decoupled { .. } => Objective::plain(),
-        Method::Weighted { share } => Objective::Weighted(weights(share)?),
-        Method::LogitAdjusted { share } => Objective::LogitAdjusted(weights(share)?),
+        Method::Weighted { share } => Objective::Weighted(ClassWeights::mean_one(share)?),
+        Method::LogitAdjusted { share } => Objective::LogitAdjusted(ClassWeights::mean_one(share)?),
         Method::Focal { .. } => Objective::Focal { focusing: 2.0, share: 0.25 },
     };
     let config = training.clone().check()?;
     let trained = train(&rows.train, &rows.validation, objective, &config, streams)?;
-    let share_of_epochs = trained.epoch as f64 / training.epochs as f64;
-    let metrics = Metrics::new()
-        .scalar("epoch", trained.epoch as f64)
-        .scalar("stopped at", share_of_epochs)
-        .series("validation", trained.validation.clone());
-    let logits = match method {
+    let mut scored = vec![&rows.calibration, &rows.test];
+    scored.extend(&rows.official);
+    let parts = match method {
         Method::Decoupled { share } => {
-            let head = head(training.optimizer, training)?;
-            let mut scored = vec![&rows.calibration, &rows.test];
-            scored.extend(&rows.official);
-            let objective = Objective::Weighted(weights(share)?);
-            let parts = [&rows.train, &rows.validation];
-            let streams = streams.child("head", &[]);
-            let all = trained.with_new_head(parts, objective, &head, &streams, &scored)?;
-            let mut all = all.into_iter();
-            let mut next = || all.next().unwrap_or_default();
-            let (calibration, test) = (next(), next());
-            Logits { calibration, test, official: rows.official.as_ref().map(|_| next()) }
+            let objective = Objective::Weighted(ClassWeights::mean_one(share)?);
+            let (head, seen) = (head(training)?, [&rows.train, &rows.validation]);
+            trained.with_new_head(seen, objective, &head, &streams.child("head", &[]), &scored)?
         }
-        _ => {
-            let logits = |part: &Examples| trained.network.logits(part.features());
-            Logits {
-                calibration: logits(&rows.calibration),
-                test: logits(&rows.test),
-                official: rows.official.as_ref().map(logits),
-            }
-        }
+        _ => scored.iter().map(|part| trained.network.logits(part.features())).collect(),
     };
-    score(metrics, method, &logits, rows)
+    let mut parts = parts.into_iter();
+    let mut next = || parts.next().expect("logits of every part that was asked for");
+    let (calibration, test) = (next(), next());
+    let official = rows.official.as_ref().map(|_| next());
+    Ok((trained.epoch, Logits { calibration, test, official }))
 }
 
 /// A last layer alone, trained for as many epochs at ten times the rate: it has one layer, not several, to move.
-fn head(optimizer: Optimizer, training: &TrainingConfig) -> Result<Training, CellError> {
+fn head(training: &TrainingConfig) -> Result<Training, CellError> {
     let head = TrainingConfig {
         architecture: Architecture::Dense { hidden: Vec::new() },
-        optimizer,
         learning_rate: 10.0 * training.learning_rate,
         ..training.clone()
     };
     Ok(head.check()?)
 }
 
+/// Adds `share` of every score of one network.
 fn score(
-    mut metrics: Metrics,
+    numbers: &mut Numbers,
+    share_of_mean: f64,
     method: Method,
     logits: &Logits,
     rows: &Rows,
-) -> Result<Metrics, CellError> {
+) -> Result<(), CellError> {
+    let mut add = |name: String, value: f64| numbers.add(name, share_of_mean, value);
     let (calibration, test) = (rows.calibration.positive(), rows.test.positive());
     let map = Isotonic::fit(&logits.calibration, calibration)?;
     // The logits of the posterior that the arm's weighted prediction stands for.
@@ -151,36 +190,37 @@ fn score(
                 Scored { logits: &predictions.test, positive: test },
             )?;
             let acts = predictions.test.iter().filter(|z| **z > 0.0).count();
-            metrics = metrics
-                .scalar(format!("{name}/loss"), scores.loss)
-                .scalar(format!("{name}/learning"), scores.learning)
-                .scalar(format!("{name}/choosing"), scores.choosing)
-                .scalar(format!("{name}/cost"), scores.cost)
-                .scalar(format!("{name}/acts"), acts as f64 / test.len() as f64);
+            for (metric, value) in [
+                ("loss", scores.loss),
+                ("learning", scores.learning),
+                ("choosing", scores.choosing),
+                ("cost", scores.cost),
+                ("acts", acts as f64 / test.len() as f64),
+            ] {
+                add(format!("{name}/{metric}"), value);
+            }
         }
         if method == Method::Unweighted {
             // What theory predicts from: posteriors of the test rows, recalibrated on others.
             let weights = ClassWeights::mean_one(share)?;
             let posteriors: Vec<f64> = logits.test.iter().map(|z| map.probability(*z)).collect();
-            metrics = metrics
-                .scalar(format!("{name}/incentive"), weights.expected_incentive(&posteriors)?)
-                .scalar(format!("{name}/curvature"), weights.expected_curvature_ratio(&posteriors)?)
-                .scalar(format!("{name}/excess"), weights.excess_ratio(&posteriors)? - 1.0);
+            add(format!("{name}/incentive"), weights.expected_incentive(&posteriors)?);
+            add(format!("{name}/curvature"), weights.expected_curvature_ratio(&posteriors)?);
+            add(format!("{name}/excess"), weights.excess_ratio(&posteriors)? - 1.0);
         }
     }
     let stated: Vec<f64> = posterior.test.iter().map(|z| sigmoid(*z)).collect();
     let losses = posterior.test.iter().zip(test).map(|(z, y)| log_loss(*z, *y));
     let (said, seen) = reliability(&stated, test);
-    metrics = metrics
-        .scalar("auc", auroc(&logits.test, test)?)
-        .scalar("posterior/loss", losses.sum::<f64>() / test.len() as f64)
-        .scalar("posterior/ece", ece_equal_mass(&stated, test, GROUPS)?)
-        .series("posterior/stated", said)
-        .series("posterior/true", seen);
+    add("auc".to_owned(), auroc(&logits.test, test)?);
+    add("posterior/loss".to_owned(), losses.sum::<f64>() / test.len() as f64);
+    add("posterior/ece".to_owned(), ece_equal_mass(&stated, test, GROUPS)?);
     if let (Some(logits), Some(rows)) = (&logits.official, &rows.official) {
-        metrics = metrics.scalar("official/auc", auroc(logits, rows.positive())?);
+        add("official/auc".to_owned(), auroc(logits, rows.positive())?);
     }
-    Ok(metrics)
+    numbers.add_series("posterior/stated", share_of_mean, &said);
+    numbers.add_series("posterior/true", share_of_mean, &seen);
+    Ok(())
 }
 
 /// Mean stated probability and share of positives in [`GROUPS`] groups of equal size, from the lowest stated.
