@@ -27,6 +27,13 @@ impl Block {
     fn rate(&self) -> f64 {
         self.positives / self.count
     }
+
+    /// Takes in the block of the next higher scores.
+    fn pool(&mut self, next: Self) {
+        self.high = next.high;
+        self.count += next.count;
+        self.positives += next.positives;
+    }
 }
 
 impl Isotonic {
@@ -47,23 +54,25 @@ impl Isotonic {
             count: 1.0,
             positives: f64::from(u8::from(positive)),
         };
-        let mut blocks: Vec<Block> = vec![row(lowest, true)];
         let rows = order.iter().map(|at| row(score[*at], positive[*at]));
-        for mut next in rows.chain([row(highest, false)]) {
-            // Equal scores are one step; a step that is not above the last is pooled with it.
-            while let Some(last) = blocks.last() {
-                if last.rate() < next.rate() && last.high < next.low {
-                    break;
-                }
-                next = Block {
-                    low: last.low,
-                    high: next.high,
-                    count: last.count + next.count,
-                    positives: last.positives + next.positives,
-                };
-                blocks.pop();
+        let rows = [row(lowest, true)].into_iter().chain(rows).chain([row(highest, false)]);
+        // Equal scores are one block before any are compared: which of them comes first must not matter.
+        let mut ties: Vec<Block> = Vec::with_capacity(score.len());
+        for next in rows {
+            match ties.last_mut() {
+                Some(last) if last.high == next.low => last.pool(next),
+                _ => ties.push(next),
             }
+        }
+        let mut blocks: Vec<Block> = Vec::new();
+        for next in ties {
             blocks.push(next);
+            while let [.., before, last] = &blocks[..]
+                && before.rate() >= last.rate()
+            {
+                let last = blocks.pop().expect("two blocks");
+                blocks.last_mut().expect("one block").pool(last);
+            }
         }
         let mut steps = vec![(f64::NEG_INFINITY, blocks[0].rate())];
         let edges = blocks.windows(2).map(|pair| (0.5 * (pair[0].high + pair[1].low), &pair[1]));

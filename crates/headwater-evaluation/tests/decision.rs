@@ -91,7 +91,14 @@ fn pooling_by_hand() {
     for (score, expected) in [(-9.0, 0.5), (3.4, 0.5), (3.6, 2.0 / 3.0), (9.0, 2.0 / 3.0)] {
         assert_relative_eq!(map.probability(score), expected);
     }
-    // Equal scores are one step whatever order they come in.
+    // Equal scores are one block before neighbours are compared: here 1/3 (the added positive among them), then 3/4.
+    let scores = [1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 3.0];
+    let positive = [false, false, false, true, true, true, true, true];
+    let map = Isotonic::fit(&scores, &positive).unwrap();
+    // 2/3 at 3, with the added negative, is below 3/4: pooled to 5/7.
+    for (score, expected) in [(1.0, 1.0 / 3.0), (2.0, 5.0 / 7.0), (3.0, 5.0 / 7.0)] {
+        assert_relative_eq!(map.probability(score), expected);
+    }
     let tied = Isotonic::fit(&[0.0, 0.0, 0.0], &[true, false, true]).unwrap();
     assert_eq!((tied.steps(), tied.probability(0.0)), (1, 3.0 / 5.0));
 }
@@ -258,6 +265,26 @@ proptest! {
         let fitted = error(&|s| map.probability(s));
         for constant in [0.1, 0.3, 0.5, 0.7, 0.9] {
             prop_assert!(fitted <= error(&|_| constant) + 1e-9);
+        }
+    }
+
+    #[test]
+    fn rows_may_come_in_any_order_and_fitting_what_was_fitted_changes_nothing(
+        rows in prop::collection::vec((0..6u8, any::<bool>()), 1..60), by in 0..60usize,
+    ) {
+        let of = |rows: &[(u8, bool)]| {
+            let scores: Vec<f64> = rows.iter().map(|(score, _)| f64::from(*score)).collect();
+            let positive: Vec<bool> = rows.iter().map(|(_, positive)| *positive).collect();
+            (Isotonic::fit(&scores, &positive).unwrap(), scores, positive)
+        };
+        let (map, scores, positive) = of(&rows);
+        let mut turned = rows.clone();
+        turned.rotate_left(by % rows.len());
+        prop_assert_eq!(&of(&turned).0, &map);
+        let fitted: Vec<f64> = scores.iter().map(|score| map.probability(*score)).collect();
+        let again = Isotonic::fit(&fitted, &positive).unwrap();
+        for fitted in fitted {
+            prop_assert!((again.probability(fitted) - fitted).abs() < 1e-12);
         }
     }
 
