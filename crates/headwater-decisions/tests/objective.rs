@@ -21,7 +21,10 @@ fn values_by_hand() {
 }
 
 fn objectives() -> impl Strategy<Value = Objective> {
-    let weights = || (0.1..4.0f64, 0.1..4.0f64).prop_map(|(n, p)| ClassWeights::new(n, p).unwrap());
+    let weights = || {
+        (0.1..4.0f64, 0.1..4.0f64)
+            .prop_map(|(n, p)| ClassWeights::new(n, p).expect("positive weights"))
+    };
     prop_oneof![
         weights().prop_map(Objective::Weighted),
         weights().prop_map(Objective::LogitAdjusted),

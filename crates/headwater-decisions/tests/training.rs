@@ -1,4 +1,5 @@
 //! Training and comparison: what it converges to, what it is indifferent to, what it refuses.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are not themselves tests")]
 
 use headwater_core::{Check, Streams};
 use headwater_decisions::{

@@ -130,7 +130,8 @@ fn a_wrong_shift_is_a_choosing_loss_and_a_lost_ranking_a_learning_loss() {
 }
 
 fn weights() -> impl Strategy<Value = ClassWeights> {
-    (0.05..5.0f64, 0.05..5.0f64).prop_map(|(n, p)| ClassWeights::new(n, p).unwrap())
+    (0.05..5.0f64, 0.05..5.0f64)
+        .prop_map(|(n, p)| ClassWeights::new(n, p).expect("positive weights"))
 }
 
 proptest! {

@@ -328,7 +328,7 @@ mod tests {
             assert!((control.per_seed)(&seed).is_ok(), "{}", control.name);
         }
         assert_eq!(report::figures(&records).unwrap().len(), 10);
-        assert_eq!(report::tables(&records).len(), 4);
+        assert_eq!(report::tables(&records).len(), 5);
         // Nothing but the table: no figure, and no error.
         assert!(report::figures(&Records::default()).unwrap().is_empty());
     }

@@ -1,4 +1,6 @@
 //! What is compared: the paper's claim, the theory behind it, and what must vanish.
+//!
+//! WT is weighted training, XP ex-post weighting; a loss is the weighted one.
 
 use headwater_protocol::{
     Contrast, Control, Direction, PerSeed, ProtocolError, Registered, SeedRecords,
@@ -71,14 +73,7 @@ fn as_predicted(seed: &SeedRecords<'_>, group: &str, weights: &str) -> Result<f6
 macro_rules! cell {
     ($population:literal, $optimizer:literal, $weights:literal, $direction:ident, $effect:expr) => {
         Contrast::new(
-            concat!(
-                "weighted loss, WT over XP - 1: ",
-                $population,
-                ", ",
-                $optimizer,
-                ", b = .",
-                $weights
-            ),
+            concat!($population, ", ", $optimizer, ", b = .", $weights, ": loss, WT over XP - 1"),
             Direction::$direction,
             $effect,
             Registered::AfterPilot,
@@ -101,31 +96,31 @@ pub(super) fn contrasts() -> Vec<Contrast> {
     use Direction::{Decrease, Increase};
     vec![
         // The paper's claim, which makes no exception.
-        over("weighted loss, WT over XP - 1: all adult cells", Increase, ADULT_EFFECT, |seed| {
+        over("all adult cells: loss, WT over XP - 1", Increase, ADULT_EFFECT, |seed| {
             over_cells(&ADULT, &OPTIMIZERS, |group, b| relative(seed, group, b, "loss"))
         }),
-        over("weighted loss, WT over XP - 1: all x-ray cells", Increase, XRAY_EFFECT, |seed| {
+        over("all x-ray cells: loss, WT over XP - 1", Increase, XRAY_EFFECT, |seed| {
             over_cells(&XRAY, &OPTIMIZERS, |group, b| relative(seed, group, b, "loss"))
         }),
         over(
-            "cost of decisions, WT over XP - 1: all adult cells",
+            "all adult cells: cost of decisions, WT over XP - 1",
             Increase,
             ADULT_EFFECT,
             |seed| over_cells(&ADULT, &OPTIMIZERS, |group, b| relative(seed, group, b, "cost")),
         ),
-        over("cost of decisions, WT over XP - 1: all x-ray cells", Increase, XRAY_EFFECT, |seed| {
+        over("all x-ray cells: cost of decisions, WT over XP - 1", Increase, XRAY_EFFECT, |seed| {
             over_cells(&XRAY, &OPTIMIZERS, |group, b| relative(seed, group, b, "cost"))
         }),
-        over("AUC, WT - XP: all adult cells", Decrease, 0.001, |seed| {
+        over("all adult cells: AUC, WT - XP", Decrease, 0.001, |seed| {
             over_cells(&ADULT, &OPTIMIZERS, |group, b| auc(seed, group, b))
         }),
-        over("AUC, WT - XP: all x-ray cells", Decrease, 0.001, |seed| {
+        over("all x-ray cells: AUC, WT - XP", Decrease, 0.001, |seed| {
             over_cells(&XRAY, &OPTIMIZERS, |group, b| auc(seed, group, b))
         }),
         // The theory: weights that counteract rarity reward learning, weights that add to it punish it. Signed by each
         // seed's own E[rho(q)].
         over(
-            "weighted loss, WT over XP - 1, signed as E[rho] predicts: rare adults",
+            "adult-rare: loss, WT over XP - 1, signed as E[rho] predicts",
             Increase,
             ADULT_EFFECT,
             |seed| {
@@ -133,7 +128,7 @@ pub(super) fn contrasts() -> Vec<Contrast> {
             },
         ),
         over(
-            "weighted loss, WT over XP - 1, signed as E[rho] predicts: rare adults, sgd, training cut short",
+            "adult-rare-short, sgd: loss, WT over XP - 1, signed as E[rho] predicts",
             Increase,
             ADULT_EFFECT,
             |seed| {
@@ -181,32 +176,32 @@ fn again(seed: &SeedRecords<'_>, populations: &[&str]) -> Result<f64, ProtocolEr
 pub(super) fn controls() -> Vec<Control> {
     vec![
         Control {
-            name: "a table fitted to the whole population: weighted loss, WT over XP - 1",
+            name: "a table fitted to the whole population: loss, WT over XP - 1",
             margin: 0.001,
             per_seed: |seed| ratio_of(seed, "table", ["weighted", "ex post"]),
         },
         Control {
-            name: "weights 1 and 1: loss, WT over XP - 1, adult",
+            name: "adult, weights 1 and 1: loss, WT over XP - 1",
             margin: ADULT_EFFECT,
             per_seed: |seed| again(seed, &ADULT),
         },
         Control {
-            name: "weights 1 and 1: loss, WT over XP - 1, x-rays",
+            name: "x-rays, weights 1 and 1: loss, WT over XP - 1",
             margin: XRAY_EFFECT,
             per_seed: |seed| again(seed, &XRAY),
         },
         Control {
-            name: "weights shift the logit and weigh no row: weighted loss over XP - 1, rare adults",
+            name: "adult-rare, weights shift the logit and weigh no row: loss over XP - 1",
             margin: ADULT_EFFECT,
             per_seed: |seed| logit_adjusted(seed, "adult-rare", "90"),
         },
         Control {
-            name: "weights shift the logit and weigh no row: weighted loss over XP - 1, frequent x-rays",
+            name: "xray-frequent, weights shift the logit and weigh no row: loss over XP - 1",
             margin: XRAY_EFFECT,
             per_seed: |seed| logit_adjusted(seed, "xray-frequent", "10"),
         },
         Control {
-            name: "labels permuted: weighted loss, WT over XP - 1, adult, b = .90",
+            name: "adult, labels permuted: loss, WT over XP - 1",
             margin: ADULT_EFFECT,
             per_seed: |seed| {
                 let arms = [
@@ -284,8 +279,8 @@ mod tests {
         for population in ADULT.iter().chain(&XRAY) {
             for optimizer in OPTIMIZERS {
                 for (weights, _) in WEIGHTS {
-                    let cell = format!(": {population}, {optimizer}, b = .{weights}");
-                    assert!(names.iter().any(|name| name.ends_with(&cell)), "{cell}");
+                    let cell = format!("{population}, {optimizer}, b = .{weights}: ");
+                    assert!(names.iter().any(|name| name.starts_with(&cell)), "{cell}");
                 }
             }
         }

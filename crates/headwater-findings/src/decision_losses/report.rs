@@ -164,7 +164,13 @@ fn reliability(
 }
 
 pub(super) fn tables(records: &Records) -> Vec<Table> {
-    vec![every_cell(records), signs(records), remedies(records), official(records)]
+    vec![
+        predictions(records),
+        signs(records),
+        levels(records),
+        remedies(records),
+        official(records),
+    ]
 }
 
 /// A number of one cell as a value of a table.
@@ -175,59 +181,81 @@ fn value(records: &Records, group: &str, weights: &str, of: OfCell) -> TableValu
     }
 }
 
-fn every_cell(records: &Records) -> Table {
-    let columns = [
-        "population, optimiser, weights",
-        "E[rho(q)]",
-        "same, by q(1 - q)",
-        "excess - 1",
-        "loss WT",
-        "loss XP",
-        "loss, WT/XP - 1",
-        "of it learning",
-        "cost, WT/XP - 1",
-        "AUC XP",
-        "AUC, WT - XP",
-        "acts WT",
-        "acts XP",
-        "stopped WT",
-        "stopped XP",
-    ];
-    let mut table = Table::new("Every cell", columns).note(
-        "WT: weighted training; XP: ex-post weighting. E[rho(q)] over recalibrated posteriors of test rows; the next column \
-         counts them by q(1 - q). Excess: what sampling noise alone would add to WT's excess loss over XP's, relative to XP's, in a model \
-         large enough and trained to the end. Learning: difference in loss after recalibration, over XP's loss. Acts: share of rows that \
-         the positive action is taken on; near 0 or 1 the decision is degenerate. Stopped: epoch with the best validation \
-         objective of the arm itself.",
-    );
+/// One row for every cell; `row` makes its values after the name, from the group, its weights, and the two arms.
+fn by_cell(mut table: Table, row: impl Fn(&str, &str, &str, &str) -> Vec<TableValue>) -> Table {
     for population in POPULATIONS.iter().map(|named| named.name) {
         for optimizer in OPTIMIZERS {
             for (weights, _) in WEIGHTS {
                 let group = format!("{population}.{optimizer}");
                 let (weighted, unweighted) = arms(&group, weights);
-                let of =
-                    |arm: &str, metric: &str| records.value(arm, &format!("{weights}/{metric}"));
-                table = table.row([
-                    TableValue::from(format!("{population}, {optimizer}, b = .{weights}")),
-                    of(&unweighted, "incentive"),
-                    of(&unweighted, "curvature"),
-                    of(&unweighted, "excess"),
-                    of(&weighted, "loss"),
-                    of(&unweighted, "loss"),
-                    value(records, &group, weights, loss),
-                    value(records, &group, weights, learning),
-                    value(records, &group, weights, cost),
-                    records.value(&unweighted, "auc"),
-                    value(records, &group, weights, auc),
-                    of(&weighted, "acts"),
-                    of(&unweighted, "acts"),
-                    records.value(&weighted, "epoch"),
-                    records.value(&unweighted, "epoch"),
-                ]);
+                let name = format!("{population}, {optimizer}, b = .{weights}");
+                let values = row(&group, weights, &weighted, &unweighted);
+                table = table.row([TableValue::from(name)].into_iter().chain(values));
             }
         }
     }
     table
+}
+
+fn predictions(records: &Records) -> Table {
+    let columns = [
+        "population, optimiser, weights",
+        "E[rho(q)]",
+        "by q(1 - q)",
+        "excess - 1",
+        "loss, WT/XP - 1",
+        "of it learning",
+        "cost, WT/XP - 1",
+        "AUC, WT - XP",
+    ];
+    let table = Table::new("Predicted and measured", columns).note(
+        "WT: weighted training; XP: ex-post weighting. E[rho(q)] over recalibrated posteriors of test rows; the next column \
+         counts them by q(1 - q). Excess: by how much WT's excess over the lowest loss should be above XP's, relative to it, where \
+         sampling noise is all there is. Learning: difference in loss after recalibration, over XP's loss.",
+    );
+    by_cell(table, |group, weights, _, unweighted| {
+        let of = |metric: &str| records.value(unweighted, &format!("{weights}/{metric}"));
+        vec![
+            of("incentive"),
+            of("curvature"),
+            of("excess"),
+            value(records, group, weights, loss),
+            value(records, group, weights, learning),
+            value(records, group, weights, cost),
+            value(records, group, weights, auc),
+        ]
+    })
+}
+
+fn levels(records: &Records) -> Table {
+    let columns = [
+        "population, optimiser, weights",
+        "loss WT",
+        "loss XP",
+        "AUC WT",
+        "AUC XP",
+        "acts WT",
+        "acts XP",
+        "stopped WT",
+        "stopped XP",
+    ];
+    let table = Table::new("Weighted training and ex-post weighting", columns).note(
+        "Acts: share of rows that the positive action is taken on; near 0 or 1 the decision is degenerate. Stopped: epoch with \
+         the best validation objective of the arm itself.",
+    );
+    by_cell(table, |_, weights, weighted, unweighted| {
+        let of = |arm: &str, metric: &str| records.value(arm, &format!("{weights}/{metric}"));
+        vec![
+            of(weighted, "loss"),
+            of(unweighted, "loss"),
+            records.value(weighted, "auc"),
+            records.value(unweighted, "auc"),
+            of(weighted, "acts"),
+            of(unweighted, "acts"),
+            records.value(weighted, "epoch"),
+            records.value(unweighted, "epoch"),
+        ]
+    })
 }
 
 /// In how many cells each rule has the sign of the mean difference.
