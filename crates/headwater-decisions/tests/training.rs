@@ -36,7 +36,7 @@ fn a_table_learns_the_posterior_and_weighted_training_of_it_is_ex_post_weighting
         let training = linear(optimizer, rate, 2000).check().unwrap();
         let logits = |objective| {
             let trained = train(&rows, &rows, objective, &training, &Streams::new(3)).unwrap();
-            trained.network.logits(&table(&[(0, 1); 4]).features()[..])
+            trained.network.logits(table(&[(0, 1); 4]).features())
         };
         let plain = logits(Objective::plain());
         let weighted = logits(Objective::Weighted(weights));
