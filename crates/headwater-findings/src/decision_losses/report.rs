@@ -111,13 +111,13 @@ fn predicted(
     let mut figure = Figure::lines(
         format!("Measured difference by E[rho(q)]: {source}"),
         "E[rho(q)]: what the weights multiply the reward to learning by",
-        "weighted loss, weighted training over ex-post weighting - 1",
+        "weighted loss, WT over XP - 1",
         n,
     )
     .reference("no difference", 0.0)
     .caption(
-        "One point for each population and weights, joined in the order of E[rho(q)]. Theory puts them above the line where \
-         E[rho(q)] is below 1, and below it where it is above.",
+        "WT: weighted training; XP: ex-post weighting. One point for each population and weights, joined in the order of \
+         E[rho(q)]. Theory puts them above the line where E[rho(q)] is below 1, and below it where it is above.",
     );
     for optimizer in OPTIMIZERS {
         let mut points = Vec::new();
