@@ -9,6 +9,7 @@ pub mod calibration;
 pub mod cascade;
 pub mod causal_rewards;
 pub mod data;
+pub mod decision_losses;
 mod device;
 pub mod negative_reinforcement;
 pub mod reasoning_judges;
@@ -23,6 +24,7 @@ use headwater_protocol::Finding;
 pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
     vec![
         Box::new(calibration::Calibration),
+        Box::new(decision_losses::DecisionLosses { data: data.clone() }),
         Box::new(negative_reinforcement::NegativeReinforcement),
         Box::new(causal_rewards::CausalRewards { data: data.clone() }),
         Box::new(reasoning_judges::ReasoningJudges),
