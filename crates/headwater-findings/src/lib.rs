@@ -10,6 +10,7 @@ pub mod cascade;
 pub mod causal_rewards;
 pub mod data;
 mod device;
+pub mod directive_feedback;
 pub mod negative_reinforcement;
 pub mod reasoning_judges;
 mod schedule;
@@ -24,6 +25,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
     vec![
         Box::new(calibration::Calibration),
         Box::new(negative_reinforcement::NegativeReinforcement),
+        Box::new(directive_feedback::DirectiveFeedback),
         Box::new(causal_rewards::CausalRewards { data: data.clone() }),
         Box::new(reasoning_judges::ReasoningJudges),
         Box::new(cascade::Cascade { data }),
