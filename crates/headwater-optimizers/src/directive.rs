@@ -22,7 +22,27 @@
 //!   should not be given: every turn given counts in the token weights.
 //! - How the mean over tokens is taken the text does not say; [`Objective::binary_rl`] takes it in
 //!   each response first.
+//!
+//! ```
+//! use headwater_core::{Check, Streams};
+//! use headwater_nn::{AdamW, AdamWConfig, Decoder, DecoderConfig, Device};
+//! use headwater_optimizers::directive::{HybridConfig, Signal, Turn};
+//! use headwater_optimizers::distillation::Divergence;
+//!
+//! let shape = DecoderConfig { vocabulary: 11, width: 16, ..DecoderConfig::default() }.check()?;
+//! let mut stream = Streams::new(1).stream("weights", &[]);
+//! let mut policy = Decoder::initialise(&shape, &mut stream, &Device::flex().autodiff());
+//! let mut optimizer = AdamW::new(AdamWConfig::default().check()?);
+//! let hybrid = HybridConfig::new(Signal::Divergence(Divergence::ReverseKl)).check()?;
+//! // Two responses to one prompt: one was only called right, for one a hint says what it lacked.
+//! let turn = Turn { prompt: &[3, 4], response: &[5, 2], advantages: &[1.0; 2], informed: None };
+//! let hinted = Turn { advantages: &[-1.0; 2], informed: Some(&[3, 4, 8, 6]), ..turn };
+//! let loss = hybrid.loss(&policy, &policy, &[turn, hinted])?;
+//! optimizer.minimise(&mut policy, loss, 1.0)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+use burn::module::Module;
 use burn::tensor::Tensor;
 use headwater_core::{Check, ConfigError, require};
 use headwater_nn::Decoder;
@@ -66,12 +86,51 @@ pub enum Signal {
     TopK(TopK),
 }
 
+impl Signal {
+    /// How much is said about every token of the responses, at least 0, one row for each: `|A_t|`
+    /// for the sampled gap, `sum_v |c_v|` for a divergence ([`Divergence::signals`]), `sum_v |A_v|`
+    /// for the top-k loss. A scalar says as much about every token of a response; how well a hint
+    /// finds the token it is about is the share of the response's sum that falls on it.
+    ///
+    /// # Errors
+    /// [`OptimizerError::Config`].
+    pub fn mass(
+        &self,
+        contexts: &TwoContexts,
+        policy: &Decoder,
+        teacher: &Decoder,
+        temperature: f64,
+    ) -> Result<TokenRows, OptimizerError> {
+        self.check()?;
+        let student = contexts.student(&policy.valid(), temperature);
+        let teacher = contexts.teacher(teacher, temperature);
+        let of_entries = match self {
+            Self::SampledGap { limit } => {
+                let gaps = sampled_gaps(contexts, student, teacher, *limit)?;
+                let absolute = |row: Vec<f64>| row.into_iter().map(f64::abs).collect();
+                return Ok(gaps.into_iter().map(absolute).collect());
+            }
+            Self::Divergence(divergence) => divergence.signals(student, teacher),
+            Self::TopK(top_k) => top_k.advantages(student, teacher),
+        };
+        Ok(contexts.rows(of_entries.abs().sum_dim(2).squeeze_dim(2)))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            Self::SampledGap { limit } => check_limit("Signal", *limit),
+            Self::Divergence(divergence) => divergence.check(),
+            Self::TopK(top_k) => top_k.check(),
+        }
+    }
+}
+
 /// An unchecked [`Hybrid`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HybridConfig {
-    /// The scalar half, and how token losses are weighted in both halves. No KL penalty: that would
-    /// need a reference.
+    /// The scalar half, and how token losses are weighted in both halves; without KL penalty and
+    /// entropy bonus.
     pub objective: Objective,
     /// The directive half.
     pub signal: Signal,
@@ -124,11 +183,9 @@ impl Check for HybridConfig {
         )?;
         let kl = self.objective.needs_reference();
         require(!kl, CONFIG, "objective.kl", kl, "none: there is no reference here")?;
-        match &self.signal {
-            Signal::SampledGap { limit } => check_limit("Signal", *limit)?,
-            Signal::Divergence(divergence) => divergence.check()?,
-            Signal::TopK(top_k) => top_k.check()?,
-        }
+        let bonus = self.objective.entropy_coefficient();
+        require(bonus == 0.0, CONFIG, "objective.entropy", bonus, "none: it would not be applied")?;
+        self.signal.check()?;
         Ok(Hybrid(self))
     }
 }
@@ -166,12 +223,11 @@ impl Hybrid {
         let old = logp.clone().detach();
         let mut advantages = self.scalar_advantages(turns)?;
         let teacher = || contexts.teacher(teacher, *temperature);
-        let any = turns.iter().any(|turn| turn.informed.is_some());
+        let any = self.0.directive_weight > 0.0 && turns.iter().any(|t| t.informed.is_some());
         let directive = match any.then_some(signal) {
             None => None,
             Some(Signal::SampledGap { limit }) => {
-                let informed = at_targets(teacher(), contexts.targets(&device));
-                let gaps = gaps(&contexts.rows(informed), &contexts.rows(old.clone()), *limit)?;
+                let gaps = sampled_gaps(&contexts, student, teacher(), *limit)?;
                 let add = |scalar, gap| scalar + self.0.directive_weight * gap;
                 advantages = pairwise("advantages", &advantages, "gaps", &gaps, add)?;
                 None
@@ -202,6 +258,20 @@ impl Hybrid {
         });
         rows.collect()
     }
+}
+
+/// [`gaps`] of the responses' tokens, from whole distributions.
+fn sampled_gaps(
+    contexts: &TwoContexts,
+    student: Tensor<3>,
+    teacher: Tensor<3>,
+    limit: Option<f64>,
+) -> Result<TokenRows, OptimizerError> {
+    let sampled = |distributions: Tensor<3>| {
+        let targets = contexts.targets(&distributions.device());
+        contexts.rows(at_targets(distributions, targets))
+    };
+    gaps(&sampled(teacher), &sampled(student), limit)
 }
 
 impl Objective {

@@ -72,8 +72,9 @@ impl TwoContexts {
         self.plain.log_distributions(policy, temperature)
     }
 
-    /// The same under the informed prompts, never tracked. Any decoder of the vocabulary may teach:
-    /// the policy itself, a frozen copy, one that [follows](crate::follow) it.
+    /// The same under the informed prompts, never tracked. Any decoder with the shape's vocabulary
+    /// and context may teach: the policy itself, a frozen copy, one that [follows](crate::follow)
+    /// it.
     #[must_use]
     pub fn teacher(&self, teacher: &Decoder, temperature: f64) -> Tensor<3> {
         self.informed.log_distributions(&teacher.valid(), temperature)

@@ -9,9 +9,10 @@ use headwater_core::{Check, Streams};
 use headwater_nn::{AdamW, AdamWConfig, Decoder, DecoderConfig, Device};
 use headwater_optimizers::directive::{Hybrid, HybridConfig, Signal, Turn};
 use headwater_optimizers::distillation::{Divergence, gaps};
+use headwater_optimizers::entropy::EntropyConfig;
 use headwater_optimizers::internalisation::self_internalisation_gap;
 use headwater_optimizers::top_k::TopK;
-use headwater_optimizers::{Experience, Objective, OptimizerError, TwoContexts};
+use headwater_optimizers::{Experience, Objective, ObjectiveConfig, OptimizerError, TwoContexts};
 use headwater_optimizers::{at_targets, follow};
 
 const PROMPTS: [&[u32]; 3] = [&[3, 4, 5], &[6], &[7, 3]];
@@ -183,6 +184,32 @@ fn both_hybrids_have_the_sum_of_their_parts_gradients() {
 }
 
 #[test]
+fn the_mass_of_a_signal_lies_where_the_distributions_differ() {
+    let policy = policy();
+    // One row's hint changes nothing.
+    let contexts = contexts([HINTED[0], PROMPTS[1], HINTED[2]], &policy);
+    let (plain, informed) = contexts.log_probs(&policy, &policy, 1.0);
+    let mass = |signal: Signal| signal.mass(&contexts, &policy, &policy, 1.0).unwrap();
+    for signal in signals() {
+        let mass = mass(signal);
+        assert_eq!(mass.iter().map(Vec::len).collect::<Vec<_>>(), [2, 4, 1]);
+        assert_eq!(mass[1], [0.0; 4], "{signal:?}");
+        assert!([&mass[0], &mass[2]].into_iter().flatten().all(|m| *m > 0.0), "{signal:?}");
+    }
+    let gaps = mass(Signal::SampledGap { limit: Some(0.5) });
+    for (mass, (plain, informed)) in gaps[0].iter().zip(plain[0].iter().zip(&informed[0])) {
+        assert!((mass - (informed - plain).abs().min(0.5)).abs() < 1e-5);
+    }
+    // The forward KL's is twice the total variation distance.
+    let [_, _, forward, ..] = signals();
+    let exp = |x: Tensor<3>| x.inner().exp().try_into_vec_as::<f32>().unwrap();
+    let (student, teacher) =
+        (exp(contexts.student(&policy, 1.0)), exp(contexts.teacher(&policy, 1.0)));
+    let distance: f32 = (0..9).map(|v| (student[v] - teacher[v]).abs()).sum();
+    assert!((mass(forward)[0][0] - f64::from(distance)).abs() < 1e-5);
+}
+
+#[test]
 fn the_top_k_signal_over_the_whole_vocabulary_has_the_reverse_kl_gradient() {
     let policy = policy();
     let silent = constant([0.0; 3]);
@@ -308,6 +335,10 @@ fn turns_and_configs_that_make_no_sense_are_errors() {
     assert_eq!(error(negative), format!("HybridConfig.scalar_weight = -1: {allowed}"));
     let kl = HybridConfig { objective: Objective::grpo(), ..config };
     assert!(error(kl).starts_with("HybridConfig.objective.kl = true"));
+    let entropy = Some(EntropyConfig::constant(0.01));
+    let objective = ObjectiveConfig { entropy, ..Objective::binary_rl().config() };
+    let bonus = HybridConfig { objective: objective.check().unwrap(), ..config };
+    assert!(error(bonus).starts_with("HybridConfig.objective.entropy = 0.01"));
     let beta = Signal::Divergence(Divergence::JensenShannon { beta: 1.0 });
     assert!(error(HybridConfig::new(beta)).starts_with("Divergence.beta = 1: allowed is"));
     let limit = HybridConfig::new(Signal::SampledGap { limit: Some(0.0) });
