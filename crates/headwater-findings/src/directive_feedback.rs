@@ -119,7 +119,9 @@ impl Finding for DirectiveFeedback {
     }
 
     fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = &workbench.streams.child("users and tables that no pilot saw", &[]);
+        let streams = &workbench
+            .streams
+            .child("second set of users and tables, after pilots on the first", &[]);
         let device = device(workbench.device)?.autodiff();
         match cell.config()? {
             CellConfig::StyleBase { pretraining, credit } => {
@@ -261,7 +263,6 @@ impl Finding for DirectiveFeedback {
             },
             Control {
                 name: "traces of other problems: operator entries known of 64, reverse KL - base",
-                // What one who is sure of the same result everywhere would know.
                 margin: 8.0,
                 per_seed: |seed| {
                     seed.difference("entries", "operator.foreign-traces", "operator-base")

@@ -36,7 +36,7 @@ impl Amounts {
         test: 8,
     };
     pub(super) const QUICK: Self = Self {
-        style_base_steps: 900,
+        style_base_steps: 1400,
         operator_base_steps: 900,
         updates: 200,
         scalar_updates: 600,
@@ -73,7 +73,7 @@ pub(super) fn style_pretraining(steps: usize) -> Pretraining {
             context: house_style::CONTEXT,
             ..decoder()
         },
-        adamw: AdamWConfig { learning_rate: 6e-3, ..AdamWConfig::default() },
+        adamw: AdamWConfig { learning_rate: 5e-3, ..AdamWConfig::default() },
         steps,
         batch: 64,
     }

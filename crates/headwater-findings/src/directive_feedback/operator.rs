@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::learner::{Interaction, Learner, LearnerConfig};
 use crate::tasks::operator::{
-    Given, NOTHING, Operator, OperatorTable, Problem, RESPONSE_TOKENS, STEPS, Trace,
+    Given, MODULUS, NOTHING, Operator, OperatorTable, Problem, RESPONSE_TOKENS, STEPS, Trace,
 };
 
 /// Interactions of one arm.
@@ -53,8 +53,7 @@ pub(super) struct Test {
 pub(super) struct Look {
     /// Probability that a chain of look-ups is right.
     pub(super) pass: f64,
-    /// Entries of 64 whose result has a probability above one half where it is needed. Who knows no more than how often
-    /// each result stands in a row or column of the table is hardly ever that sure.
+    /// Entries of 64 of which the policy is sure and right where they are needed, less what guessing would give.
     pub(super) entries: f64,
     /// Probability that a chain of sums and differences, which the base knows, is right.
     pub(super) sums: f64,
@@ -95,13 +94,27 @@ impl Test {
     }
 
     pub(super) fn look(&self, policy: &Decoder) -> Result<Look, CellError> {
-        let rows = self.scored(policy, self.entries.iter().map(|(p, _)| (p, NOTHING)))?;
-        let known = rows.iter().filter(|row| f64::from(row[0]) > 0.5f64.ln()).count();
         Ok(Look {
-            entries: known as f64,
+            entries: self.known(policy)?,
             pass: self.pass(policy, &self.look_ups)?,
             sums: self.pass(policy, &self.sums)?,
         })
+    }
+
+    fn known(&self, policy: &Decoder) -> Result<f64, CellError> {
+        let pairs = self.entries.iter().map(|(p, _)| (p.prompt(NOTHING), p.response(&self.table)));
+        let pairs: Vec<_> = pairs.collect();
+        let rows = pairs.iter().map(|(prompt, response)| (prompt.as_slice(), response.as_slice()));
+        let batch = SequenceBatch::new(rows, policy.shape())?;
+        let distributions = batch.log_distributions(policy, 1.0).inner();
+        let [_, width, vocabulary] = distributions.dims();
+        let flat = distributions.try_into_vec_as::<f32>().expect("every float tensor is f32");
+        let firsts = flat.chunks(width * vocabulary).map(|row| &row[..vocabulary]);
+        let sure = firsts.zip(&pairs).filter_map(|(first, (_, response))| {
+            let token = first.iter().position(|l| f64::from(*l) > 0.5f64.ln())?;
+            Some(token == response[0] as usize)
+        });
+        Ok(corrected_for_guessing(sure))
     }
 
     /// Probability that a result given for the first step is used.
@@ -118,6 +131,13 @@ impl Test {
             .scalar("sums", look.sums)
             .scalar("obedience", self.obedience(policy)?))
     }
+}
+
+/// Sure answers that are right, less one seventh of those that are wrong: who is sure of one of the eight results
+/// whatever is asked gets 0 on average. A policy that collapses onto one result would otherwise know an eighth of any table.
+fn corrected_for_guessing(sure: impl Iterator<Item = bool>) -> f64 {
+    let wrong = 1.0 / f64::from(MODULUS - 1);
+    sure.map(|is_right| if is_right { 1.0 } else { -wrong }).sum()
 }
 
 /// Responses of `policy` to fresh problems, each with the trace it is shown with.
@@ -204,6 +224,14 @@ mod tests {
     use super::*;
     use headwater_nn::{DecoderConfig, Device};
     use headwater_optimizers::directive::{HybridConfig, Signal};
+
+    #[test]
+    fn one_result_everywhere_is_no_knowledge() {
+        // Eight of 64 right by chance.
+        assert!(corrected_for_guessing((0..64).map(|entry| entry % 8 == 0)).abs() < 1e-12);
+        assert_eq!(corrected_for_guessing([true; 64].into_iter()), 64.0);
+        assert_eq!(corrected_for_guessing(std::iter::empty()), 0.0);
+    }
 
     #[test]
     fn a_foreign_trace_is_true_of_the_table_and_not_of_the_response() {

@@ -167,9 +167,10 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
 
     let mut operator =
         Figure::lines("Entries of the operator by traces", "traces seen", "entries known of 64", n)
-            .value_range(0.0, 64.0)
+            .value_range(-8.0, 64.0)
             .caption(
-                "An entry is known when its result has a probability above one half without a trace. Distinct entries: how many \
+                "An entry is known when its result has a probability above one half without a trace; sure and wrong ones take off a \
+                 seventh each, so that guessing gives 0. Distinct entries: how many \
                  of the 64 the traces had shown by then.",
             );
     let over_traces = |arm: &str, series: &str| -> Result<Vec<Point>, ProtocolError> {
