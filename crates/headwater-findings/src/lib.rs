@@ -11,6 +11,7 @@ pub mod causal_rewards;
 pub mod data;
 pub mod decision_losses;
 mod device;
+pub mod directive_feedback;
 pub mod negative_reinforcement;
 pub mod reasoning_judges;
 mod schedule;
@@ -26,6 +27,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
         Box::new(calibration::Calibration),
         Box::new(decision_losses::DecisionLosses { data: data.clone() }),
         Box::new(negative_reinforcement::NegativeReinforcement),
+        Box::new(directive_feedback::DirectiveFeedback),
         Box::new(causal_rewards::CausalRewards { data: data.clone() }),
         Box::new(reasoning_judges::ReasoningJudges),
         Box::new(cascade::Cascade { data }),

@@ -3,5 +3,7 @@
 pub mod annotators;
 pub mod chains;
 pub mod countdown;
+pub mod house_style;
 pub mod masked_sum;
+pub mod operator;
 pub mod topics;
