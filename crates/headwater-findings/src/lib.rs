@@ -8,6 +8,7 @@
 pub mod calibration;
 pub mod cascade;
 pub mod causal_rewards;
+pub mod critique_plateau;
 pub mod data;
 mod device;
 pub mod negative_reinforcement;
@@ -24,6 +25,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
     vec![
         Box::new(calibration::Calibration),
         Box::new(negative_reinforcement::NegativeReinforcement),
+        Box::new(critique_plateau::CritiquePlateau),
         Box::new(causal_rewards::CausalRewards { data: data.clone() }),
         Box::new(reasoning_judges::ReasoningJudges),
         Box::new(cascade::Cascade { data }),

@@ -1,5 +1,5 @@
 //! Policy-gradient objectives for language models on burn: REINFORCE, RLOO, REINFORCE++, PPO, GRPO,
-//! Dr. GRPO, DAPO, GSPO, CISPO, PSR, NSR and W-REINFORCE.
+//! Dr. GRPO, DAPO, GSPO, CISPO, PSR, NSR and W-REINFORCE; Critique-GRPO with a trainer of its own.
 //!
 //! Each method is one file with its equation, its paper, the variant chosen and where TRL, verl and
 //! OpenRLHF differ; every such difference is a field of [`ObjectiveConfig`]. A checked
@@ -47,6 +47,7 @@
 
 pub mod aggregation;
 pub mod cispo;
+pub mod critique_grpo;
 pub mod dapo;
 pub mod dr_grpo;
 pub mod entropy;
@@ -70,6 +71,7 @@ mod tokens;
 mod trainer;
 mod value_model;
 
+pub use critique_grpo::{CritiqueGrpo, CritiqueGrpoConfig, CritiqueTrainer};
 pub use error::OptimizerError;
 pub use estimator::AdvantageEstimator;
 pub use experience::{Advantages, Experience};

@@ -3,5 +3,7 @@
 pub mod annotators;
 pub mod chains;
 pub mod countdown;
+pub mod lock;
 pub mod masked_sum;
+pub mod misconceptions;
 pub mod topics;
