@@ -8,6 +8,7 @@
 pub mod calibration;
 pub mod cascade;
 pub mod causal_rewards;
+pub mod critique_plateau;
 pub mod data;
 pub mod decision_losses;
 mod device;
@@ -28,6 +29,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
         Box::new(decision_losses::DecisionLosses { data: data.clone() }),
         Box::new(negative_reinforcement::NegativeReinforcement),
         Box::new(directive_feedback::DirectiveFeedback),
+        Box::new(critique_plateau::CritiquePlateau),
         Box::new(causal_rewards::CausalRewards { data: data.clone() }),
         Box::new(reasoning_judges::ReasoningJudges),
         Box::new(cascade::Cascade { data }),

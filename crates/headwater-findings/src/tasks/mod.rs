@@ -4,6 +4,8 @@ pub mod annotators;
 pub mod chains;
 pub mod countdown;
 pub mod house_style;
+pub mod lock;
 pub mod masked_sum;
+pub mod misconceptions;
 pub mod operator;
 pub mod topics;
