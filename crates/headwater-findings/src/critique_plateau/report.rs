@@ -137,8 +137,13 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
             fitted.map(|((places, _), x)| Point::bare(*places, middle_y + slope * (x - middle_x))),
         );
     }
-    Ok(vec![plateau, rest, weights, window, rescue, entropy, locks])
+    let arithmetic = [plateau, rest, weights, window, rescue, entropy];
+    let arithmetic = arithmetic.map(|figure| figure.part(ARITHMETIC_PART));
+    Ok(arithmetic.into_iter().chain([locks.part(LOCK_PART)]).collect())
 }
+
+const ARITHMETIC_PART: &str = "Arithmetic with confident misconceptions";
+const LOCK_PART: &str = "Combination locks";
 
 /// Bases and the suffixes of their arms, by ascending initial probability.
 fn by_probability() -> Vec<(&'static str, &'static str)> {
@@ -231,5 +236,6 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
         row.extend((0..BUDGETS.len()).map(|at| records.value_at("lock", &opened, at)));
         locks = locks.row(row);
     }
-    Ok(vec![every, bases, rescue, locks])
+    let arithmetic = [every, bases, rescue].map(|table| table.part(ARITHMETIC_PART));
+    Ok(arithmetic.into_iter().chain([locks.part(LOCK_PART)]).collect())
 }
