@@ -12,6 +12,7 @@ pub mod data;
 mod device;
 pub mod negative_reinforcement;
 pub mod reasoning_judges;
+pub mod rubric_gates;
 mod schedule;
 pub mod tasks;
 
@@ -26,6 +27,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
         Box::new(negative_reinforcement::NegativeReinforcement),
         Box::new(causal_rewards::CausalRewards { data: data.clone() }),
         Box::new(reasoning_judges::ReasoningJudges),
+        Box::new(rubric_gates::RubricGates),
         Box::new(cascade::Cascade { data }),
     ]
 }

@@ -1,7 +1,9 @@
 //! Generated tasks with exact verifiers, for policies small enough to train in seconds.
 
 pub mod annotators;
+pub mod budgeted_report;
 pub mod chains;
 pub mod countdown;
+pub mod diluted_reference;
 pub mod masked_sum;
 pub mod topics;
