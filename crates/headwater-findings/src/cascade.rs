@@ -39,6 +39,35 @@ enum CellConfig {
     Stories(stories::StoriesConfig),
 }
 
+/// A heading of the report, and what is shown under it where `first_arm` was run.
+struct Part {
+    title: &'static str,
+    first_arm: &'static str,
+    figures: fn(&Records) -> Result<Vec<Figure>, ProtocolError>,
+    tables: fn(&Records) -> Result<Vec<Table>, ProtocolError>,
+}
+
+const PARTS: [Part; 3] = [
+    Part {
+        title: "The chain, on planted text",
+        first_arm: "base",
+        figures: chain::figures,
+        tables: chain::tables,
+    },
+    Part {
+        title: "Real answers: TruthfulQA",
+        first_arm: truthful::ARM,
+        figures: truthful::figures,
+        tables: truthful::tables,
+    },
+    Part {
+        title: "A real pretrained policy: stories260K",
+        first_arm: stories::ARMS[0],
+        figures: stories::figures,
+        tables: stories::tables,
+    },
+];
+
 impl Finding for Cascade {
     fn id(&self) -> &'static str {
         "cascade"
@@ -105,21 +134,21 @@ impl Finding for Cascade {
     }
 
     fn figures(&self, records: &Records) -> Result<Vec<Figure>, ProtocolError> {
-        let mut figures = chain::figures(records)?;
-        if records.has_arm(truthful::ARM) {
-            figures.extend(truthful::figures(records)?);
+        let mut all = Vec::new();
+        for Part { title, first_arm, figures, .. } in PARTS {
+            if records.has_arm(first_arm) {
+                all.extend(figures(records)?.into_iter().map(|figure| figure.part(title)));
+            }
         }
-        if records.has_arm(stories::ARMS[0]) {
-            figures.extend(stories::figures(records)?);
-        }
-        Ok(figures)
+        Ok(all)
     }
 
     fn tables(&self, records: &Records) -> Result<Vec<Table>, ProtocolError> {
-        let mut tables = chain::tables(records)?;
-        tables.extend(truthful::tables(records)?);
-        tables.extend(stories::tables(records)?);
-        Ok(tables)
+        let mut all = Vec::new();
+        for Part { title, tables, .. } in PARTS {
+            all.extend(tables(records)?.into_iter().map(|table| table.part(title)));
+        }
+        Ok(all)
     }
 
     fn differs(&self) -> &'static [&'static str] {

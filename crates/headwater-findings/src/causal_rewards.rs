@@ -86,6 +86,19 @@ fn arms(smoke: bool) -> Vec<(String, CellConfig)> {
         .collect()
 }
 
+/// A heading of the report, and what is shown under it.
+type Part =
+    (&'static str, fn(&Records) -> Result<Vec<Figure>, ProtocolError>, fn(&Records) -> Vec<Table>);
+
+const PARTS: [Part; 6] = [
+    ("Planted text", planted::figures, planted::tables),
+    ("Length, on real pairs", length::figures, length::tables),
+    ("A concept, on restaurant reviews", concept::figures, concept::tables),
+    ("Sycophancy", sycophancy::figures, sycophancy::tables),
+    ("Discrimination", discrimination::figures, discrimination::tables),
+    ("Recorded judges and reward models", |_| Ok(Vec::new()), recorded::tables),
+];
+
 impl Finding for CausalRewards {
     fn id(&self) -> &'static str {
         "causal-rewards"
@@ -164,26 +177,16 @@ impl Finding for CausalRewards {
     }
 
     fn figures(&self, records: &Records) -> Result<Vec<Figure>, ProtocolError> {
-        Ok([
-            planted::figures(records)?,
-            length::figures(records)?,
-            concept::figures(records)?,
-            sycophancy::figures(records)?,
-            discrimination::figures(records)?,
-        ]
-        .concat())
+        let mut all = Vec::new();
+        for (part, figures, _) in PARTS {
+            all.extend(figures(records)?.into_iter().map(|figure| figure.part(part)));
+        }
+        Ok(all)
     }
 
     fn tables(&self, records: &Records) -> Result<Vec<Table>, ProtocolError> {
-        Ok([
-            planted::tables(records),
-            length::tables(records),
-            concept::tables(records),
-            sycophancy::tables(records),
-            discrimination::tables(records),
-            recorded::tables(records),
-        ]
-        .concat())
+        let of = |(part, _, tables): Part| tables(records).into_iter().map(move |t| t.part(part));
+        Ok(PARTS.into_iter().flat_map(of).collect())
     }
 
     fn differs(&self) -> &'static [&'static str] {

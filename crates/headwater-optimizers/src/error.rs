@@ -92,9 +92,9 @@ pub enum OptimizerError {
     Shape {
         /// Which tensor.
         what: &'static str,
-        /// Its shape, sequences by tokens.
-        found: [usize; 2],
-        /// The shape of the current log-probabilities.
-        expected: [usize; 2],
+        /// Its shape: sequences, tokens and, for whole distributions, the vocabulary.
+        found: Vec<usize>,
+        /// The shape that goes with the current log-probabilities.
+        expected: Vec<usize>,
     },
 }

@@ -10,6 +10,11 @@
 //! 3. [`Objective::token_loss`]: log-probabilities to a token loss on the device. The loss is
 //!    `sum(weights * token_loss)`, so no gradient depends on how a minibatch was cut up.
 //!
+//! Where feedback is more than a number, a response is scored a second time under a prompt that holds it
+//! ([`TwoContexts`]). What comes of that are token advantages ([`distillation::gaps`]) and token losses
+//! ([`distillation::Divergence`], [`top_k::TopK`]) of the same shapes as above, so that they add to those of
+//! an objective; [`directive::Hybrid`] does, in both ways published.
+//!
 //! Invariants: an objective is a pure function of log-probabilities, advantages and masks; it
 //! samples nothing and reads no model. No part of the crate reads a clock, an environment or a
 //! file. NaN in host input is an error; tensors are not read back, so the caller of `token_loss`
@@ -48,6 +53,8 @@
 pub mod aggregation;
 pub mod cispo;
 pub mod dapo;
+pub mod directive;
+pub mod distillation;
 pub mod dr_grpo;
 pub mod entropy;
 mod error;
@@ -55,6 +62,7 @@ mod estimator;
 mod experience;
 pub mod grpo;
 pub mod gspo;
+pub mod internalisation;
 pub mod kl;
 mod objective;
 mod policy_loss;
@@ -66,8 +74,11 @@ pub mod rloo;
 mod rollout;
 mod statistics;
 mod step_metrics;
+mod teacher;
 mod tokens;
+pub mod top_k;
 mod trainer;
+mod two_context;
 mod value_model;
 
 pub use error::OptimizerError;
@@ -78,6 +89,8 @@ pub use policy_loss::{ClipFractions, PolicyLoss};
 pub use rollout::{Grader, Prompt, Rollouts, Task, Verdict, graded_by};
 pub use statistics::Whitening;
 pub use step_metrics::StepMetrics;
+pub use teacher::follow;
 pub use tokens::{TokenBatch, TokenRows, mask_from_lengths, pad_rows};
 pub use trainer::{Trainer, TrainerConfig, TrainerSettings};
+pub use two_context::{TwoContexts, at_targets};
 pub use value_model::ValueModel;

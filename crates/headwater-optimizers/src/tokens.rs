@@ -141,13 +141,13 @@ pub(crate) fn zero_padding(tensor: Tensor<2>, mask: &Tensor<2>) -> Tensor<2> {
     tensor.mask_fill(mask.clone().lower_scalar(0.5), 0.0)
 }
 
-pub(crate) fn require_shape(
+pub(crate) fn require_shape<const D: usize>(
     what: &'static str,
-    tensor: &Tensor<2>,
-    like: &Tensor<2>,
+    tensor: &Tensor<D>,
+    like: &Tensor<D>,
 ) -> Result<(), OptimizerError> {
     if tensor.dims() == like.dims() {
         return Ok(());
     }
-    Err(OptimizerError::Shape { what, found: tensor.dims(), expected: like.dims() })
+    Err(OptimizerError::Shape { what, found: tensor.dims().into(), expected: like.dims().into() })
 }

@@ -376,7 +376,7 @@ fn shapes_and_missing_references_are_errors() {
         Objective::grpo().token_loss(logp, old.clone(), reference, advantages, mask)
     };
     // A [n, 1] tensor would broadcast without a word.
-    let shape = OptimizerError::Shape { what: "old_logp", found: [2, 1], expected: [2, 3] };
+    let shape = OptimizerError::Shape { what: "old_logp", found: vec![2, 1], expected: vec![2, 3] };
     assert_eq!(loss(&b, None).unwrap_err(), shape);
     let error = loss(&a, None).unwrap_err();
     assert_eq!(error.to_string(), "a KL penalty in the loss needs `reference_logp`, which is None");

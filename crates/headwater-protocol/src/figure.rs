@@ -62,6 +62,7 @@ pub(crate) enum Kind {
 /// A figure of the report: values with their 95% t intervals over `n` seeds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
+    pub(crate) part: String,
     pub(crate) title: String,
     pub(crate) caption: String,
     pub(crate) value_label: String,
@@ -75,6 +76,7 @@ pub struct Figure {
 impl Figure {
     fn new(title: String, value_label: String, n: usize, kind: Kind) -> Self {
         Self {
+            part: String::new(),
             title,
             caption: String::new(),
             value_label,
@@ -133,6 +135,13 @@ impl Figure {
     #[must_use]
     pub fn value_range(mut self, low: f64, high: f64) -> Self {
         self.value_range = Some((low, high));
+        self
+    }
+
+    /// The part of the finding it belongs to: a heading over its figures and tables.
+    #[must_use]
+    pub fn part(mut self, part: impl Into<String>) -> Self {
+        self.part = part.into();
         self
     }
 

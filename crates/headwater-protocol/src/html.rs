@@ -163,8 +163,15 @@ fn section(finding: &FindingReport) -> Markup {
                 h3 { "Negative controls" }
                 (comparisons::controls(&finding.controls))
             }
-            @for (svg, drawn) in &finding.figures { (figure(svg, drawn)) }
-            @for shown in &finding.tables { (table(shown)) }
+            @for part in parts(finding) {
+                @if !part.is_empty() { h3.part { (part) } }
+                @for (svg, drawn) in finding.figures.iter().filter(|(_, drawn)| drawn.part == part) {
+                    (figure(svg, drawn))
+                }
+                @for shown in finding.tables.iter().filter(|shown| shown.part == part) {
+                    (table(shown))
+                }
+            }
             (gaps::gaps(finding))
             @if !finding.differs.is_empty() {
                 h3 { "What differs from the paper" }
@@ -176,10 +183,22 @@ fn section(finding: &FindingReport) -> Markup {
     }
 }
 
+/// The parts of a finding, in the order in which its figures, then its tables, first name them.
+fn parts(finding: &FindingReport) -> Vec<&str> {
+    let of_figures = finding.figures.iter().map(|(_, figure)| figure.part.as_str());
+    let mut parts = Vec::new();
+    for part in of_figures.chain(finding.tables.iter().map(|table| table.part.as_str())) {
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    parts
+}
+
 fn figure(svg: &str, figure: &Figure) -> Markup {
     html! {
         figure {
-            h3 { (figure.title) }
+            h4 { (figure.title) }
             // The drawing code escapes every label it writes.
             div.drawing { (PreEscaped(svg)) }
             figcaption {
@@ -234,7 +253,7 @@ fn table(table: &Table) -> Markup {
     };
     let class = |column: usize| if is_text(column) { "" } else { "number" };
     html! {
-        h3 { (table.title) }
+        h4 { (table.title) }
         (wide(table.columns.len(), html! {
             thead { tr { @for (at, name) in table.columns.iter().enumerate() {
                 th class=(class(at)) { (name) }

@@ -61,6 +61,7 @@ impl TableValue {
 /// A table of the report.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
+    pub(crate) part: String,
     pub(crate) title: String,
     pub(crate) columns: Vec<String>,
     pub(crate) rows: Vec<Vec<TableValue>>,
@@ -74,7 +75,15 @@ impl Table {
         columns: impl IntoIterator<Item = S>,
     ) -> Self {
         let columns = columns.into_iter().map(Into::into).collect();
-        Self { title: title.into(), columns, rows: Vec::new(), note: String::new() }
+        let part = String::new();
+        Self { part, title: title.into(), columns, rows: Vec::new(), note: String::new() }
+    }
+
+    /// The part of the finding it belongs to: a heading over its figures and tables.
+    #[must_use]
+    pub fn part(mut self, part: impl Into<String>) -> Self {
+        self.part = part.into();
+        self
     }
 
     /// Adds a row, one value per column.

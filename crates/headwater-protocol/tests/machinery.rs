@@ -243,6 +243,23 @@ fn the_report_renders_again_from_the_records_alone() {
 }
 
 #[test]
+fn figures_and_tables_of_a_part_stand_under_its_heading() {
+    let out = tempfile::tempdir().unwrap();
+    run_in(out.path(), 2, &Synthetic::default().boxed());
+    let page = fs::read_to_string(out.path().join("report.html")).unwrap();
+    let order = [
+        "<h4>Score over training",
+        "<h4>Final score as bars</h4>",
+        "<h3 class=\"part\">Where it ends</h3>",
+        "<h4>Final score</h4>",
+        "<h4>Scores</h4>",
+    ];
+    let at: Vec<usize> = order.iter().map(|text| page.find(text).unwrap()).collect();
+    assert!(at.is_sorted(), "{at:?}");
+    assert_eq!(page.matches("Where it ends").count(), 1);
+}
+
+#[test]
 fn report_json_has_the_published_schema_and_the_page_escapes_every_text() {
     let out = tempfile::tempdir().unwrap();
     run_in(out.path(), 2, &Synthetic::default().boxed());

@@ -175,6 +175,7 @@ impl Finding for Synthetic {
             effects.push(records.effect(arm, "score")?);
         }
         let dots = Figure::dots("Final score", arms.clone(), "score", n)
+            .part("Where it ends")
             .by_category("score", effects.clone())
             .reference("none", 0.0);
         let bars = Figure::bars("Final score as bars", arms, "score", n)
@@ -191,7 +192,7 @@ impl Finding for Synthetic {
             let seeds = TableValue::Number(effect.n as f64, 0);
             table = table.row([arm.into(), effect.into(), seeds, records.value(arm, self.metric)]);
         }
-        Ok(vec![table.note("Mean over seeds.")])
+        Ok(vec![table.part("Where it ends").note("Mean over seeds.")])
     }
 
     fn differs(&self) -> &'static [&'static str] {
