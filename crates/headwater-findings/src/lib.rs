@@ -15,6 +15,7 @@ mod device;
 pub mod directive_feedback;
 pub mod negative_reinforcement;
 pub mod reasoning_judges;
+pub mod rubric_gates;
 mod schedule;
 pub mod tasks;
 
@@ -32,6 +33,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
         Box::new(critique_plateau::CritiquePlateau),
         Box::new(causal_rewards::CausalRewards { data: data.clone() }),
         Box::new(reasoning_judges::ReasoningJudges),
+        Box::new(rubric_gates::RubricGates),
         Box::new(cascade::Cascade { data }),
     ]
 }
