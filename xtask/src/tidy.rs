@@ -29,6 +29,7 @@ const WITHOUT_BURN: &[&str] = &[
     "headwater-kernels",
     "headwater-protocol",
     "headwater-decisions",
+    "headwater-recsys",
 ];
 
 /// Longest file.

@@ -27,6 +27,7 @@ pub mod hh_rlhf;
 pub mod judgebench;
 pub mod llmbar;
 pub mod madlibs;
+pub mod open_bandit;
 pub mod pneumoniamnist;
 pub mod rm_bench;
 pub mod sycophancy_mwe;

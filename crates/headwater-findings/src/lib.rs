@@ -13,8 +13,10 @@ pub mod data;
 pub mod decision_losses;
 mod device;
 pub mod directive_feedback;
+pub mod feedback_loop;
 pub mod negative_reinforcement;
 pub mod reasoning_judges;
+mod recorded;
 pub mod rubric_gates;
 mod schedule;
 pub mod tasks;
@@ -34,6 +36,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
         Box::new(causal_rewards::CausalRewards { data: data.clone() }),
         Box::new(reasoning_judges::ReasoningJudges),
         Box::new(rubric_gates::RubricGates),
+        Box::new(feedback_loop::FeedbackLoop { data: data.clone() }),
         Box::new(cascade::Cascade { data }),
     ]
 }

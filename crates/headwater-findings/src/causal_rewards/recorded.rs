@@ -6,18 +6,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use headwater_evaluation::Interval;
 use headwater_evaluation::baselines::{accuracy_above_factor, spearman};
 use headwater_evaluation::bias::{
     Answer, BothOrders, Judgement, PositionVerdict, ScoredPair, accuracy_by_factor,
     length_controlled_win_rates, position_bias,
 };
-use headwater_protocol::{CellError, Effect, Metrics, Records, Table, TableValue};
+use headwater_protocol::{CellError, Metrics, Records, Table, TableValue};
 use headwater_reward_models::words;
 use serde::{Deserialize, Serialize};
 
 use crate::data::llmbar::{Judge, Prompting, Subset, Verdict};
 use crate::data::{Better, DataDir};
+use crate::recorded::{self, estimate};
 
 /// The sets that this part reads.
 pub(super) const SETS: &[&str] = &["llmbar", "judgebench", "alpaca-eval-meta"];
@@ -69,15 +69,6 @@ const MODELS: [&str; 8] = [
     "gpt4_gamed",
     "NullModel",
 ];
-
-/// Adds an estimate with its interval: scalars named `name`, `name, low` and `name, high`.
-fn estimate(metrics: Metrics, name: &str, interval: &Interval) -> Metrics {
-    metrics
-        .scalar(name, interval.estimate)
-        .scalar(format!("{name}, low"), interval.low)
-        .scalar(format!("{name}, high"), interval.high)
-        .scalar(format!("{name}, items"), interval.n as f64)
-}
 
 /// Reads what was recorded and puts it through the probes.
 pub(super) fn run(config: &RecordedConfig, data: &DataDir) -> Result<Metrics, CellError> {
@@ -242,28 +233,12 @@ fn alpaca_eval(
         .scalar("alpaca-eval/spearman, controlled", spearman(&lengths, &controlled)?))
 }
 
-/// An estimate with its interval over items.
 fn value(records: &Records, name: &str) -> TableValue {
-    let scalar = |name: &str| records.metric(ARM, name).first().map(|(_, value)| *value);
-    let parts = ["low", "high", "items"].map(|part| scalar(&format!("{name}, {part}")));
-    match (scalar(name), parts) {
-        (Some(estimate), [Some(low), Some(high), Some(items)]) => TableValue::Effect(Effect {
-            estimate: Some(estimate),
-            interval: Some((low, high)),
-            p: None,
-            n: items as usize,
-        }),
-        // Tells an arm without record from a metric that is not there.
-        _ => records.value(ARM, name),
-    }
+    recorded::value(records, ARM, name)
 }
 
-/// A number that is the same in every run.
 fn number(records: &Records, name: &str, decimals: usize) -> TableValue {
-    match records.metric(ARM, name).first() {
-        Some((_, value)) => TableValue::Number(*value, decimals),
-        None => records.value(ARM, name),
-    }
+    recorded::number(records, ARM, name, decimals)
 }
 
 pub(super) fn tables(records: &Records) -> Vec<Table> {

@@ -1,0 +1,376 @@
+//! One cell: a loop of serving, logging and retraining in one world, and what is measured of it.
+//!
+//! Whatever users do comes from the streams of the seed alone, so arms are paired in every draw, and
+//! share their first round. Of each round's metrics the finding uses the utility ratio (expected clicks on what was
+//! shown over those on the ideal lists), how exposure is spread, and how it goes with the legacy prior.
+
+use headwater_core::{Check, Streams};
+use headwater_evaluation::calibration::auroc;
+use headwater_protocol::{CellError, Metrics};
+use headwater_recsys::metrics::calibration_by_position;
+use headwater_recsys::{
+    Arm, At, BiasCurve, Catalogue, Head, Impression, Items, Log, LogShape, LoopConfig,
+    NeuralRanker, NeuralRankerConfig, PositionGraph, Ranker, RecsysError, Requests, RoundMetrics,
+    SessionRow, World, WorldConfig, run as run_loop,
+};
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+
+/// Items that two slots have to share for their biases to be compared.
+const LEAST_SHARED: usize = 5;
+
+/// Bins of the calibration error on a slot.
+const BINS: usize = 10;
+
+/// What decides a cell's result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LoopedConfig {
+    pub(super) world: WorldConfig,
+    pub(super) rounds: LoopConfig,
+    pub(super) server: Server,
+}
+
+/// Who serves all rounds but the first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub(super) enum Server {
+    /// A ranker that is retrained on its own log after every round.
+    Retrained(NeuralRankerConfig),
+    /// The same, trained on the first round only.
+    Frozen(NeuralRankerConfig),
+    /// The same, retrained on its own log with every click replaced by what the user would have done had they looked.
+    Relevance(NeuralRankerConfig),
+    /// Chance.
+    Random,
+    /// The truth.
+    Oracle,
+}
+
+/// Runs a loop.
+pub(super) fn run(config: &LoopedConfig, streams: &Streams) -> Result<Metrics, CellError> {
+    let world = config.world.clone().check()?;
+    let settings = config.rounds.clone().check()?;
+    let streams = streams.child("users and items, of the second run", &[]);
+    let fresh = |config: &NeuralRankerConfig| -> Result<NeuralRanker, CellError> {
+        let (shape, streams) = (LogShape::from(&world), streams.child("ranker", &[]));
+        Ok(NeuralRanker::new(&config.clone().check()?, shape, &streams))
+    };
+    let go = |arm: Arm<'_>| run_loop(&world, &streams, arm, &settings, |_| Ok(()));
+    let (rounds, watched) = match &config.server {
+        Server::Random => (go(Arm::Random)?, None),
+        Server::Oracle => (go(Arm::Oracle(Head::Click))?, None),
+        Server::Relevance(ranker) => {
+            let mut ranker = Relabelling::new(fresh(ranker)?, &world, &streams);
+            (go(Arm::Retrained(&mut ranker))?, None)
+        }
+        Server::Retrained(ranker) => {
+            let mut watched = Watched::new(fresh(ranker)?, &world, config.rounds.rounds);
+            (go(Arm::Retrained(&mut watched))?, Some(watched))
+        }
+        Server::Frozen(ranker) => {
+            let mut watched = Watched::new(fresh(ranker)?, &world, config.rounds.rounds);
+            (go(Arm::Frozen(&mut watched))?, Some(watched))
+        }
+    };
+    let metrics = of_rounds(&rounds);
+    match watched {
+        None => Ok(metrics),
+        Some(watched) => watched.measure(metrics, &world),
+    }
+}
+
+/// What is recorded of the rounds. Means and slopes leave out the first, which is the same in every arm.
+fn of_rounds(rounds: &[RoundMetrics]) -> Metrics {
+    let of = |value: fn(&RoundMetrics) -> Option<f64>| -> Option<Vec<f64>> {
+        rounds.iter().map(value).collect()
+    };
+    let mut metrics = Metrics::new();
+    for (name, series) in [
+        ("utility", of(|round| Some(round.served.clicks.ratio()))),
+        ("likes", of(|round| round.served.likes.map(|likes| likes.ratio()))),
+        ("regret", of(|round| Some(round.cumulative_regret))),
+        ("gini", of(|round| Some(round.gini))),
+        ("coverage", of(|round| Some(round.coverage))),
+        ("effective items", of(|round| Some(round.effective_items))),
+        ("legacy", of(|round| round.legacy_correlation)),
+        ("homogeneity", of(|round| round.homogeneity)),
+    ] {
+        let Some(series) = series else { continue };
+        let later = &series[1..];
+        metrics = metrics
+            .scalar(format!("{name}, mean"), later.iter().sum::<f64>() / later.len() as f64)
+            .scalar(format!("{name}, last"), series[series.len() - 1])
+            .scalar(format!("{name}, slope"), slope(later))
+            .series(name, series);
+    }
+    metrics
+}
+
+/// Least-squares slope per round; 0 of a single round.
+fn slope(values: &[f64]) -> f64 {
+    let middle = (values.len() as f64 - 1.0) / 2.0;
+    let centred = |at: usize| at as f64 - middle;
+    let rise: f64 = values.iter().enumerate().map(|(at, value)| centred(at) * value).sum();
+    let run: f64 = (0..values.len()).map(|at| centred(at).powi(2)).sum();
+    if run == 0.0 { 0.0 } else { rise / run }
+}
+
+/// A ranker that is looked at around its trainings.
+struct Watched {
+    ranker: NeuralRanker,
+    shape: LogShape,
+    rounds: usize,
+    trainings: usize,
+    /// Of every training, the curve as far as the log identified it; nothing where the remedy learns none.
+    curves: Vec<Option<BiasCurve>>,
+    last: Option<LastRound>,
+}
+
+/// What was predicted of the last round before it was trained on.
+struct LastRound {
+    slots: Vec<u8>,
+    clicks: Vec<bool>,
+    likes: Option<(Vec<f64>, Vec<bool>)>,
+    with_position: Vec<f64>,
+    served: Vec<f64>,
+}
+
+impl Watched {
+    fn new(ranker: NeuralRanker, world: &World, rounds: usize) -> Self {
+        let shape = LogShape::from(world);
+        Self { ranker, shape, rounds, trainings: 0, curves: Vec::new(), last: None }
+    }
+
+    fn look(&self, catalogue: Catalogue<'_>, log: &Log) -> Result<LastRound, RecsysError> {
+        let rows = log.rounds().next_back().map_or(0..0, |round| log.rows_of(round));
+        let predict = |head, at| -> Result<Vec<f64>, RecsysError> {
+            let all = self.ranker.predict(catalogue, log, head, at)?;
+            Ok(all[rows.clone()].iter().map(|&prediction| f64::from(prediction)).collect())
+        };
+        let clicks: Vec<bool> =
+            log.clicks()[rows.clone()].iter().map(|&click| click > 0.0).collect();
+        let likes = match log.labels(Head::Like) {
+            None => None,
+            Some(labels) => match predict(Head::Like, At::Serving) {
+                // A ranker without the head.
+                Err(RecsysError::NoLabels { .. }) => None,
+                Err(error) => return Err(error),
+                Ok(predicted) => {
+                    let liked = labels.values[rows.clone()].iter().map(|&like| like > 0.0);
+                    let clicked = predicted.into_iter().zip(liked).zip(&clicks);
+                    Some(clicked.filter(|(_, click)| **click).map(|(row, _)| row).unzip())
+                }
+            },
+        };
+        Ok(LastRound {
+            slots: log.slots()[rows.clone()].to_vec(),
+            clicks,
+            likes,
+            with_position: predict(Head::Click, At::Logged)?,
+            served: predict(Head::Click, At::Serving)?,
+        })
+    }
+
+    fn measure(self, mut metrics: Metrics, world: &World) -> Result<Metrics, CellError> {
+        if let Some(last) = &self.last {
+            metrics = metrics.scalar("click AUC", auroc(&last.with_position, &last.clicks)?);
+            if let Some((predicted, liked)) = &last.likes {
+                metrics = metrics.scalar("like AUC", auroc(predicted, liked)?);
+            }
+            for (name, predicted) in
+                [("given place", &last.with_position), ("served", &last.served)]
+            {
+                let by_slot = calibration_by_position(&last.slots, predicted, &last.clicks, BINS)?;
+                let excess = by_slot.iter().map(|slot| slot.predicted - slot.clicked);
+                let ece = by_slot.iter().map(|slot| slot.ece).sum::<f64>() / by_slot.len() as f64;
+                metrics = metrics
+                    .series(format!("calibration, {name}"), excess.collect())
+                    .scalar(format!("ECE, {name}"), ece);
+            }
+        }
+        if self.curves.is_empty() {
+            return Ok(metrics);
+        }
+        let identified = self.curves.iter().flatten().count() as f64 / self.curves.len() as f64;
+        metrics = metrics.scalar("identified", identified);
+        let theta = world.examination(0).and_then(|examination| examination.theta());
+        let theta = theta.ok_or("worlds of this finding are read position by position")?;
+        let truth: Vec<f64> = theta.iter().map(|theta| theta.ln()).collect();
+        // The last one that may be reported: where all are, the one after the last round.
+        if let Some(curve) = self.curves.iter().flatten().next_back() {
+            let values = curve.values();
+            metrics = metrics
+                .series("curve", values.iter().map(|value| value - values[0]).collect())
+                .scalar("curve, depth", values[0] - values[values.len() - 1])
+                .scalar("curve, RMSE", curve.rmse(&truth)?);
+        }
+        Ok(metrics.series("true curve", truth))
+    }
+}
+
+impl Ranker for Watched {
+    fn score(
+        &mut self,
+        catalogue: Catalogue<'_>,
+        requests: &Requests<'_>,
+        scores: &mut [f32],
+    ) -> Result<(), RecsysError> {
+        self.ranker.score(catalogue, requests, scores)
+    }
+
+    fn train(&mut self, catalogue: Catalogue<'_>, log: &Log) -> Result<(), RecsysError> {
+        self.trainings += 1;
+        if self.trainings == self.rounds {
+            self.last = Some(self.look(catalogue, log)?);
+        }
+        self.ranker.train(catalogue, log)?;
+        let graph = PositionGraph::of_log(log, self.shape.slots, self.shape.devices)?;
+        match self.ranker.bias_curve(&graph, LEAST_SHARED) {
+            Ok(None) => {}
+            Ok(Some(curve)) => self.curves.push(Some(curve)),
+            Err(RecsysError::Unidentified { .. }) => self.curves.push(None),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// A ranker that learns from relevance in the place of clicks: what a ranker without position bias could know from the
+/// same lists.
+struct Relabelling {
+    ranker: NeuralRanker,
+    items: Items,
+    world: WorldConfig,
+    streams: Streams,
+}
+
+impl Relabelling {
+    fn new(ranker: NeuralRanker, world: &World, streams: &Streams) -> Self {
+        let (items, world) = (Items::new(world, streams), world.config().clone());
+        Self { ranker, items, world, streams: streams.child("relevance", &[]) }
+    }
+
+    /// Probability of a click on an examined item.
+    fn relevance(&self, item: u32, context: &[f32]) -> f64 {
+        let item = item as usize;
+        let features = &self.items.catalogue().features[item * context.len()..][..context.len()];
+        let match_: f64 = context.iter().zip(features).map(|(u, f)| f64::from(u * f)).sum();
+        let quality = f64::from(self.items.quality()[item]);
+        let logit = self.world.base_logit + quality + self.world.personalisation * match_;
+        1.0 / (1.0 + (-logit).exp())
+    }
+
+    /// The log with relevance drawn for every impression; the same each time a round is read.
+    fn relabelled(&self, log: &Log) -> Log {
+        let width = self.items.catalogue().width;
+        let mut labelled = Log::new(width, false, false);
+        for round in log.rounds() {
+            let mut rng = self.streams.stream("labels", &[round]);
+            let mut open = None;
+            for row in log.rows_of(round) {
+                let session = log.sessions()[row] as usize;
+                let context = &log.contexts()[session * width..][..width];
+                if open != Some(session) {
+                    let (user, device) = (log.users()[session], log.devices()[session]);
+                    labelled.open(&SessionRow { round, user, device, context });
+                    open = Some(session);
+                }
+                let item = log.items()[row];
+                let relevant = rng.random::<f64>() < self.relevance(item, context);
+                labelled.record(&Impression {
+                    item,
+                    slot: log.slots()[row],
+                    click: f32::from(relevant),
+                    like: 0.0,
+                    dwell: 0.0,
+                    examination: log.examinations()[row],
+                    propensity: log.propensities()[row],
+                });
+            }
+        }
+        labelled
+    }
+}
+
+impl Ranker for Relabelling {
+    fn score(
+        &mut self,
+        catalogue: Catalogue<'_>,
+        requests: &Requests<'_>,
+        scores: &mut [f32],
+    ) -> Result<(), RecsysError> {
+        self.ranker.score(catalogue, requests, scores)
+    }
+
+    fn train(&mut self, catalogue: Catalogue<'_>, log: &Log) -> Result<(), RecsysError> {
+        self.ranker.train(catalogue, &self.relabelled(log))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_protocol::Records;
+
+    fn small(theta: f64) -> LoopedConfig {
+        let mut world = WorldConfig { items: 30, sessions: 300, ..WorldConfig::b() };
+        world.devices[0].examination =
+            headwater_recsys::ExaminationConfig::Ultra { exponent: theta };
+        let rounds = LoopConfig { rounds: 3, ..LoopConfig::default() };
+        LoopedConfig { world, rounds, server: Server::Retrained(NeuralRankerConfig::default()) }
+    }
+
+    #[test]
+    fn slopes_by_hand() {
+        assert_eq!(slope(&[1.0, 3.0, 5.0]), 2.0);
+        assert_eq!(slope(&[2.0, 2.0, 2.0, 2.0]), 0.0);
+        assert_eq!(slope(&[7.0]), 0.0);
+        // (-1.5·0 - 0.5·0 + 0.5·0 + 1.5·4) / 5.
+        assert_eq!(slope(&[0.0, 0.0, 0.0, 4.0]), 1.2);
+    }
+
+    #[test]
+    fn relevance_is_what_clicks_are_where_every_slot_is_examined() {
+        let config = small(0.0);
+        let (world, streams) = (config.world.clone().check().unwrap(), Streams::new(3));
+        let settings = config.rounds.check().unwrap();
+        let ranker = NeuralRankerConfig::default().check().unwrap();
+        let ranker = NeuralRanker::new(&ranker, LogShape::from(&world), &streams);
+        let relabelling = Relabelling::new(ranker, &world, &streams);
+        run_loop(&world, &streams, Arm::Random, &settings, |round| {
+            let labelled = relabelling.relabelled(round.log);
+            let rate = |log: &Log| log.clicks().iter().sum::<f32>() / log.len() as f32;
+            // Four standard deviations of 3,000 rows.
+            assert!((rate(&labelled) - rate(round.log)).abs() < 0.03);
+            assert_eq!(labelled.items(), round.log.items());
+            assert_eq!(labelled.contexts(), round.log.contexts());
+            assert_eq!(labelled, relabelling.relabelled(round.log));
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn arms_share_the_first_round_and_a_frozen_one_is_the_retrained_one_until_it_would_be_retrained()
+     {
+        let Server::Retrained(ranker) = small(1.0).server else { unreachable!() };
+        let of = |server| run(&LoopedConfig { server, ..small(1.0) }, &Streams::new(1)).unwrap();
+        let cells = [
+            ("random", of(Server::Random)),
+            ("retrained", of(Server::Retrained(ranker.clone()))),
+            ("frozen", of(Server::Frozen(ranker))),
+        ];
+        let cells = cells.map(|(arm, metrics)| (arm.to_owned(), 0, metrics));
+        let records = Records::new(cells);
+        let series = |arm: &str| records.series(arm, "utility")[0].1.to_vec();
+        assert_eq!(series("random")[0], series("frozen")[0]);
+        assert_eq!(series("retrained")[..2], series("frozen")[..2]);
+        assert_ne!(series("retrained")[2], series("frozen")[2]);
+        assert!(records.metric("retrained", "click AUC")[0].1 > 0.5);
+        assert!(
+            records.metric("frozen", "click AUC").is_empty(),
+            "never trained on the last round"
+        );
+    }
+}
