@@ -13,7 +13,7 @@
 //! critique, in the weight of refinements, or (8 or 16 rollouts, eight times as many questions) in having none. All is
 //! measured without critiques on held-out questions, greedily.
 //!
-//! Controls: refinements without a critique, refinements under critiques that name a step that is right, and permuted verdicts.
+//! Controls: refinements without a critique, refinements under critiques that name another step than the first wrong one, and permuted verdicts.
 //! The second part opens combination locks ([`crate::tasks::lock`]) and fits how many samples that takes.
 
 use headwater_core::{Check, Streams};
@@ -344,6 +344,13 @@ impl Finding for CritiquePlateau {
                         - seed.scalar("base", "rescued/indicative")?)
                 })
             },
+            Contrast::new(
+                "misconceptions: step critique - critiques exchanged",
+                Increase,
+                0.1,
+                Registered::PostHoc,
+                |seed| seed.difference("stuck", "step", "step-exchanged"),
+            ),
             boundary("from p0 = 1e-4: step critique - GRPO", Unchanged, |seed| {
                 seed.difference("stuck", "step.p1e-4", "grpo-8.p1e-4")
             }),
@@ -405,7 +412,8 @@ impl Finding for CritiquePlateau {
              step-by-step ones are valid.",
             "The stuck questions are planted, about 30% of all, and are surely wrong from the start, instead of being what \
              GRPO leaves over.",
-            "One optimiser step per batch, so that the rollouts' clip never acts; Adam at 6e-4 over about 250 steps.",
+            "One optimiser step per batch, so that the rollouts' clip never acts; Adam at 6e-4 over about 250 steps, half as many with \
+             16 rollouts.",
             "Locks are opened by a policy that takes marks and does not learn between attempts: what is counted is samples \
              to the first success, not regret of a learner.",
         ]

@@ -283,9 +283,11 @@ impl Finding for DirectiveFeedback {
         &[
             "A decoder of about 50,000 parameters, pretrained here to obey hints in its prompt, instead of a 4B model that does so \
              by itself; users are programs, and hints are read from their replies without error and without a judge model.",
-            "Both orderings are tested in one setting by the density and noise of hints, not by repeating either version's \
-             benchmark: v1's (hints alone far above votes) at frequent true hints, v2's (hybrid best, hints alone worst) at rare and \
-             half false ones.",
+            "Both orderings are tested by the density and noise of hints, not by repeating either version's benchmark: v1's (hints \
+             alone far above votes) at frequent true hints, v2's (hybrid best, then votes, hints alone worst) at rare and half false \
+             ones, its last two places with one slot, where votes can teach.",
+            "Votes pass a judge who errs and hints none, and the learning rate is one for all arms, chosen for hints: both weigh \
+             against votes alone.",
             "v1's update is `hybrid-sum` (vote of 1 or -1 plus the gap at the sampled token); v2's is `hybrid` with the reverse KL over \
              the whole vocabulary in place of its four likeliest tokens, which is `opd-top4` alone.",
             "Every arm makes one AdamW step at one learning rate per 16 interactions, two prompts of eight responses; every \
