@@ -68,7 +68,10 @@ fn of_reports(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
                 "R3 weighs the tokens of the reference that vary most within a group: it ranks a group, and its level over \
                  training says little."
             }
-            _ => "Reports on the same held-out requests at every look.",
+            _ => {
+                "Reports on the same held-out requests at every look. Bases of different seeds start apart, so bands are wide; \
+                 contrasts compare arms of one seed."
+            }
         };
         let by_steps = Figure::lines(format!("{title}, by steps"), "optimiser steps", title, n);
         let by_steps = by_steps.caption(caption);
@@ -210,7 +213,7 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
     )
     .note(
         "Exploitation rate: of the credit that is new since the checkpoint before, the share that two honest judges both \
-         refuse (of `gate-silent` they refuse what is read and not stated); four checkpoints. The correlation is within used \
+         refuse (of gate-silent they refuse what is read and not stated); four checkpoints. The correlation is within used \
          groups that hold reports with and without magic: what a gate conditions on could leak into it.",
     );
     let mut names: Vec<String> = Vec::new();
