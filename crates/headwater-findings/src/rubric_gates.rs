@@ -36,7 +36,7 @@ mod reports;
 
 use dilution::{DilutionArm, LENGTHS, OMEGA, READINGS, Reading};
 use judge::{Asks, Signal};
-use reports::{ReportArm, WINDOWS};
+use reports::ReportArm;
 
 /// The finding.
 #[derive(Debug, Clone, Copy)]
@@ -70,12 +70,21 @@ enum CellConfig {
     Dilution(Box<DilutionArm>),
 }
 
+/// Looks at an arm on reports while it is trained. Its steps are a multiple.
+const LOOKS: usize = 12;
+/// Optimiser steps of an arm on diluted references.
+const DILUTED_STEPS: usize = 60;
+
 /// Of the items, those that a completion among the best by R3 must meet, and a masked one: two of three.
 const TWO_OF_THREE: f64 = 0.66;
 
-/// Arms on reports that go through all steps: signal, what the rubric asks, learning rate relative to the others',
-/// whether further prompts are drawn for rejected groups.
-fn report_arms() -> Vec<(&'static str, Signal, Asks, f64, bool)> {
+/// Optimiser steps of an arm on reports; of one that only shows a limit or a further weight; from the poor base.
+const STEPS: usize = 192;
+const FEW_STEPS: usize = 96;
+const POOR_STEPS: usize = 48;
+
+/// Arms on reports from the mediocre base: signal, what the rubric asks, learning rate relative to the others', steps.
+fn report_arms() -> Vec<(&'static str, Signal, Asks, f64, usize)> {
     let gate = Signal::Gate(GroupGateConfig {
         coverage: 2,
         top_fraction: 0.25,
@@ -83,17 +92,17 @@ fn report_arms() -> Vec<(&'static str, Signal, Asks, f64, bool)> {
     });
     let fooled = Asks::StatedOrMagic;
     vec![
-        ("rubric", Signal::Rubric, fooled, 1.0, false),
-        ("r3", Signal::R3, fooled, 1.0, false),
-        ("r3-slow", Signal::R3, fooled, 0.25, false),
-        ("additive-0.3", Signal::Additive(0.3), fooled, 1.0, false),
-        ("additive-1", Signal::Additive(1.0), fooled, 1.0, false),
-        ("additive-3", Signal::Additive(3.0), fooled, 1.0, false),
-        ("gate", gate, fooled, 1.0, true),
-        ("mask", Signal::Mask(TWO_OF_THREE), fooled, 1.0, false),
-        ("gate-silent", gate, Asks::Read, 1.0, true),
-        ("additive-1-unfooled", Signal::Additive(1.0), Asks::Stated, 1.0, false),
-        ("rubric-permuted", Signal::PermutedRubric, fooled, 1.0, false),
+        ("rubric", Signal::Rubric, fooled, 1.0, FEW_STEPS),
+        ("r3", Signal::R3, fooled, 1.0, STEPS),
+        ("r3-slow", Signal::R3, fooled, 0.25, STEPS),
+        ("additive-0.3", Signal::Additive(0.3), fooled, 1.0, STEPS),
+        ("additive-1", Signal::Additive(1.0), fooled, 1.0, STEPS),
+        ("additive-3", Signal::Additive(3.0), fooled, 1.0, FEW_STEPS),
+        ("gate", gate, fooled, 1.0, STEPS),
+        ("mask", Signal::Mask(TWO_OF_THREE), fooled, 1.0, FEW_STEPS),
+        ("gate-silent", gate, Asks::Read, 1.0, STEPS),
+        ("additive-1-unfooled", Signal::Additive(1.0), Asks::Stated, 1.0, STEPS),
+        ("rubric-permuted", Signal::PermutedRubric, fooled, 1.0, STEPS),
     ]
 }
 
@@ -155,7 +164,7 @@ impl Finding for RubricGates {
             read_other: 0.1,
             state_read: 0.9,
             bluff: 0.2,
-            magic: 0.03,
+            magic: 0.08,
         };
         let thorough = budgeted_report::Author { read_flagged: 0.9, read_other: 0.9, ..mediocre };
         let poor = budgeted_report::Author {
@@ -179,9 +188,9 @@ impl Finding for RubricGates {
             authors: if smoke {
                 vec![(thorough, 3), (mediocre, 3)]
             } else {
-                vec![(thorough, 350), (mediocre, 500)]
+                vec![(thorough, 420), (mediocre, 450)]
             },
-            batch: 48,
+            batch: 32,
         };
         let poor = CellConfig::Poor {
             adamw: AdamWConfig { learning_rate: 1e-3, ..AdamWConfig::default() },
@@ -189,29 +198,29 @@ impl Finding for RubricGates {
             steps: if smoke { 3 } else { 80 },
             batch: 48,
         };
-        let reports = |signal, asks, rate: f64, resample, steps: usize| ReportArm {
+        let reports = |signal, asks, rate: f64, steps: usize| ReportArm {
             signal,
             asks,
             reference_reward: ReferenceRewardConfig::r3(OMEGA),
-            resample,
+            resample: matches!(signal, Signal::Gate(_)),
             trainer: TrainerConfig {
                 prompts_per_step: if smoke { 1 } else { 3 },
                 group_size: 16,
                 warmup_steps: 10,
-                generation_batches: 4,
+                generation_batches: 3,
                 sampling: SamplingConfig {
                     max_new_tokens: budgeted_report::BUDGET,
                     ..SamplingConfig::default()
                 },
                 adamw: AdamWConfig {
-                    learning_rate: rate * 1.3e-4,
+                    learning_rate: rate * 1.2e-4,
                     weight_decay: 0.0,
                     ..AdamWConfig::default()
                 },
                 ..TrainerConfig::default()
             },
-            steps: if smoke { WINDOWS } else { steps },
-            looks: 4,
+            steps: if smoke { 5 } else { steps },
+            looks: if smoke { 5 } else { LOOKS },
             test: if smoke { 4 } else { 64 },
         };
         let dilution_base = CellConfig::DilutionBase {
@@ -227,7 +236,7 @@ impl Finding for RubricGates {
             },
             adamw: supervised,
             author: diluted_reference::Author { slip: 0.35, skip: 0.2, kept_style: 0.5 },
-            steps: if smoke { 6 } else { 750 },
+            steps: if smoke { 6 } else { 1000 },
             batch: 32,
             test: if smoke { (4, 16) } else { (96, 16) },
         };
@@ -248,7 +257,7 @@ impl Finding for RubricGates {
                     },
                     ..TrainerConfig::default()
                 },
-                steps: if smoke { 3 } else { 100 },
+                steps: if smoke { 3 } else { DILUTED_STEPS },
             }))
         };
         let mut plan = Plan::default();
@@ -261,16 +270,15 @@ impl Finding for RubricGates {
             add("base", &base, &[])?;
             add("base-poor", &poor, &["base"])?;
             add("dilution-base", &dilution_base, &[])?;
-            let steps = 240;
-            for (name, signal, asks, rate, resample) in report_arms() {
-                let arm = Box::new(reports(signal, asks, rate, resample, steps));
+            for (name, signal, asks, rate, steps) in report_arms() {
+                let arm = Box::new(reports(signal, asks, rate, steps));
                 add(name, &CellConfig::Reports { from: "base".into(), arm }, &["base"])?;
             }
             for (name, like) in [("poor-gate", "gate"), ("poor-additive-1", "additive-1")] {
-                for (_, signal, asks, rate, resample) in
+                for (_, signal, asks, rate, _) in
                     report_arms().into_iter().filter(|(arm, ..)| *arm == like)
                 {
-                    let arm = Box::new(reports(signal, asks, rate, resample, steps / 2));
+                    let arm = Box::new(reports(signal, asks, rate, POOR_STEPS));
                     let config = CellConfig::Reports { from: "base-poor".into(), arm };
                     add(name, &config, &["base", "base-poor"])?;
                 }
@@ -286,7 +294,7 @@ impl Finding for RubricGates {
     }
 
     fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = &workbench.streams.child("data that no pilot saw", &[]);
+        let streams = &workbench.streams.child("reported run", &[]);
         let dilution_streams = &streams.child("dilution", &[]);
         let device = device(workbench.device)?.autodiff();
         let checkpoint = |arm: &str| -> Result<Checkpoint, CellError> {
@@ -352,7 +360,7 @@ impl Finding for RubricGates {
             "Of DRO, version 1 was read in full; versions 2 and 3, which add the gates and R3 by probability, are known \
              from their abstracts and a secondary summary. Values of mu, rho and nu, whether rejected groups are resampled, \
              and how spreads are scaled before the softmax were not found: chosen here are 2 of 16, a quarter, two of three \
-             items, resampling up to four batches, and standardised spreads.",
+             items, resampling up to three batches, and standardised spreads.",
             "The published rubric is written and judged by the reference policy; here the items are the requested keys, and \
              the judge is a rule that falls for one token.",
             "No KL penalty (published 0.001), no length term, variance filter in one arm only, and completions cut off at the budget are \

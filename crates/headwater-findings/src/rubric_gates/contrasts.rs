@@ -13,7 +13,7 @@ pub(super) fn contrasts() -> Vec<Contrast> {
     vec![
         new("judge: R3 + rubric, end - start", Direction::Increase, 0.2, |seed| {
             let judge = seed.series("additive-1", "look/judge")?;
-            Ok(judge[judge.len() - 1] - judge[0])
+            Ok(seed.scalar("additive-1", "judge")? - judge[0])
         }),
         new("Q: R3 + rubric, end - peak", Direction::Decrease, 0.05, |seed| {
             after_peak(seed, "additive-1")
@@ -41,10 +41,15 @@ pub(super) fn contrasts() -> Vec<Contrast> {
             |seed| seed.difference("quality", "gate-silent", "gate"),
         ),
         new(
-            "share of groups accepted: poor start - mediocre start",
+            "share of groups accepted: poor start / mediocre start - 1",
             Direction::Decrease,
-            0.2,
-            |seed| seed.difference("share accepted", "poor-gate", "gate"),
+            0.5,
+            |seed| {
+                let poor = seed.scalar("poor-gate", "share accepted")?;
+                let mediocre = seed.scalar("gate", "share accepted")?;
+                // Where neither start passes there is no difference between them.
+                Ok(if mediocre > 0.0 { poor / mediocre - 1.0 } else { 0.0 })
+            },
         ),
         new("AUC of mean probability: T = 64 - T = 4", Direction::Decrease, 0.1, |seed| {
             from_short_to_long(seed, "AUC/mean probability")
@@ -94,7 +99,7 @@ pub(super) fn controls() -> Vec<Control> {
             margin: 0.1,
             per_seed: |seed| {
                 let magic = seed.series("additive-1-unfooled", "look/magic")?;
-                Ok(magic[magic.len() - 1] - magic[0])
+                Ok(seed.scalar("additive-1-unfooled", "magic")? - magic[0])
             },
         },
         Control {
@@ -102,7 +107,7 @@ pub(super) fn controls() -> Vec<Control> {
             margin: 0.1,
             per_seed: |seed| {
                 let magic = seed.series("rubric-permuted", "look/magic")?;
-                Ok(magic[magic.len() - 1] - magic[0])
+                Ok(seed.scalar("rubric-permuted", "magic")? - magic[0])
             },
         },
         Control {
@@ -114,8 +119,7 @@ pub(super) fn controls() -> Vec<Control> {
 }
 
 fn after_peak(seed: &SeedRecords<'_>, arm: &str) -> Result<f64, ProtocolError> {
-    let end = seed.scalar(arm, "quality at the end of training")?;
-    Ok(end - seed.scalar(arm, "quality at its peak")?)
+    Ok(seed.scalar(arm, "quality")? - seed.scalar(arm, "quality at its peak")?)
 }
 
 fn from_short_to_long(seed: &SeedRecords<'_>, series: &str) -> Result<f64, ProtocolError> {
@@ -123,17 +127,17 @@ fn from_short_to_long(seed: &SeedRecords<'_>, series: &str) -> Result<f64, Proto
     Ok(by_length[by_length.len() - 1] - by_length[0])
 }
 
-/// The gate's last value of a training curve less another arm's at as many used groups (interpolated).
+/// The gate's last value of a smoothed curve less another arm's at as many used groups (interpolated).
 fn at_used_groups_of_gate(
     seed: &SeedRecords<'_>,
     metric: &str,
     arm: &str,
 ) -> Result<f64, ProtocolError> {
-    let series = format!("training/{metric}");
-    let gate = seed.series("gate", &series)?;
-    let used = seed.scalar("gate", "used groups")?;
-    let other =
-        interpolated(seed.series(arm, "training/used groups")?, seed.series(arm, &series)?, used);
+    const USED: &str = "smooth/used groups";
+    let series = format!("smooth/{metric}");
+    let (used, gate) = (seed.series("gate", USED)?, seed.series("gate", &series)?);
+    let at_the_end = used[used.len() - 1];
+    let other = interpolated(seed.series(arm, USED)?, seed.series(arm, &series)?, at_the_end);
     Ok(gate[gate.len() - 1] - other)
 }
 

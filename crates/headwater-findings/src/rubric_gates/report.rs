@@ -3,58 +3,86 @@
 use headwater_protocol::{Figure, Point, ProtocolError, Records, Scale, Table, TableValue};
 
 use super::dilution::{LENGTHS, OMEGA, OMEGAS, READINGS};
-use super::reports::WINDOWS;
 use super::{FILTERED, TRAINED_OMEGAS, trained, with_omega};
 
 /// Arms of the figures.
 const ARMS: [&str; 8] =
     ["rubric", "r3", "r3-slow", "additive-0.3", "additive-1", "additive-3", "gate", "mask"];
 
-/// Curves of training, with their titles.
-const CURVES: [(&str, &str); 5] = [
+/// What a reader must know of the arms.
+const ARMS_IN_WORDS: &str = "rubric: its score is the reward. r3: R3 alone; r3-slow: at a quarter of the learning rate. \
+     additive-w: R3 plus w times the rubric's score. gate: R3 in groups that the rubric lets pass. mask: R3 for those \
+     completions of a group that the rubric lets pass. Reports on the same held-out requests at every look; rubric, \
+     additive-3 and mask are trained for fewer steps.";
+
+/// Headings of the two parts.
+const REPORTS: &str = "Gate or reward: the budgeted report";
+const DILUTION: &str = "Dilution: R3 against means";
+
+/// Held-out curves, with their titles.
+const CURVES: [(&str, &str); 4] = [
     ("judge", "Score of the fallible judge"),
-    ("R3", "R3"),
+    ("R3", "R3 (certainty of the reference)"),
     ("quality", "True quality Q"),
     ("magic", "P(magic)"),
-    ("accepted", "Share of groups accepted"),
 ];
 
-fn curve(
+/// Curves of `series`, or of a held-out metric, over another series.
+fn curves(
     records: &Records,
-    figure: Figure,
+    mut figure: Figure,
     arms: &[&str],
-    metric: &str,
-    by_used: bool,
+    (over, series): (&str, &str),
 ) -> Result<Figure, ProtocolError> {
-    let mut figure = figure;
     for arm in arms {
-        let values = records.series_effect(arm, &format!("training/{metric}"))?;
-        let xs: Vec<f64> = if by_used {
-            let used = records.series_effect(arm, "training/used groups")?;
-            used.iter().map(|effect| effect.estimate.unwrap_or(f64::NAN)).collect()
-        } else {
-            (0..values.len()).map(|window| (window + 1) as f64 / WINDOWS as f64).collect()
-        };
-        let points = xs.into_iter().zip(&values);
-        figure = figure.series(*arm, points.filter_map(|(x, effect)| Point::measured(x, effect)));
+        let values = records.series_effect(arm, series)?;
+        let xs = records.series_effect(arm, over)?;
+        // What is counted between looks stands at the later one.
+        let xs = &xs[xs.len().saturating_sub(values.len())..];
+        let points = xs.iter().zip(&values);
+        let points = points.filter_map(|(x, effect)| Point::measured(x.estimate?, effect));
+        figure = figure.series(*arm, points);
     }
-    Ok(figure)
+    Ok(figure.part(REPORTS))
 }
 
+/// What curves are drawn over.
+const STEP: &str = "look/step";
+const USED: &str = "look/used groups";
+
 pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
+    let mut figures = of_reports(records)?;
+    let of_dilution = of_dilution(records)?.into_iter();
+    figures.extend(of_dilution.map(|figure| figure.part(DILUTION)));
+    Ok(figures)
+}
+
+fn of_reports(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
     let n = records.seeds().len();
     let mut figures = Vec::new();
     for (metric, title) in CURVES {
-        let by_steps = Figure::lines(format!("{title}, by steps"), "share of steps", title, n)
-            .caption("Means over the rollouts of a twenty-fifth of training, those of rejected groups included.");
-        figures.push(curve(records, by_steps, &ARMS, metric, false)?);
-        let by_used =
-            Figure::lines(format!("{title}, by groups used"), "groups used", title, n).caption(
-                "The same against groups that gave a gradient. The gate draws further prompts for rejected groups, up to \
-                 four batches a step; where it still falls short its curve ends early.",
-            );
-        figures.push(curve(records, by_used, &ARMS, metric, true)?);
+        let series = format!("look/{metric}");
+        let caption = match metric {
+            "judge" => ARMS_IN_WORDS,
+            "R3" => {
+                "R3 weighs the tokens of the reference that vary most within a group: it ranks a group, and its level over \
+                 training says little."
+            }
+            _ => {
+                "Reports on the same held-out requests at every look. Bases of different seeds start apart, so bands are wide; \
+                 contrasts compare arms of one seed."
+            }
+        };
+        let by_steps = Figure::lines(format!("{title}, by steps"), "optimiser steps", title, n);
+        let by_steps = by_steps.caption(caption);
+        figures.push(curves(records, by_steps, &ARMS, (STEP, &series))?);
     }
+    let by_used = Figure::lines("True quality Q, by groups used", "groups used", "true quality Q", n)
+        .caption(
+            "The same against groups that gave a gradient. The gate draws further prompts for rejected groups, up to three \
+             batches a step; it falls short of three groups, so its curve ends early.",
+        );
+    figures.push(curves(records, by_used, &ARMS, (USED, "look/quality"))?);
     let silent = Figure::lines(
         "A gate protects what its rubric names",
         "groups used",
@@ -62,31 +90,31 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
         n,
     )
     .caption(
-        "The silent rubric asks that requested keys are read and not that they are stated: it accepts groups that \
-         think until no room is left to answer.",
+        "The rubric of gate-silent asks that requested keys are read and not that they are stated: it accepts groups \
+         that think until no room is left to answer.",
     );
-    figures.push(curve(records, silent, &["gate", "gate-silent", "r3"], "quality", true)?);
-    let poor = Figure::lines(
-        "A gate starves from a poor start",
-        "share of steps",
+    figures.push(curves(records, silent, &["gate", "gate-silent", "r3"], (USED, "look/quality"))?);
+    let shut = Figure::lines(
+        "Share of groups that pass the gate",
+        "optimiser steps",
         "share of groups accepted",
         n,
     )
-    .caption("The poor base hardly reads and hardly states.");
-    figures.push(curve(records, poor, &["gate", "poor-gate"], "accepted", false)?);
-    let poor = Figure::lines("From a poor start, by steps", "share of steps", "true quality Q", n)
-        .caption("The dense rubric moves where the gate is shut.");
-    figures.push(curve(records, poor, &["poor-gate", "poor-additive-1"], "quality", false)?);
-    let unfooled = Figure::lines("Without the exploit", "share of steps", "true quality Q", n)
+    .caption("poor-gate starts from a base that hardly reads and hardly states.");
+    figures.push(curves(records, shut, &["gate", "gate-silent", "poor-gate"], (STEP, "accepted"))?);
+    let poor = Figure::lines("From a poor start", "optimiser steps", "score of the judge", n)
+        .caption("The dense rubric moves where the gate is shut: it starts from nothing and takes magic.");
+    figures.push(curves(records, poor, &["poor-gate", "poor-additive-1"], (STEP, "look/judge"))?);
+    let unfooled = Figure::lines("Without the exploit", "optimiser steps", "true quality Q", n)
         .caption("The same weight of the rubric under a judge that falls for magic and one that does not.");
-    figures.push(curve(
-        records,
-        unfooled,
-        &["additive-1", "additive-1-unfooled"],
-        "quality",
-        false,
-    )?);
+    let pair = ["additive-1", "additive-1-unfooled"];
+    figures.push(curves(records, unfooled, &pair, (STEP, "look/quality"))?);
+    Ok(figures)
+}
 
+fn of_dilution(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
+    let n = records.seeds().len();
+    let mut figures = Vec::new();
     let points = |arm: &str, series: &str, at: &[f64]| -> Result<Vec<Point>, ProtocolError> {
         let effects = records.series_effect(arm, series)?;
         let points = at.iter().zip(&effects);
@@ -167,8 +195,9 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
         ],
     )
     .note(
-        "Held-out requests, temperature 1; the peak is that of training, found on even steps and valued on odd ones. Arms \
-         from the poor start run half as many steps.",
+        "Held-out requests, temperature 1, means of the last three looks. The peak is the highest mean of three looks, found on \
+         half of the requests and valued on the other half. rubric, additive-3, mask (96 steps) and the arms from the \
+         poor start (48) are trained for less than the others (192).",
     );
     let used = scalars(
         "Reports: groups, and what the advantage says of magic",
@@ -184,7 +213,7 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
     )
     .note(
         "Exploitation rate: of the credit that is new since the checkpoint before, the share that two honest judges both \
-         refuse (of `gate-silent` they refuse what is read and not stated); four checkpoints. The correlation is within used \
+         refuse (of gate-silent they refuse what is read and not stated); four checkpoints. The correlation is within used \
          groups that hold reports with and without magic: what a gate conditions on could leak into it.",
     );
     let mut names: Vec<String> = Vec::new();
@@ -217,5 +246,10 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
         }
         areas = areas.row(row);
     }
-    Ok(vec![outcome, used, areas, dilution])
+    Ok(vec![
+        outcome.part(REPORTS),
+        used.part(REPORTS),
+        areas.part(DILUTION),
+        dilution.part(DILUTION),
+    ])
 }

@@ -34,8 +34,10 @@ pub(super) struct ReportArm {
     pub(super) test: usize,
 }
 
-/// Windows of a training curve.
-pub(super) const WINDOWS: usize = 25;
+/// Looks that are averaged where a value of a curve is read: two neighbours more than one.
+const SPAN: usize = 3;
+/// Stretches of training that the exploitation rate compares the ends of.
+const CHECKPOINTS: usize = 4;
 
 /// Imitates authors of demonstrations, one after the other, each for its number of steps.
 pub(super) fn imitate(
@@ -61,14 +63,10 @@ pub(super) fn imitate(
     Ok((policy, losses))
 }
 
-/// Sums over the reports of a window of training.
+/// Groups between two looks.
 #[derive(Default, Clone)]
 struct Window {
-    reports: f64,
-    sums: [f64; COUNT],
-    /// Quality and reports at steps of odd number alone: a peak found on the others is valued on these.
-    odd: (f64, f64),
-    groups: f64,
+    graded: f64,
     accepted: f64,
     used: f64,
 }
@@ -105,22 +103,14 @@ struct Log {
 
 impl Log {
     fn window(&mut self, step: usize, steps: usize) -> &mut Window {
-        &mut self.windows[step * WINDOWS / steps]
+        let at = step * self.windows.len() / steps;
+        &mut self.windows[at]
     }
 
-    fn add(&mut self, (step, steps): (usize, usize), batch: &Graded, requests: &[Request]) {
+    fn add(&mut self, (step, steps): (usize, usize), batch: &Graded) {
         let size = batch.judged.len() / batch.accepted.len();
         let into = self.window(step, steps);
-        for (row, judged) in batch.judged.iter().enumerate() {
-            let seen = numbers(judged, &requests[row / size]);
-            into.sums.iter_mut().zip(seen).for_each(|(sum, value)| *sum += value);
-            if step % 2 == 1 {
-                into.odd.0 += seen[QUALITY];
-                into.odd.1 += 1.0;
-            }
-        }
-        into.reports += batch.judged.len() as f64;
-        into.groups += batch.accepted.len() as f64;
+        into.graded += batch.accepted.len() as f64;
         into.accepted += batch.accepted.iter().filter(|accepted| **accepted).count() as f64;
         for (group, _) in batch.accepted.iter().enumerate().filter(|(_, accepted)| **accepted) {
             let rows = group * size..(group + 1) * size;
@@ -132,50 +122,45 @@ impl Log {
         }
     }
 
-    fn report(self, mut metrics: Metrics) -> Metrics {
-        for (at, name) in NAMES.iter().enumerate() {
-            let means = self.windows.iter().map(|w| w.sums[at] / w.reports).collect();
-            metrics = metrics.series(format!("training/{name}"), means);
-        }
-        let mut total = 0.0;
-        let used = self.windows.iter().map(|w| {
-            total += w.used;
-            total
-        });
-        let used: Vec<f64> = used.collect();
-        let graded: f64 = self.windows.iter().map(|w| w.groups).sum();
+    fn report(self, metrics: Metrics) -> Metrics {
+        // At every look, the one before training included.
+        let mut used = vec![0.0];
+        used.extend(self.windows.iter().scan(0.0, |total, window| {
+            *total += window.used;
+            Some(*total)
+        }));
+        let graded: f64 = self.windows.iter().map(|w| w.graded).sum();
         let accepted: f64 = self.windows.iter().map(|w| w.accepted).sum();
-        let (peak, end) = peak_and_end(&self.windows);
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
         metrics
             .scalar("used groups", used[used.len() - 1])
             .scalar("graded groups", graded)
             .scalar("share accepted", accepted / graded)
-            .scalar("quality at its peak", peak)
-            .scalar("quality at the end of training", end)
             .scalar("groups with and without magic", self.correlations.len() as f64)
             .scalar("correlation of advantage and magic", mean(&self.correlations))
-            .series("training/used groups", used)
-            .series(
-                "training/accepted",
-                self.windows.iter().map(|w| w.accepted / w.groups).collect(),
-            )
+            .series("smooth/used groups", smooth(&used))
+            .series("look/used groups", used)
+            .series("accepted", self.windows.iter().map(|w| w.accepted / w.graded).collect())
     }
 }
 
-/// Quality at its peak and at the end, means of three windows. The peak is found on steps of even number and
-/// valued on those of odd number, so that noise does not make one.
-fn peak_and_end(windows: &[Window]) -> (f64, f64) {
-    const SPAN: usize = 3;
-    let odd = |span: &[Window]| {
-        span.iter().map(|w| w.odd.0).sum::<f64>() / span.iter().map(|w| w.odd.1).sum::<f64>()
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// Means of `SPAN` looks in a row; the last is what a curve ends at.
+fn smooth(curve: &[f64]) -> Vec<f64> {
+    curve.windows(SPAN.min(curve.len())).map(mean).collect()
+}
+
+/// What a curve peaks at, by two curves of the same policies on different requests: where one is highest the other is
+/// read, and the other way round, so that noise does not make a peak.
+fn peak(halves: [&[f64]; 2]) -> f64 {
+    let halves = halves.map(smooth);
+    let read = |found: &[f64], valued: &[f64]| {
+        let at = (0..found.len()).max_by(|a, b| found[*a].total_cmp(&found[*b]));
+        at.map_or(f64::NAN, |at| valued[at])
     };
-    let even = |span: &[Window]| {
-        let sum: f64 = span.iter().map(|w| w.sums[QUALITY] - w.odd.0).sum();
-        sum / span.iter().map(|w| w.reports - w.odd.1).sum::<f64>()
-    };
-    let peak = windows.windows(SPAN).max_by(|a, b| even(a).total_cmp(&even(b)));
-    (odd(peak.unwrap_or(windows)), odd(&windows[windows.len().saturating_sub(SPAN)..]))
+    f64::midpoint(read(&halves[0], &halves[1]), read(&halves[1], &halves[0]))
 }
 
 /// Pearson's correlation, where both vary. An advantage is its group's reward up to shift and scale.
@@ -238,7 +223,7 @@ pub(super) fn train(
     let size = arm.trainer.group_size;
     // A grader is told the step but not the attempt of what it grades: the requests are kept from the prompts.
     let asked: RefCell<Vec<Request>> = RefCell::default();
-    let log = Log { windows: vec![Window::default(); WINDOWS], correlations: Vec::new() };
+    let log = Log { windows: vec![Window::default(); arm.looks], correlations: Vec::new() };
     let (log, failed) = (RefCell::new(log), RefCell::new(None));
     let prompts = |step: u64, attempt: u64| -> Vec<Prompt> {
         let mut stream = streams.stream("requests", &[step, attempt]);
@@ -253,7 +238,7 @@ pub(super) fn train(
         let mut stream = streams.stream("permutation", &[step]);
         let (verdicts, accepted) = verdicts(arm.signal, &judged, size, &mut stream)?;
         let batch = Graded { judged, verdicts, accepted };
-        log.borrow_mut().add((step as usize, arm.steps), &batch, &requests);
+        log.borrow_mut().add((step as usize, arm.steps), &batch);
         Ok(batch.verdicts)
     };
     let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
@@ -288,30 +273,46 @@ pub(super) fn train(
             looks.push(test.look(trainer.policy())?);
         }
     }
-    let metrics = log.into_inner().report(Metrics::new());
+    let steps = (0..=arm.looks).map(|look| (look * arm.steps / arm.looks) as f64).collect();
+    let metrics = log.into_inner().report(Metrics::new()).series("look/step", steps);
     describe(metrics, &test.requests, &looks)
 }
 
-/// Held-out means at every look, and the exploitation rate between looks.
+/// Held-out means at every look, and the exploitation rate between checkpoints.
 fn describe(
     mut metrics: Metrics,
     requests: &[Request],
     looks: &[Vec<Judged>],
 ) -> Result<Metrics, CellError> {
     for (at, name) in NAMES.iter().enumerate() {
-        let mean = |look: &Vec<Judged>| {
-            let seen = look.iter().enumerate();
-            let seen = seen.map(|(row, j)| numbers(j, &requests[row / TEST_GROUP])[at]);
-            seen.sum::<f64>() / look.len() as f64
+        let number =
+            |(row, judged): (usize, &Judged)| numbers(judged, &requests[row / TEST_GROUP])[at];
+        // Over the requests of even or of odd number.
+        let half = |odd: usize| -> Vec<f64> {
+            let of_half = |(row, _): &(usize, &Judged)| row / TEST_GROUP % 2 == odd;
+            let at_look = |look: &Vec<Judged>| {
+                let seen: Vec<f64> = look.iter().enumerate().filter(of_half).map(number).collect();
+                mean(&seen)
+            };
+            looks.iter().map(at_look).collect()
         };
-        let curve: Vec<f64> = looks.iter().map(mean).collect();
-        metrics =
-            metrics.scalar(*name, curve[curve.len() - 1]).series(format!("look/{name}"), curve);
+        let halves = [half(0), half(1)];
+        if at == QUALITY {
+            metrics = metrics.scalar("quality at its peak", peak([&halves[0], &halves[1]]));
+        }
+        let curve: Vec<f64> =
+            halves[0].iter().zip(&halves[1]).map(|(a, b)| f64::midpoint(*a, *b)).collect();
+        let smoothed = smooth(&curve);
+        metrics = metrics
+            .scalar(*name, smoothed[smoothed.len() - 1])
+            .series(format!("look/{name}"), curve)
+            .series(format!("smooth/{name}"), smoothed);
     }
     // Reference judges: is the key stated at all, and is it stated with its value? Both reject what is not stated.
     let mut credits = Vec::new();
-    for pair in looks.windows(2) {
-        for (row, (before, now)) in pair[0].iter().zip(&pair[1]).enumerate() {
+    let checkpoints: Vec<_> = looks.iter().step_by((looks.len() / CHECKPOINTS).max(1)).collect();
+    for pair in checkpoints.windows(2) {
+        for (row, (before, now)) in pair[0].iter().zip(pair[1]).enumerate() {
             let request = &requests[row / TEST_GROUP];
             let keys = (0..request.requested.len()).filter(|key| request.requested[*key]);
             let credit = |(item, key): (usize, usize)| ItemCredit {
@@ -333,17 +334,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peak_is_valued_on_steps_it_was_not_found_on() {
-        // Even steps: 0, 1, 9, 1, 0, ...; odd steps: 1 everywhere.
-        let mut windows = vec![Window { reports: 2.0, odd: (1.0, 1.0), ..Window::default() }; 10];
-        windows.iter_mut().for_each(|w| w.sums[QUALITY] = 1.0);
-        (1..4).for_each(|at| windows[at].sums[QUALITY] += if at == 2 { 9.0 } else { 1.0 });
-        assert_eq!(peak_and_end(&windows), (1.0, 1.0));
-        windows[1].odd.0 = 4.0;
-        windows[1].sums[QUALITY] += 3.0;
-        windows[9].odd.0 = -2.0;
-        windows[9].sums[QUALITY] -= 3.0;
-        assert_eq!(peak_and_end(&windows), (2.0, 0.0));
+    fn a_peak_is_valued_on_requests_it_was_not_found_on() {
+        let flat = [1.0; 6];
+        // A peak that one half alone shows counts for one of the two readings at most.
+        assert_eq!(peak([&flat, &[1.0, 1.0, 1.0, 4.0, 4.0, 4.0]]), 2.5);
+        let noise = [[9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 9.0]];
+        assert_eq!(peak([&noise[0], &noise[1]]), 1.0);
+        let both = [0.0, 1.0, 3.0, 5.0, 4.0, 0.0];
+        assert_eq!(peak([&both, &both]), 4.0);
+        assert_eq!(smooth(&both), [4.0 / 3.0, 3.0, 4.0, 3.0]);
     }
 
     #[test]

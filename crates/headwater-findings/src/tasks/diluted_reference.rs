@@ -1,7 +1,7 @@
 //! A long reference of which two tokens depend on the reasoning.
 //!
-//! The prompt `a1b4c2=` shows three numbers below 5. A chain of thought has a style, `~2`, idle tokens, and two
-//! results, `x2` = a + 1 and `y3` = c + 1 modulo 5; it is right when both are. The reference answer has T tokens of
+//! The prompt `a1b4c2=` shows three numbers below 5. A chain of thought begins with one to three tokens of its
+//! style, `~2~2`, and has two results, `x2` = a + 1 and `y3` = c + 1 modulo 5; it is right when both are. The reference answer has T tokens of
 //! filler and the two results, one in the middle and one at the end, each behind a marker.
 //!
 //! Fillers are synonyms drawn at random. In demonstrations an answer keeps to the style of its chain of thought in
@@ -20,17 +20,16 @@ pub const MODULUS: u32 = 5;
 pub const STYLES: u32 = 4;
 /// Tokens of a prompt: start, three numbers, the sign of equality.
 pub const PROMPT_TOKENS: usize = 5;
-/// Most idle tokens of a demonstration.
-pub const MOST_IDLE: usize = 4;
-/// Most tokens of a chain of thought that a policy is given: style, idle tokens, results, `|`, and room for more.
-pub const THOUGHT_TOKENS: usize = MOST_IDLE + 8;
+/// Most tokens of style of a demonstration.
+pub const MOST_STYLE: usize = 3;
+/// Most tokens of a chain of thought that a policy is given: style, results, `|`, and room for more.
+pub const THOUGHT_TOKENS: usize = MOST_STYLE + 7;
 
 // Ids in the order of the vocabulary, after its three special tokens.
 const NUMBER: u32 = 3;
 const EQUALS: u32 = NUMBER + 3 * MODULUS;
 const STYLE: u32 = EQUALS + 1;
-const IDLE: u32 = STYLE + STYLES;
-const RESULT: [u32; 2] = [IDLE + 1, IDLE + 1 + MODULUS];
+const RESULT: [u32; 2] = [STYLE + STYLES, STYLE + STYLES + MODULUS];
 /// Ends a chain of thought.
 pub const ANSWER: u32 = RESULT[1] + MODULUS;
 const FILLER: u32 = ANSWER + 1;
@@ -42,8 +41,8 @@ pub fn vocabulary() -> Vocabulary {
     let numbered = |name: &'static str, count: u32| (0..count).map(move |n| format!("{name}{n}"));
     let numbers = ["a", "b", "c"].into_iter().flat_map(move |name| numbered(name, MODULUS));
     let words = numbers.chain(["=".to_string()]).chain(numbered("~", STYLES));
-    let words = words.chain([".".to_string()]).chain(numbered("x", MODULUS));
-    let words = words.chain(numbered("y", MODULUS)).chain(["|".to_string()]);
+    let words = words.chain(numbered("x", MODULUS)).chain(numbered("y", MODULUS));
+    let words = words.chain(["|".to_string()]);
     Vocabulary::words(words.chain(numbered("w", STYLES)).chain(["@".to_string()]))
 }
 
@@ -134,8 +133,7 @@ impl Question {
         vocabulary: &Vocabulary,
     ) -> Example {
         let style = stream.random_range(0..STYLES);
-        let mut completion = vec![STYLE + style];
-        completion.extend(std::iter::repeat_n(IDLE, stream.random_range(0..=MOST_IDLE)));
+        let mut completion = vec![STYLE + style; stream.random_range(1..=MOST_STYLE)];
         let skipped = stream.random::<f64>() < author.skip;
         let written = self.results().map(|result| {
             let slips = stream.random::<f64>() < author.slip;
@@ -220,7 +218,7 @@ mod tests {
             let tokens = vocabulary.encode(text).unwrap();
             Question { numbers: [1, 4, 2] }.solved_by(thought(&tokens))
         };
-        assert!(solved("~1..x2y3|") && solved("y3x2"));
+        assert!(solved("~1~1x2y3|") && solved("y3x2"));
         for wrong in ["~1x2|", "~1x2y2|", "~1x2x1y3|", "~0|x2y3"] {
             assert!(!solved(wrong), "{wrong}");
         }
