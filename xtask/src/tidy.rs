@@ -14,7 +14,7 @@ use crate::{Outcome, workspace};
 const LAYERS: &[&[&str]] = &[
     &["headwater-core"],
     &["headwater-evaluation", "headwater-rewards", "headwater-kernels"],
-    &["headwater-protocol", "headwater-nn"],
+    &["headwater-protocol", "headwater-decisions", "headwater-nn"],
     &["headwater-reward-models", "headwater-optimizers", "headwater-recsys"],
     &["headwater-self-improvement"],
     &["headwater-findings"],
@@ -28,6 +28,7 @@ const WITHOUT_BURN: &[&str] = &[
     "headwater-rewards",
     "headwater-kernels",
     "headwater-protocol",
+    "headwater-decisions",
     "headwater-recsys",
 ];
 

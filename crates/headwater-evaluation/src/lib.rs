@@ -1,5 +1,5 @@
 //! Metrics, intervals and tests for models trained on rewards: calibration, pass@k, diversity,
-//! best-of-n, over-optimisation fits, content-blind baselines, probes of reward models and judges for
+//! best-of-n, decisions under unequal costs, over-optimisation fits, exploitation of rubrics, content-blind baselines, probes of reward models and judges for
 //! bias, and the statistics to compare two arms.
 //!
 //! # Invariants
@@ -43,13 +43,17 @@ pub mod baselines;
 pub mod best_of_n;
 pub mod bias;
 pub mod calibration;
+pub mod decision;
+pub mod decision_classes;
 pub mod diversity;
 mod error;
+pub mod exploitation;
 pub mod intervals;
 pub mod multiplicity;
 pub mod over_optimization;
 pub mod pass_at_k;
 mod ranks;
+pub mod recalibration;
 pub mod significance;
 
 pub use error::EvaluationError;

@@ -17,15 +17,18 @@ mod objects;
 mod registry;
 mod table;
 
+pub mod adult;
 pub mod alpaca_eval_meta;
 pub mod bbq;
 pub mod cad_imdb;
 pub mod cebab;
+pub mod digits_8x8;
 pub mod hh_rlhf;
 pub mod judgebench;
 pub mod llmbar;
 pub mod madlibs;
 pub mod open_bandit;
+pub mod pneumoniamnist;
 pub mod rm_bench;
 pub mod sycophancy_mwe;
 pub mod truthfulqa;

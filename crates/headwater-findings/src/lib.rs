@@ -8,12 +8,16 @@
 pub mod calibration;
 pub mod cascade;
 pub mod causal_rewards;
+pub mod critique_plateau;
 pub mod data;
+pub mod decision_losses;
 mod device;
+pub mod directive_feedback;
 pub mod feedback_loop;
 pub mod negative_reinforcement;
 pub mod reasoning_judges;
 mod recorded;
+pub mod rubric_gates;
 mod schedule;
 pub mod tasks;
 
@@ -25,9 +29,13 @@ use headwater_protocol::Finding;
 pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
     vec![
         Box::new(calibration::Calibration),
+        Box::new(decision_losses::DecisionLosses { data: data.clone() }),
         Box::new(negative_reinforcement::NegativeReinforcement),
+        Box::new(directive_feedback::DirectiveFeedback),
+        Box::new(critique_plateau::CritiquePlateau),
         Box::new(causal_rewards::CausalRewards { data: data.clone() }),
         Box::new(reasoning_judges::ReasoningJudges),
+        Box::new(rubric_gates::RubricGates),
         Box::new(feedback_loop::FeedbackLoop { data: data.clone() }),
         Box::new(cascade::Cascade { data }),
     ]

@@ -1,5 +1,5 @@
 //! Policy-gradient objectives for language models on burn: REINFORCE, RLOO, REINFORCE++, PPO, GRPO,
-//! Dr. GRPO, DAPO, GSPO, CISPO, PSR, NSR and W-REINFORCE.
+//! Dr. GRPO, DAPO, GSPO, CISPO, PSR, NSR and W-REINFORCE; Critique-GRPO with a trainer of its own.
 //!
 //! Each method is one file with its equation, its paper, the variant chosen and where TRL, verl and
 //! OpenRLHF differ; every such difference is a field of [`ObjectiveConfig`]. A checked
@@ -52,6 +52,7 @@
 
 pub mod aggregation;
 pub mod cispo;
+pub mod critique_grpo;
 pub mod dapo;
 pub mod directive;
 pub mod distillation;
@@ -81,6 +82,7 @@ mod trainer;
 mod two_context;
 mod value_model;
 
+pub use critique_grpo::{CritiqueGrpo, CritiqueGrpoConfig, CritiqueTrainer};
 pub use error::OptimizerError;
 pub use estimator::AdvantageEstimator;
 pub use experience::{Advantages, Experience};

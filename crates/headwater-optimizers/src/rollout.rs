@@ -31,6 +31,9 @@ pub struct Verdict {
 ///
 /// It sees the whole batch, so that rewards across a group (gates, rankings) and controls that tamper
 /// with verdicts need no trainer of their own.
+///
+/// A grader *rejects* a group by abstaining on every completion of it. The group then leaves the batch before
+/// any statistic or token weight is taken: it gives no gradient, and no other group's gradient changes.
 pub type Grader<'a> = dyn Fn(&[Group], u64) -> Vec<Verdict> + 'a;
 
 /// What a trainer needs of a task.
@@ -67,6 +70,8 @@ pub struct Rollouts {
     pub rewards: Vec<f64>,
     /// 1 where the completion is right, else 0; `None` where the rewards are the accuracy.
     pub accuracy: Option<Vec<f64>>,
+    /// Groups that the grader rejected; nothing else is left of them.
+    pub rejected: usize,
 }
 
 impl Rollouts {
@@ -74,9 +79,9 @@ impl Rollouts {
     /// graded.
     ///
     /// # Errors
-    /// Prompts that do not fit the policy; a completion that failed to be graded or was abstained on (no
-    /// value is made up for it: a grader that wants one gives it); verdicts that do not match the
-    /// completions in number, or of which only some say whether the completion is correct.
+    /// Prompts that do not fit the policy; a completion that failed to be graded, or was abstained on in a
+    /// group that is not rejected (no value is made up for it: a grader that wants one gives it); verdicts that
+    /// do not match the completions in number, or of which only some say whether the completion is correct.
     pub fn collect(
         policy: &Decoder,
         task: &Task<'_>,
@@ -85,7 +90,7 @@ impl Rollouts {
         sampling: &Sampling,
         streams: &Streams,
     ) -> Result<Self, OptimizerError> {
-        let prompts = (task.prompts)(step, attempt);
+        let mut prompts = (task.prompts)(step, attempt);
         let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
         let sampled = sample(policy, &tokens, group_size, sampling, streams)?;
         let groups: Vec<Group> = prompts
@@ -97,8 +102,8 @@ impl Rollouts {
                 completions: completions.iter().map(|c| (task.decode)(&c.tokens)).collect(),
             })
             .collect();
-        let verdicts = (task.grader)(&groups, step);
-        let completions: Vec<Completion> = sampled.into_iter().flatten().collect();
+        let mut verdicts = (task.grader)(&groups, step);
+        let mut completions: Vec<Completion> = sampled.into_iter().flatten().collect();
         if verdicts.len() != completions.len() {
             return Err(OptimizerError::Length {
                 what: "verdicts".into(),
@@ -106,11 +111,12 @@ impl Rollouts {
                 expected: completions.len(),
             });
         }
-        let rewards = verdicts.iter().enumerate().map(|(index, verdict)| match &verdict.reward {
-            Score::Scored(value) => Ok(*value),
-            other => Err(OptimizerError::Unscored { index, score: other.clone() }),
-        });
-        let rewards = rewards.collect::<Result<Vec<f64>, _>>()?;
+        let keep = accepted(&verdicts, group_size)?;
+        let mut group = 0..;
+        prompts.retain(|_| group.next().is_some_and(|g| keep[g]));
+        retain_rows(&mut completions, group_size, &keep);
+        retain_rows(&mut verdicts, group_size, &keep);
+        let rewards: Vec<f64> = verdicts.iter().filter_map(|v| v.reward.value()).collect();
         let accuracy: Vec<f64> = verdicts.iter().filter_map(|v| v.correct.map(f64::from)).collect();
         if !accuracy.is_empty() && accuracy.len() != verdicts.len() {
             return Err(OptimizerError::Length {
@@ -120,7 +126,8 @@ impl Rollouts {
             });
         }
         let accuracy = (!accuracy.is_empty()).then_some(accuracy);
-        Ok(Self { group_size, prompts, completions, rewards, accuracy })
+        let rejected = keep.iter().filter(|keep| !**keep).count();
+        Ok(Self { group_size, prompts, completions, rewards, accuracy, rejected })
     }
 
     /// Appends the groups of `more`.
@@ -128,6 +135,7 @@ impl Rollouts {
         self.prompts.extend(more.prompts);
         self.completions.extend(more.completions);
         self.rewards.extend(more.rewards);
+        self.rejected += more.rejected;
         if let (Some(accuracy), Some(more)) = (&mut self.accuracy, more.accuracy) {
             accuracy.extend(more);
         }
@@ -169,6 +177,24 @@ impl Rollouts {
     pub fn pair(&self, row: usize) -> (&[u32], &[u32]) {
         (&self.prompts[row / self.group_size].tokens, &self.completions[row].tokens)
     }
+}
+
+/// Which groups were not rejected, all of whose completions must have a finite reward.
+fn accepted(verdicts: &[Verdict], group_size: usize) -> Result<Vec<bool>, OptimizerError> {
+    let abstained = |verdict: &Verdict| matches!(verdict.reward, Score::Abstained(_));
+    let groups = verdicts.chunks(group_size).enumerate().map(|(group, verdicts)| {
+        if verdicts.iter().all(abstained) {
+            return Ok(false);
+        }
+        match verdicts.iter().position(|verdict| verdict.reward.value().is_none()) {
+            None => Ok(true),
+            Some(at) => {
+                let score = verdicts[at].reward.clone();
+                Err(OptimizerError::Unscored { index: group * group_size + at, score })
+            }
+        }
+    });
+    groups.collect()
 }
 
 fn retain_rows<T>(rows: &mut Vec<T>, group_size: usize, keep: &[bool]) {

@@ -7,8 +7,14 @@ use crate::rollout::Rollouts;
 /// Numbers of one step, under TRL's names where the meaning is the same.
 pub type StepMetrics = BTreeMap<&'static str, f64>;
 
-/// What can be said of rollouts before any update.
+/// What can be said of rollouts before any update: of the groups that were not rejected, and how many were. Of
+/// a batch without any group left, nothing else.
 pub(crate) fn describe(rollouts: &Rollouts) -> StepMetrics {
+    let counts =
+        [("groups", rollouts.prompts.len() as f64), ("groups_rejected", rollouts.rejected as f64)];
+    if rollouts.prompts.is_empty() {
+        return BTreeMap::from(counts);
+    }
     let n = rollouts.rewards.len() as f64;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / n;
     let reward = mean(&rollouts.rewards);
@@ -22,7 +28,7 @@ pub(crate) fn describe(rollouts: &Rollouts) -> StepMetrics {
     let tokens = rollouts.lengths().iter().sum::<usize>() as f64;
     let entropies = rollouts.completions.iter().flat_map(|c| &c.entropies);
     let unfinished = rollouts.completions.iter().filter(|c| !c.finished).count() as f64;
-    BTreeMap::from([
+    let mut metrics = BTreeMap::from([
         ("reward", reward),
         ("reward_std", deviations.sum::<f64>() / groups),
         ("accuracy", mean(rollouts.accuracy())),
@@ -30,7 +36,9 @@ pub(crate) fn describe(rollouts: &Rollouts) -> StepMetrics {
         ("completions/mean_length", tokens / n),
         ("completions/clipped_ratio", unfinished / n),
         ("num_tokens", tokens),
-    ])
+    ]);
+    metrics.extend(counts);
+    metrics
 }
 
 /// Sums over the updates of one step.

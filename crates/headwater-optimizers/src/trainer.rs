@@ -233,7 +233,8 @@ impl Trainer {
         })
     }
 
-    /// One step: sample, grade, update.
+    /// One step: sample, grade, update. Where the grader rejects every group the step is taken without an
+    /// update, and its metrics are the two counts of groups alone.
     ///
     /// # Errors
     /// Prompts or verdicts the trainer cannot use, or a loss or gradient that is not finite; the policy
@@ -241,6 +242,10 @@ impl Trainer {
     pub fn step(&mut self, task: &Task<'_>) -> Result<StepMetrics, OptimizerError> {
         let rollouts = self.collect(task)?;
         let mut metrics = describe(&rollouts);
+        if rollouts.prompts.is_empty() {
+            self.step += 1;
+            return Ok(metrics);
+        }
         let batch = self.prepare(rollouts)?;
         metrics.insert("frac_reward_zero_std", batch.advantages.constant_groups);
         let kl = self.log_divergence(&batch, &mut metrics);
@@ -302,7 +307,9 @@ impl Trainer {
                 break;
             }
         }
-        collected.ok_or(OptimizerError::Missing { input: "prompts", needed_by: "a step" })
+        collected
+            .filter(|collected| !collected.prompts.is_empty() || collected.rejected > 0)
+            .ok_or(OptimizerError::Missing { input: "prompts", needed_by: "a step" })
     }
 
     fn prepare(&self, rollouts: Rollouts) -> Result<Batch, OptimizerError> {

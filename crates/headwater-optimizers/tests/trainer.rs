@@ -152,3 +152,69 @@ fn a_failed_grader_stops_the_step_and_leaves_the_policy() {
     assert!(matches!(error, OptimizerError::Unscored { index: 0, .. }), "{error}");
     assert_eq!(Checkpoint::of(trainer.policy()), Checkpoint::of(&policy()));
 }
+
+/// What `repeats` says of the first two groups; the others are rejected.
+fn first_two_groups(groups: &[Group], step: u64) -> Vec<Verdict> {
+    let mut verdicts = repeats(groups, step);
+    verdicts[16..].fill(abstention());
+    verdicts
+}
+
+fn abstention() -> Verdict {
+    Verdict { reward: Score::Abstained("the gate is closed".into()), correct: None }
+}
+
+#[test]
+fn rejected_groups_are_counted_and_leave_no_trace_in_the_update() {
+    let two = |step: u64, attempt: u64| prompts(step, attempt)[..2].to_vec();
+    for (name, objective) in objectives() {
+        if objective.config().dynamic_sampling {
+            continue;
+        }
+        let (mut gated, mut small) = (trainer(objective, config()), trainer(objective, config()));
+        let gate = Task { prompts: &prompts, decode: &decode, grader: &first_two_groups };
+        let rest = Task { prompts: &two, decode: &decode, grader: &repeats };
+        for _ in 0..3 {
+            let (gated, small) = (gated.step(&gate).unwrap(), small.step(&rest).unwrap());
+            assert_eq!((gated["groups"], gated["groups_rejected"]), (2.0, 2.0), "{name}");
+            assert_eq!((small["groups"], small["groups_rejected"]), (2.0, 0.0), "{name}");
+            for metric in ["reward", "grad_norm", "num_tokens", "frac_rows_kept"] {
+                assert_eq!(gated[metric], small[metric], "{name}: {metric}");
+            }
+        }
+        assert_eq!(Checkpoint::of(gated.policy()), Checkpoint::of(small.policy()), "{name}");
+    }
+}
+
+#[test]
+fn a_batch_that_is_rejected_whole_moves_nothing() {
+    let all = |groups: &[Group], _: u64| -> Vec<Verdict> {
+        groups.iter().flat_map(Group::samples).map(|_| abstention()).collect()
+    };
+    for (name, objective) in objectives() {
+        let mut trainer = trainer(objective, config());
+        let task = Task { prompts: &prompts, decode: &decode, grader: &all };
+        let metrics = trainer.step(&task).unwrap();
+        assert_eq!((metrics["groups"], metrics.contains_key("loss")), (0.0, false), "{name}");
+        assert!(metrics["groups_rejected"] >= 4.0, "{name}");
+        assert_eq!(trainer.steps(), 1);
+        assert_eq!(Checkpoint::of(trainer.policy()), Checkpoint::of(&policy()), "{name}");
+    }
+    // No prompts at all is a mistake of the task, not a rejection.
+    let none = |_: u64, _: u64| Vec::new();
+    let task = Task { prompts: &none, decode: &decode, grader: &all };
+    let error = trainer(Objective::grpo(), config()).step(&task).unwrap_err();
+    assert!(matches!(error, OptimizerError::Missing { input: "prompts", .. }), "{error}");
+}
+
+#[test]
+fn an_abstention_inside_a_group_that_is_not_rejected_is_an_error() {
+    let one = |groups: &[Group], step: u64| -> Vec<Verdict> {
+        let mut verdicts = repeats(groups, step);
+        verdicts[11] = abstention();
+        verdicts
+    };
+    let task = Task { prompts: &prompts, decode: &decode, grader: &one };
+    let error = trainer(Objective::grpo(), config()).step(&task).unwrap_err();
+    assert!(matches!(error, OptimizerError::Unscored { index: 11, .. }), "{error}");
+}

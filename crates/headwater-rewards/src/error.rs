@@ -71,6 +71,18 @@ pub enum RewardError {
         /// The value.
         value: f64,
     },
+    /// A number given as a log-probability that is not one.
+    #[error(
+        "log-probability of {what} {index} is {value}: allowed is a finite number of at most 0"
+    )]
+    NotALogProbability {
+        /// What it is of.
+        what: &'static str,
+        /// Where it is.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
     /// More samples of a batch failed than the caller tolerates.
     #[error(
         "`{reward}` failed on {failed} of {total} samples, a fraction of {tolerated} is tolerated; \

@@ -6,6 +6,8 @@
 //! - *Shaping*: [`TagFormat`], [`LengthPenalty`], [`CosineLength`], [`RepetitionPenalty`].
 //! - *Composite*: [`Mixture`], and rubrics as a dense score ([`Rubric`]), a gate on completions
 //!   ([`RubricGate`]) and a gate on groups ([`GroupGate`]).
+//! - *From a reference*: how sure a model is of the reference after a chain of thought, weighed by what
+//!   reflects the chain (R3, [`ReferenceReward`]), and which groups are worth a gradient ([`SpreadFilter`]).
 //! - *Invariance tests* (feature `proptest`): one line asserts that an edit which should not matter
 //!   does not move a reward, and shrinks a counterexample to the smallest pair.
 //!
@@ -59,12 +61,14 @@ mod confidence;
 mod countdown;
 mod error;
 mod extraction;
+mod group_filters;
 mod inserted;
 #[cfg(feature = "proptest")]
 pub mod invariance;
 mod mixture;
 mod numeral;
 mod rational;
+mod reflective;
 mod reward;
 mod rubric;
 mod scoring_rules;
@@ -79,14 +83,21 @@ pub use confidence::{ConfidenceFormat, ConfidencePlace, ConfidenceScale, Stateme
 pub use countdown::{Countdown, CountdownConfig, CountdownPuzzle, NumberUse};
 pub use error::RewardError;
 pub use extraction::Extraction;
+pub use group_filters::{
+    SpreadFilter, SpreadFilterConfig, informative_prompts, too_hard, top_spread,
+};
 pub use mixture::{Component, Mixture};
 pub use rational::Rational;
+pub use reflective::{
+    Certainty, ReferenceReward, ReferenceRewardConfig, ReferenceScores, Weighting, length_term,
+    less_masked, repair_by_decay,
+};
 pub use reward::{
     Invariance, Range, Reward, WhenAbstained, check_scores, checked_score, score_batch, score_group,
 };
 pub use rubric::{
-    Criterion, GroupDecision, GroupGate, GroupGateConfig, Requirement, Rubric, RubricGate,
-    WhenClosed,
+    Criterion, GroupDecision, GroupGate, GroupGateConfig, MetByKind, Presence, Requirement, Rubric,
+    RubricGate, WhenClosed,
 };
 pub use scoring_rules::ScoringRule;
 pub use shaping::{

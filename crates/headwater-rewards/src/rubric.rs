@@ -14,8 +14,20 @@ use crate::mixture::{require_substitute, resolve};
 use crate::reward::{checked_score, shared_invariances};
 use crate::{Invariance, Range, Reward, WhenAbstained};
 
-/// One item of a [`Rubric`]: met when its reward reaches `pass_at`.
+/// Whether an item asks for something or forbids it. A judge that is fooled credits what is not there, so the
+/// two kinds drift apart under optimisation: presence items rise while absence items do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// Met when the reward reaches `pass_at`: the completion shows something.
+    Asked,
+    /// Met when the reward stays below `pass_at`: the completion is free of something.
+    Forbidden,
+}
+
+/// One item of a [`Rubric`]: met when its reward reaches `pass_at`, or, of what is forbidden, when it does not.
 pub struct Criterion {
+    presence: Presence,
     reward: Box<dyn Reward>,
     weight: f64,
     pass_at: f64,
@@ -27,11 +39,22 @@ impl Criterion {
     /// (finite). The rubric abstains when the reward does.
     ///
     /// Weights of "Rubrics as Rewards" (arXiv 2507.17746): essential 1, important 0.7, optional
-    /// 0.3, and 0.8 for a pitfall, phrased positively ("avoids ...").
+    /// 0.3, and 0.8 for a pitfall: [`Criterion::forbidding`].
     #[must_use]
     pub fn new(weight: f64, pass_at: f64, reward: impl Reward + 'static) -> Self {
-        let when_abstained = WhenAbstained::Abstain;
-        Self { reward: Box::new(reward), weight, pass_at, when_abstained }
+        Self {
+            presence: Presence::Asked,
+            reward: Box::new(reward),
+            weight,
+            pass_at,
+            when_abstained: WhenAbstained::Abstain,
+        }
+    }
+
+    /// An item that forbids what `reward` detects: met when it scores below `pass_at`.
+    #[must_use]
+    pub fn forbidding(weight: f64, pass_at: f64, reward: impl Reward + 'static) -> Self {
+        Self { presence: Presence::Forbidden, ..Self::new(weight, pass_at, reward) }
     }
 
     /// The same item, its reward counted as `value` when it abstains.
@@ -94,7 +117,11 @@ impl Rubric {
         let mut abstained = None;
         for criterion in &self.criteria {
             match resolve(&*criterion.reward, criterion.when_abstained, sample) {
-                Score::Scored(value) => met.push(value >= criterion.pass_at),
+                Score::Scored(value) => {
+                    met.push(
+                        (value >= criterion.pass_at) == (criterion.presence == Presence::Asked),
+                    );
+                }
                 Score::Abstained(reason) => abstained = abstained.or(Some(reason)),
                 Score::Failed(reason) => return Err(Score::Failed(reason)),
             }
@@ -102,11 +129,44 @@ impl Rubric {
         abstained.map_or(Ok(met), |reason| Err(Score::Abstained(reason)))
     }
 
+    /// Weight and kind of every item, in order.
+    pub fn items(&self) -> impl Iterator<Item = (f64, Presence)> + '_ {
+        self.criteria.iter().map(|item| (item.weight, item.presence))
+    }
+
+    /// The dense score of judged items (see [`Rubric::judge`]), apart by kind.
+    ///
+    /// # Errors
+    /// Not as many judgements as items.
+    pub fn met_by_kind(&self, met: &[bool]) -> Result<MetByKind, RewardError> {
+        if met.len() != self.criteria.len() {
+            let what = "judged items".to_owned();
+            let expected = self.criteria.len();
+            return Err(RewardError::Count { what, found: met.len(), expected });
+        }
+        let of = |kind: Presence| {
+            let items = || self.criteria.iter().zip(met).filter(|(item, _)| item.presence == kind);
+            let total: f64 = items().map(|(item, _)| item.weight).sum();
+            let sum: f64 = items().filter(|(_, met)| **met).map(|(item, _)| item.weight).sum();
+            (total > 0.0).then(|| sum / total)
+        };
+        Ok(MetByKind { asked: of(Presence::Asked), forbidden: of(Presence::Forbidden) })
+    }
+
     fn fraction(&self, met: &[bool]) -> f64 {
         let items = self.criteria.iter().zip(met);
         let sum: f64 = items.map(|(item, met)| if *met { item.weight } else { 0.0 }).sum();
         sum / self.total_weight
     }
+}
+
+/// Share of the weight that is met, in [0, 1], of either kind of item; `None` of a kind without weight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MetByKind {
+    /// Of what is asked for.
+    pub asked: Option<f64>,
+    /// Of what is forbidden: met means absent.
+    pub forbidden: Option<f64>,
 }
 
 impl Reward for Rubric {

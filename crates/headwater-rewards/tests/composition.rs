@@ -3,9 +3,9 @@
 use approx::assert_abs_diff_eq;
 use headwater_core::{Check, Group, Sample, Score};
 use headwater_rewards::{
-    Component, Criterion, GroupDecision, GroupGate, GroupGateConfig, Invariance, Mixture, Range,
-    Requirement, Reward, RewardError, Rubric, RubricGate, WhenClosed, check_scores, checked_score,
-    score_batch, score_group,
+    Component, Criterion, GroupDecision, GroupGate, GroupGateConfig, Invariance, MetByKind,
+    Mixture, Presence, Range, Requirement, Reward, RewardError, Rubric, RubricGate, WhenClosed,
+    check_scores, checked_score, score_batch, score_group,
 };
 use proptest::prelude::*;
 
@@ -218,6 +218,37 @@ fn a_gate_cannot_judge_what_its_rubric_cannot() {
     let lenient = Rubric::new("r", vec![criterion().or_when_abstained(1.0)]).unwrap();
     let gate = RubricGate::new(lenient, Requirement::All, WhenClosed::Lowest, Says2).unwrap();
     assert_eq!(gate.score(sample("?")), Score::Scored(-0.25));
+}
+
+#[test]
+fn items_that_forbid_are_met_by_absence_and_told_apart() {
+    let rubric = Rubric::new(
+        "kinds",
+        vec![
+            Criterion::new(1.0, 0.5, contains("alpha")),
+            Criterion::new(3.0, 0.5, contains("beta")),
+            Criterion::forbidding(0.8, 0.5, contains("flattery")),
+        ],
+    )
+    .unwrap();
+    let kinds: Vec<(f64, Presence)> = rubric.items().collect();
+    let (asked, forbidden) = (Presence::Asked, Presence::Forbidden);
+    assert_eq!(kinds, [(1.0, asked), (3.0, asked), (0.8, forbidden)]);
+    for (text, met, expected) in [
+        ("alpha", [true, false, true], (0.25, 1.0)),
+        ("alpha beta flattery", [true, true, false], (1.0, 0.0)),
+        ("", [false, false, true], (0.0, 1.0)),
+    ] {
+        let judged = rubric.judge(sample(text)).unwrap();
+        assert_eq!(judged, met);
+        let by_kind = MetByKind { asked: Some(expected.0), forbidden: Some(expected.1) };
+        assert_eq!(rubric.met_by_kind(&judged).unwrap(), by_kind);
+        let dense = (4.0 * expected.0 + 0.8 * expected.1) / 4.8;
+        assert_abs_diff_eq!(rubric.score(sample(text)).value().unwrap(), dense, epsilon = 1e-12);
+    }
+    assert!(rubric.met_by_kind(&[true]).is_err());
+    let only = Rubric::new("asks", vec![Criterion::new(1.0, 0.5, contains("alpha"))]).unwrap();
+    assert_eq!(only.met_by_kind(&[true]).unwrap().forbidden, None);
 }
 
 fn group_gate() -> GroupGate {

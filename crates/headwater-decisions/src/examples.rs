@@ -1,0 +1,174 @@
+//! Rows of features with binary labels, and how they are split.
+
+use headwater_core::StreamRng;
+use rand::seq::SliceRandom;
+
+use crate::DecisionError;
+
+/// Rows of features and whether each is positive.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Examples {
+    features: Vec<f32>,
+    width: usize,
+    positive: Vec<bool>,
+}
+
+impl Examples {
+    /// Rows of `width` features, row-major, and their labels.
+    ///
+    /// # Errors
+    /// No row, no feature, a number of features that is not rows times width, or a feature that is not finite.
+    pub fn new(
+        features: Vec<f32>,
+        width: usize,
+        positive: Vec<bool>,
+    ) -> Result<Self, DecisionError> {
+        let rows = positive.len();
+        if rows == 0 || width == 0 || features.len() != rows * width {
+            return Err(DecisionError::Shape { features: features.len(), rows, width });
+        }
+        if let Some(at) = features.iter().position(|value| !value.is_finite()) {
+            let (row, feature) = (at / width, at % width);
+            return Err(DecisionError::Feature { row, feature, value: features[at] });
+        }
+        Ok(Self { features, width, positive })
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.positive.len()
+    }
+
+    /// Features per row.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// All features, row-major.
+    #[must_use]
+    pub fn features(&self) -> &[f32] {
+        &self.features
+    }
+
+    /// Whether each row is positive.
+    #[must_use]
+    pub fn positive(&self) -> &[bool] {
+        &self.positive
+    }
+
+    /// Share of positive rows.
+    #[must_use]
+    pub fn prevalence(&self) -> f64 {
+        self.positive.iter().filter(|p| **p).count() as f64 / self.rows() as f64
+    }
+
+    /// The rows at these indices, in this order.
+    ///
+    /// # Panics
+    /// When an index is not that of a row, or there is none.
+    #[must_use]
+    pub fn subset(&self, rows: &[usize]) -> Self {
+        assert!(!rows.is_empty(), "a subset of at least one row");
+        Self {
+            features: rows.iter().flat_map(|row| self.row(*row)).copied().collect(),
+            width: self.width,
+            positive: rows.iter().map(|row| self.positive[*row]).collect(),
+        }
+    }
+
+    /// The same labels with other features, e.g. a network's representation of these.
+    pub(crate) fn with_features(&self, features: Vec<f32>, width: usize) -> Self {
+        assert_eq!(features.len(), self.rows() * width, "features of every row");
+        Self { features, width, positive: self.positive.clone() }
+    }
+
+    pub(crate) fn row(&self, row: usize) -> &[f32] {
+        &self.features[row * self.width..(row + 1) * self.width]
+    }
+
+    /// Every feature less its mean and over its standard deviation, both taken over the rows of `by` (those that are
+    /// trained on); 0 where it does not vary there.
+    ///
+    /// # Panics
+    /// As [`Examples::subset`].
+    #[must_use]
+    pub fn standardised(&self, by: &[usize]) -> Self {
+        assert!(!by.is_empty(), "statistics of at least one row");
+        let count = by.len() as f64;
+        let mut features = self.features.clone();
+        for at in 0..self.width {
+            let value = |row: &usize| f64::from(self.row(*row)[at]);
+            let mean = by.iter().map(value).sum::<f64>() / count;
+            let square = by.iter().map(|row| (value(row) - mean).powi(2)).sum::<f64>() / count;
+            let scale = if square > 0.0 { square.sqrt().recip() } else { 0.0 };
+            for feature in features.iter_mut().skip(at).step_by(self.width) {
+                *feature = ((f64::from(*feature) - mean) * scale) as f32;
+            }
+        }
+        Self { features, width: self.width, positive: self.positive.clone() }
+    }
+}
+
+/// Rows by what they are for; no row is in two parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// Trained on.
+    pub train: Vec<usize>,
+    /// Decides when training stops.
+    pub validation: Vec<usize>,
+    /// Recalibration is learnt on these.
+    pub calibration: Vec<usize>,
+    /// Scored.
+    pub test: Vec<usize>,
+}
+
+impl Split {
+    /// A random split with these numbers of train, validation, calibration and test rows, a share `prevalence` of each
+    /// being positive up to rounding, and at least one row of either class.
+    ///
+    /// So the population that a posterior belongs to has that prevalence in all four parts.
+    ///
+    /// # Errors
+    /// [`DecisionError::TooFewRows`] where the rows of a class do not suffice.
+    pub fn stratified(
+        positive: &[bool],
+        sizes: [usize; 4],
+        prevalence: f64,
+        rng: &mut StreamRng,
+    ) -> Result<Self, DecisionError> {
+        // Rounded in sums over the parts, so that a split of all rows by their own prevalence takes every row.
+        let mut before = 0;
+        let positives = sizes.map(|size| {
+            let rounded = |rows: usize| (rows as f64 * prevalence).round() as usize;
+            before += size;
+            let share = rounded(before) - rounded(before - size);
+            share.clamp(1, size.saturating_sub(1).max(1))
+        });
+        let mut parts: [Vec<usize>; 4] = Default::default();
+        for (class, is_positive) in [("positive", true), ("negative", false)] {
+            let wanted: Vec<usize> = sizes
+                .iter()
+                .zip(positives)
+                .map(|(size, positives)| if is_positive { positives } else { size - positives })
+                .collect();
+            let mut rows: Vec<usize> =
+                (0..positive.len()).filter(|row| positive[*row] == is_positive).collect();
+            let needed: usize = wanted.iter().sum();
+            if rows.len() < needed {
+                return Err(DecisionError::TooFewRows { class, needed, found: rows.len() });
+            }
+            rows.shuffle(rng);
+            let mut rest = rows.into_iter();
+            for (part, wanted) in parts.iter_mut().zip(wanted) {
+                part.extend(rest.by_ref().take(wanted));
+            }
+        }
+        for part in &mut parts {
+            part.sort_unstable();
+        }
+        let [train, validation, calibration, test] = parts;
+        Ok(Self { train, validation, calibration, test })
+    }
+}

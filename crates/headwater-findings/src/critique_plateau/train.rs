@@ -1,0 +1,266 @@
+//! Training: the base by supervision, the arms by Critique-GRPO and its variants, up to a number of generations.
+
+use std::collections::BTreeMap;
+
+use headwater_core::{Check, Group, StreamRng, Streams};
+use headwater_nn::{AdamW, Decoder, supervised_step};
+use headwater_optimizers::critique_grpo::{Attempt, CritiqueTrainerConfig};
+use headwater_optimizers::{CritiqueGrpoConfig, CritiqueTrainer, Prompt, Task, Verdict, graded_by};
+use headwater_protocol::CellError;
+use headwater_rewards::{ExactMatch, ExactMatchConfig, Extraction, Normalisation};
+use rand::seq::{IndexedRandom, SliceRandom};
+use serde::{Deserialize, Serialize};
+
+use crate::schedule::warmup_then_cosine;
+use crate::tasks::misconceptions::{
+    Arithmetic, Chain, Critique, Doubt, MARKS_AT, NO_MARKS, STEPS, Shares, Split, vocabulary,
+};
+
+/// Supervised training on demonstrations.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Supervision {
+    pub(super) steps: usize,
+    pub(super) batch: usize,
+    pub(super) doubt: Doubt,
+    pub(super) shares: Shares,
+}
+
+/// Imitates demonstrations; returns the losses.
+pub(super) fn imitate(
+    policy: &mut Decoder,
+    optimizer: &mut AdamW,
+    supervision: &Supervision,
+    arithmetic: &Arithmetic,
+    streams: &Streams,
+) -> Result<Vec<f64>, CellError> {
+    let mut losses = Vec::with_capacity(supervision.steps);
+    for step in 0..supervision.steps {
+        let mut stream = streams.stream("demonstrations", &[step as u64]);
+        let example =
+            |_| arithmetic.demonstration(supervision.doubt, supervision.shares, &mut stream);
+        let examples: Vec<_> = (0..supervision.batch).map(example).collect();
+        let rate = warmup_then_cosine(step, supervision.steps);
+        losses.push(supervised_step(policy, optimizer, &examples, rate)?);
+    }
+    Ok(losses)
+}
+
+/// What is done to an arm's information, in controls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Tamper {
+    /// Nothing.
+    Nothing,
+    /// Every attempt gets the critique of an attempt at another question of the step.
+    Exchanged,
+    /// The same, and it is one that names another place.
+    Misplaced,
+    /// Verdicts are permuted within a step, those of rollouts and those of refinements.
+    Verdicts,
+}
+
+/// One arm.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Optimisation {
+    pub(super) objective: CritiqueGrpoConfig,
+    pub(super) critique: Critique,
+    pub(super) tamper: Tamper,
+    pub(super) trainer: CritiqueTrainerConfig,
+    pub(super) prompts_per_step: usize,
+    /// Distinct training prompts.
+    pub(super) pool: usize,
+    /// Share of them that meet a misconception.
+    pub(super) stuck: f64,
+    /// Responses sampled in all, refinements included, after which training ends.
+    pub(super) generations: usize,
+}
+
+/// Trains a fork of the base and lets `look` see it `looks` times at equal distances in generations, the last time at
+/// the end; returns the means of the training metrics between looks.
+pub(super) fn optimise(
+    base: Decoder,
+    optimisation: &Optimisation,
+    arithmetic: &Arithmetic,
+    streams: &Streams,
+    looks: usize,
+    mut look: impl FnMut(&Decoder) -> Result<(), CellError>,
+) -> Result<BTreeMap<&'static str, Vec<f64>>, CellError> {
+    let vocabulary = vocabulary();
+    let verifier = verifier()?;
+    let honest = graded_by(&verifier);
+    let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
+        let mut verdicts = honest(groups, step);
+        if optimisation.tamper == Tamper::Verdicts {
+            // A step grades twice, batches of different sizes.
+            let indices = [step, verdicts.len() as u64];
+            verdicts.shuffle(&mut streams.stream("permuted verdicts", &indices));
+        }
+        verdicts
+    };
+    let pool: Vec<Prompt> = questions(arithmetic, optimisation.pool, optimisation.stuck, streams)
+        .iter()
+        .map(|chain| arithmetic.prompt(chain, &vocabulary))
+        .collect();
+    let batches = pool.len() / optimisation.prompts_per_step;
+    let draw = |step: u64, _attempt: u64| -> Vec<Prompt> {
+        let (pass, batch) = (step / batches as u64, step as usize % batches);
+        let mut order: Vec<usize> = (0..pool.len()).collect();
+        order.shuffle(&mut streams.stream("order of prompts", &[pass]));
+        let chosen = order[batch * optimisation.prompts_per_step..].iter();
+        chosen.take(optimisation.prompts_per_step).map(|at| pool[*at].clone()).collect()
+    };
+    let critic = |attempts: &[Attempt<'_>], step: u64| -> Vec<Vec<u32>> {
+        let mut shown: Vec<Vec<u32>> = attempts
+            .iter()
+            .map(|attempt| {
+                let chain = Chain::read(&attempt.prompt.tokens)
+                    .expect("every prompt of the pool is made of a chain");
+                arithmetic.criticised(&chain, attempt.response, optimisation.critique)
+            })
+            .collect();
+        if matches!(optimisation.tamper, Tamper::Exchanged | Tamper::Misplaced) {
+            let misplaced = optimisation.tamper == Tamper::Misplaced;
+            let mut stream = streams.stream("exchange", &[step]);
+            exchange_critiques(&mut shown, attempts, misplaced, &mut stream);
+        }
+        shown
+    };
+    let decode = |tokens: &[u32]| vocabulary.decode(tokens);
+    let task = Task { prompts: &draw, decode: &decode, grader: &grader };
+    let mut trainer = CritiqueTrainer::new(
+        base,
+        optimisation.objective.check()?,
+        optimisation.trainer.clone().check()?,
+        streams.child("training", &[]),
+    );
+    let mut curves: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
+    let mut generations = 0.0;
+    for at in 1..=looks {
+        let mut since: BTreeMap<&'static str, (f64, f64)> = BTreeMap::new();
+        while generations < (optimisation.generations * at / looks) as f64 {
+            let metrics = trainer.step(&task, &critic)?;
+            generations += metrics["generations"];
+            for (name, value) in metrics {
+                let (sum, count) = since.entry(name).or_default();
+                (*sum, *count) = (*sum + value, *count + 1.0);
+            }
+        }
+        for (name, (sum, count)) in since {
+            curves.entry(name).or_default().push(sum / count);
+        }
+        curves.entry("generations so far").or_default().push(generations);
+        curves.entry("steps so far").or_default().push(trainer.steps() as f64);
+        look(trainer.policy())?;
+    }
+    Ok(curves)
+}
+
+/// The training questions; a larger pool starts with those of a smaller one.
+fn questions(arithmetic: &Arithmetic, pool: usize, share: f64, streams: &Streams) -> Vec<Chain> {
+    let mut stream = streams.stream("questions", &[]);
+    let stuck = |at: usize| {
+        // Spread evenly: as many as the share asks for among the first `at`, for every `at`.
+        let before = |at: usize| (at as f64 * share).floor();
+        before(at + 1) > before(at)
+    };
+    (0..pool).map(|at| arithmetic.question(stuck(at), Split::Trained, &mut stream)).collect()
+}
+
+/// Gives every attempt the marks of an attempt at another question of the step, if `misplaced` one with other marks than
+/// its own; no marks where there is none.
+fn exchange_critiques(
+    shown: &mut [Vec<u32>],
+    attempts: &[Attempt<'_>],
+    misplaced: bool,
+    stream: &mut StreamRng,
+) {
+    let marks: Vec<[u32; STEPS]> =
+        shown.iter().map(|tokens| std::array::from_fn(|at| tokens[MARKS_AT.start + at])).collect();
+    for (at, tokens) in shown.iter_mut().enumerate() {
+        let fits = |other: &usize| {
+            attempts[*other].prompt.tokens != attempts[at].prompt.tokens
+                && !(misplaced && marks[*other] == marks[at])
+        };
+        let others: Vec<usize> = (0..marks.len()).filter(fits).collect();
+        let chosen = others.choose(stream).map_or(NO_MARKS, |other| marks[*other]);
+        tokens[MARKS_AT].copy_from_slice(&chosen);
+    }
+}
+
+/// 1 for the right results of all steps, else 0.
+pub(super) fn verifier() -> Result<ExactMatch, headwater_core::ConfigError> {
+    let normalisation = Normalisation::SPACES;
+    ExactMatchConfig { extraction: Extraction::Whole, normalisation }.check()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::misconceptions::tokens;
+
+    /// Three attempts at each of two questions, whose first wrong steps are 1, 2, 3 and 1, 1, 2, with their critiques.
+    fn exchanged(misplaced: bool, seed: u64) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
+        let (vocabulary, mut stream) = (vocabulary(), Streams::new(1).stream("questions", &[]));
+        let arithmetic = Arithmetic::draw(10, &mut stream);
+        let chains = [0, 1].map(|_| arithmetic.question(true, Split::Trained, &mut stream));
+        let prompts = chains.map(|chain| arithmetic.prompt(&chain, &vocabulary));
+        let mut attempts = Vec::new();
+        for (question, at) in [(0, 0), (0, 1), (0, 2), (1, 0), (1, 0), (1, 1)] {
+            let mut results = arithmetic.results(&chains[question]);
+            results[at] = (results[at] + 1) % 10;
+            attempts.push((question, tokens(results)));
+        }
+        let attempt = |(question, response): &(usize, [u32; STEPS])| {
+            let shown = arithmetic.criticised(&chains[*question], response, Critique::Step);
+            (*question, *response, shown)
+        };
+        let all: Vec<_> = attempts.iter().map(attempt).collect();
+        let own: Vec<Vec<u32>> = all.iter().map(|(_, _, shown)| shown.clone()).collect();
+        let attempts: Vec<Attempt<'_>> = all
+            .iter()
+            .map(|(at, response, _)| Attempt { prompt: &prompts[*at], response, reward: 0.0 })
+            .collect();
+        let mut shown = own.clone();
+        let mut stream = Streams::new(seed).stream("exchange", &[]);
+        exchange_critiques(&mut shown, &attempts, misplaced, &mut stream);
+        (own, shown)
+    }
+
+    #[test]
+    fn exchanged_critiques_are_those_of_another_question_and_misplaced_ones_name_another_step() {
+        let (mut same, mut other) = (0, 0);
+        for seed in 0..50 {
+            for misplaced in [false, true] {
+                let (own, shown) = exchanged(misplaced, seed);
+                for (at, (own_tokens, tokens)) in own.iter().zip(&shown).enumerate() {
+                    // Question and attempt stay.
+                    assert_eq!(own_tokens[..MARKS_AT.start], tokens[..MARKS_AT.start]);
+                    let others = if at < 3 { 3..6 } else { 0..3 };
+                    let marks = &tokens[MARKS_AT];
+                    assert!(own[others].iter().any(|other| other[MARKS_AT] == *marks));
+                    let kept = own_tokens[MARKS_AT] == *marks;
+                    assert!(!(misplaced && kept));
+                    if !misplaced {
+                        if kept { same += 1 } else { other += 1 }
+                    }
+                }
+            }
+        }
+        assert!(same > 0 && other > 0, "at random, some name the right step: {same}, {other}");
+    }
+
+    #[test]
+    fn the_share_of_stuck_questions_is_kept_and_larger_pools_begin_with_smaller_ones() {
+        let streams = Streams::new(2);
+        let arithmetic = Arithmetic::draw(12, &mut streams.stream("tables", &[]));
+        let draw = |pool| questions(&arithmetic, pool, 0.3, &streams);
+        let (small, large) = (draw(40), draw(120));
+        assert_eq!(small, large[..40]);
+        for (questions, stuck) in [(&small, 12), (&large, 36)] {
+            let met = questions.iter().filter(|chain| !arithmetic.misconceptions(chain).is_empty());
+            assert_eq!(met.count(), stuck);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Where rows come from: real sets as features and labels, drawn to a prevalence, and a table whose posterior is known.
+
+use headwater_core::Streams;
+use headwater_decisions::{Architecture, DecisionError, Examples, Split};
+use headwater_protocol::CellError;
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::data::adult::{
+    MARITAL_STATUSES, OCCUPATIONS, Person, RACES, RELATIONSHIPS, SEXES, WORK_CLASSES,
+};
+use crate::data::pneumoniamnist::{ChestImage, ChestSplit};
+use crate::data::{DataDir, DataError, digits_8x8, pneumoniamnist};
+
+/// A real set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Source {
+    /// People; positive is an income above 50,000 dollars.
+    Adult,
+    /// Chest X-rays of the official training and validation splits; positive is pneumonia.
+    Xray,
+    /// Digits; positive is an eight.
+    Digits,
+}
+
+impl Source {
+    /// Name of the data set.
+    pub(super) fn set(self) -> &'static str {
+        match self {
+            Self::Adult => "adult",
+            Self::Xray => "pneumoniamnist",
+            Self::Digits => "digits-8x8",
+        }
+    }
+
+    /// The network of its arms.
+    pub(super) fn architecture(self) -> Architecture {
+        match self {
+            Self::Adult => Architecture::Dense { hidden: vec![32, 32] },
+            Self::Xray => Architecture::Convolutional {
+                side: pneumoniamnist::SIDE,
+                channels: vec![8, 16, 16],
+            },
+            Self::Digits => {
+                Architecture::Convolutional { side: digits_8x8::SIDE, channels: vec![8, 16] }
+            }
+        }
+    }
+
+    fn examples(self, data: &DataDir) -> Result<Examples, CellError> {
+        Ok(match self {
+            Self::Adult => people(&data.adult()?)?,
+            Self::Xray => {
+                let mut images = data.pneumoniamnist(ChestSplit::Train)?;
+                images.extend(data.pneumoniamnist(ChestSplit::Validation)?);
+                x_rays(&images)?
+            }
+            Self::Digits => digits(&data.digits_8x8()?)?,
+        })
+    }
+}
+
+/// A set drawn to a prevalence.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Population {
+    pub(super) source: Source,
+    /// Share of positives in every part.
+    pub(super) prevalence: f64,
+    /// Rows to train on, to stop by, to recalibrate on, and to score.
+    pub(super) sizes: [usize; 4],
+}
+
+/// The four parts of one seed, and the official test split where the set has one of another origin.
+pub(super) struct Rows {
+    pub(super) train: Examples,
+    pub(super) validation: Examples,
+    pub(super) calibration: Examples,
+    pub(super) test: Examples,
+    pub(super) official: Option<Examples>,
+}
+
+impl Population {
+    /// Draws the rows of a seed; `permuted` labels tell nothing of the features, and their shares are the same.
+    pub(super) fn rows(
+        &self,
+        data: &DataDir,
+        permuted: bool,
+        streams: &Streams,
+    ) -> Result<Rows, CellError> {
+        let all = self.source.examples(data)?;
+        let mut rng = streams.stream("rows", &[]);
+        let split = Split::stratified(all.positive(), self.sizes, self.prevalence, &mut rng)?;
+        let mut part = |rows: &[usize]| -> Result<Examples, DecisionError> {
+            let part = all.subset(rows);
+            if !permuted {
+                return Ok(part);
+            }
+            let mut labels = part.positive().to_vec();
+            labels.shuffle(&mut rng);
+            Examples::new(part.features().to_vec(), part.width(), labels)
+        };
+        let official = match self.source {
+            Source::Xray => Some(x_rays(&data.pneumoniamnist(ChestSplit::Test)?)?),
+            Source::Adult | Source::Digits => None,
+        };
+        Ok(Rows {
+            train: part(&split.train)?,
+            validation: part(&split.validation)?,
+            calibration: part(&split.calibration)?,
+            test: part(&split.test)?,
+            official,
+        })
+    }
+}
+
+/// A population of cells, each a feature of its own, with posteriors between 0.02 and 0.6: what a table can represent
+/// without error. The rows *are* the population, so that nothing is left to sampling.
+pub(super) fn table(cells: usize, streams: &Streams) -> Result<Examples, DecisionError> {
+    let mut rng = streams.stream("table", &[]);
+    let (mut features, mut positive) = (Vec::new(), Vec::new());
+    for cell in 0..cells {
+        let rows = rng.random_range(50..150);
+        let posterior = 0.02 + 0.58 * rng.random::<f64>();
+        let positives = ((f64::from(rows) * posterior).round() as i32).clamp(1, rows - 1);
+        for row in 0..rows {
+            features.extend((0..cells).map(|at| f32::from(u8::from(at == cell))));
+            positive.push(row < positives);
+        }
+    }
+    Examples::new(features, cells, positive)
+}
+
+/// Numbers about their usual values in units of their usual spread, capital gain and loss on a log scale, a feature for
+/// every category (of countries, for the United States alone). The sample weight is left out.
+fn people(people: &[Person]) -> Result<Examples, DecisionError> {
+    let mut features: Vec<f32> = Vec::new();
+    for person in people {
+        features.extend([
+            (person.age as f32 - 38.0) / 14.0,
+            (person.education as f32 - 10.0) / 2.5,
+            (person.hours_per_week as f32 - 40.0) / 12.0,
+            (person.capital_gain as f32).ln_1p() / 4.0,
+            (person.capital_loss as f32).ln_1p() / 4.0,
+            f32::from(u8::from(person.country == "United-States")),
+        ]);
+        for (category, count) in [
+            (person.work_class, WORK_CLASSES.len()),
+            (person.marital_status, MARITAL_STATUSES.len()),
+            (person.occupation, OCCUPATIONS.len()),
+            (person.relationship, RELATIONSHIPS.len()),
+            (person.race, RACES.len()),
+            (person.sex, SEXES.len()),
+        ] {
+            features.extend((0..count).map(|at| f32::from(u8::from(at == category))));
+        }
+    }
+    let width = features.len() / people.len().max(1);
+    Examples::new(features, width, people.iter().map(|person| person.above_50k).collect())
+}
+
+fn x_rays(images: &[ChestImage]) -> Result<Examples, DecisionError> {
+    let pixels = images.iter().flat_map(|image| &image.pixels);
+    let features = pixels.map(|pixel| f32::from(*pixel) / 127.5 - 1.0).collect();
+    let side = pneumoniamnist::SIDE;
+    Examples::new(features, side * side, images.iter().map(|image| image.pneumonia).collect())
+}
+
+fn digits(images: &[digits_8x8::DigitImage]) -> Result<Examples, DecisionError> {
+    let pixels = images.iter().flat_map(|image| image.pixels);
+    let features = pixels.map(|pixel| f32::from(pixel) / 8.0 - 1.0).collect();
+    let side = digits_8x8::SIDE;
+    Examples::new(features, side * side, images.iter().map(|image| image.digit == 8).collect())
+}
+
+/// Why a set cannot be read, or nothing.
+pub(super) fn missing(source: Source, data: &DataDir) -> Option<DataError> {
+    data.locate(source.set()).err()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_table_has_posteriors_strictly_inside_and_is_the_same_for_a_seed() {
+        let rows = table(24, &Streams::new(1)).unwrap();
+        assert_eq!(rows, table(24, &Streams::new(1)).unwrap());
+        assert_eq!(rows.width(), 24);
+        for cell in 0..24 {
+            let labels: Vec<bool> = (0..rows.rows())
+                .filter(|row| rows.features()[row * 24 + cell] == 1.0)
+                .map(|row| rows.positive()[row])
+                .collect();
+            assert!(labels.len() >= 50 && labels.contains(&true) && labels.contains(&false));
+        }
+    }
+
+    /// Needs the data beside the checkout; says so and passes where it is not.
+    #[test]
+    fn populations_have_their_prevalence_and_permuted_labels_keep_it() {
+        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+        let data = DataDir::new([beside]);
+        for (source, prevalence, width) in
+            [(Source::Adult, 0.05, 50), (Source::Xray, 0.9, 784), (Source::Digits, 0.1, 64)]
+        {
+            if let Some(error) = missing(source, &data) {
+                println!("skipped: {error}");
+                continue;
+            }
+            let population = Population { source, prevalence, sizes: [300, 100, 100, 200] };
+            let streams = Streams::new(1);
+            let rows = population.rows(&data, false, &streams).unwrap();
+            assert_eq!((rows.train.rows(), rows.train.width()), (300, width));
+            assert_eq!(
+                rows.official.as_ref().map(Examples::rows),
+                match source {
+                    Source::Xray => Some(624),
+                    _ => None,
+                }
+            );
+            let permuted = population.rows(&data, true, &streams).unwrap();
+            for (part, other) in [(&rows.train, &permuted.train), (&rows.test, &permuted.test)] {
+                assert!((part.prevalence() - prevalence).abs() < 0.01);
+                assert_eq!(part.prevalence(), other.prevalence());
+                assert_eq!(part.features(), other.features());
+                assert_ne!(part.positive(), other.positive());
+            }
+            let size = part_size(&rows.train);
+            assert!(size < 4.0, "{source:?}: features of a size that trains: {size}");
+        }
+    }
+
+    /// Root mean square of the features.
+    fn part_size(part: &Examples) -> f32 {
+        let square: f32 = part.features().iter().map(|x| x * x).sum();
+        (square / part.features().len() as f32).sqrt()
+    }
+}

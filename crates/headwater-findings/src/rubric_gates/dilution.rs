@@ -1,0 +1,324 @@
+//! Dilution: what a reward from a long reference says of the chain of thought, and what it teaches.
+
+use std::cell::RefCell;
+
+use headwater_core::{Check, Group, Score, Streams};
+use headwater_evaluation::calibration::auroc;
+use headwater_nn::{
+    AdamW, AdamWConfig, Checkpoint, Decoder, Device, SamplingConfig, SequenceBatch, sample,
+    supervised_step,
+};
+use headwater_optimizers::{
+    Objective, ObjectiveConfig, Prompt, Task, Trainer, TrainerConfig, Verdict,
+};
+use headwater_protocol::{CellError, Metrics};
+use headwater_rewards::{
+    Certainty, ReferenceRewardConfig, ReferenceScores, SpreadFilterConfig, Weighting,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::schedule::warmup_then_cosine;
+use crate::tasks::diluted_reference::{
+    ANSWER, Author, Question, Reference, THOUGHT_TOKENS, context, thought, vocabulary,
+};
+
+/// Fillers of a reference.
+pub(super) const LENGTHS: [usize; 3] = [4, 16, 64];
+/// The omegas of the sweep.
+pub(super) const OMEGAS: [f64; 6] = [0.0, 0.5, 1.0, 2.0, 4.0, 8.0];
+/// R3's omega elsewhere.
+pub(super) const OMEGA: f64 = 2.0;
+
+/// A reward from a reference, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Reading {
+    SumOfLogs,
+    MeanOfProbabilities,
+    R3 { omega: f64 },
+    R3OfLogs { omega: f64 },
+    Oracle,
+}
+
+/// The rewards that are compared.
+pub(super) const READINGS: [(&str, Reading); 5] = [
+    ("log-likelihood", Reading::SumOfLogs),
+    ("mean probability", Reading::MeanOfProbabilities),
+    ("R3", Reading::R3 { omega: OMEGA }),
+    ("R3 of logs", Reading::R3OfLogs { omega: OMEGA }),
+    ("oracle slots", Reading::Oracle),
+];
+
+impl Reading {
+    fn config(self, reference: &Reference) -> ReferenceRewardConfig {
+        let (certainty, weighting) = match self {
+            Self::SumOfLogs => (Certainty::LogProbability, Weighting::Sum),
+            Self::MeanOfProbabilities => (Certainty::Probability, Weighting::Mean),
+            Self::R3 { omega } => return ReferenceRewardConfig::r3(omega),
+            Self::R3OfLogs { omega } => {
+                (Certainty::LogProbability, Weighting::Spread { omega, exclude: None })
+            }
+            Self::Oracle => (Certainty::Probability, Weighting::Slots(reference.slots.to_vec())),
+        };
+        ReferenceRewardConfig { certainty, weighting }
+    }
+
+    fn score(self, reference: &Reference, logs: &[Vec<f64>]) -> Result<ReferenceScores, CellError> {
+        Ok(self.config(reference).check()?.score(logs)?)
+    }
+}
+
+/// An arm: which reward, at which length of the reference.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DilutionArm {
+    pub(super) reading: Reading,
+    pub(super) fillers: usize,
+    /// Rejects groups whose reference tokens hardly vary.
+    pub(super) filter: Option<SpreadFilterConfig>,
+    pub(super) trainer: TrainerConfig,
+    pub(super) steps: usize,
+}
+
+/// How chains of thought are sampled: to `|`, without the answer, which no reward here looks at.
+pub(super) fn sampling() -> SamplingConfig {
+    SamplingConfig {
+        max_new_tokens: THOUGHT_TOKENS,
+        stop: Some(ANSWER),
+        ..SamplingConfig::default()
+    }
+}
+
+/// The policy that arms fork.
+pub(super) fn imitate(
+    mut policy: Decoder,
+    author: &Author,
+    adamw: AdamWConfig,
+    (steps, batch): (usize, usize),
+    streams: &Streams,
+) -> Result<(Decoder, Vec<f64>), CellError> {
+    let vocabulary = vocabulary();
+    let mut optimizer = AdamW::new(adamw.check()?);
+    let mut losses = Vec::with_capacity(steps);
+    for step in 0..steps {
+        let mut stream = streams.stream("demonstrations", &[step as u64]);
+        // All answers of a batch are of one length, so that short ones are not padded to long ones. Of the loss of a
+        // long one hardly anything is the results: they are learnt on short ones first.
+        let fillers = if 2 * step < steps { LENGTHS[0] } else { [4, 64, 16, 64][step % 4] };
+        let examples: Vec<_> = (0..batch)
+            .map(|_| {
+                let question = Question::draw(&mut stream);
+                question.demonstration(author, fillers, &mut stream, &vocabulary)
+            })
+            .collect();
+        let rate = warmup_then_cosine(step, steps);
+        losses.push(supervised_step(&mut policy, &mut optimizer, &examples, rate)?);
+    }
+    Ok((policy, losses))
+}
+
+/// A prompt, its reference, and the chains of thought that the reference is put behind.
+type Forced<'a> = (&'a [u32], &'a Reference, Vec<Vec<u32>>);
+
+/// Log-probabilities of one reference after every chain of each group, `[groups][G][T]`.
+fn after_thoughts(model: &Decoder, groups: &[Forced<'_>]) -> Result<Vec<Vec<Vec<f64>>>, CellError> {
+    let contexts: Vec<(Vec<u32>, &[u32])> = groups
+        .iter()
+        .flat_map(|(prompt, reference, thoughts)| {
+            thoughts.iter().map(|t| (context(prompt, t), reference.tokens.as_slice()))
+        })
+        .collect();
+    let pairs = contexts.iter().map(|(context, reference)| (context.as_slice(), *reference));
+    let rows = SequenceBatch::new(pairs, model.shape())?.log_probs(model);
+    let mut rows = rows.into_iter().map(|row| row.iter().map(|l| f64::from(*l).min(0.0)).collect());
+    Ok(groups.iter().map(|(_, _, thoughts)| rows.by_ref().take(thoughts.len()).collect()).collect())
+}
+
+/// What every reward tells of the base's own chains: AUC within the group of "the chain is right", at every length
+/// of the reference; and the same for R3 at every omega and the longest.
+pub(super) fn measure(
+    base: &Decoder,
+    (questions, group): (usize, usize),
+    streams: &Streams,
+    mut metrics: Metrics,
+) -> Result<Metrics, CellError> {
+    let vocabulary = vocabulary();
+    let mut stream = streams.stream("test questions", &[]);
+    let drawn: Vec<Question> = (0..questions).map(|_| Question::draw(&mut stream)).collect();
+    let prompts: Vec<Vec<u32>> = drawn.iter().map(|q| q.prompt(&vocabulary).tokens).collect();
+    let sampled = sample(base, &prompts, group, &sampling().check()?, streams)?;
+    let thoughts: Vec<Vec<Vec<u32>>> = sampled
+        .iter()
+        .map(|group| group.iter().map(|c| thought(&c.tokens).to_vec()).collect())
+        .collect();
+    let solved: Vec<Vec<bool>> = drawn
+        .iter()
+        .zip(&thoughts)
+        .map(|(question, group)| group.iter().map(|t| question.solved_by(t)).collect())
+        .collect();
+    let right = solved.iter().flatten().filter(|solved| **solved).count();
+    metrics = metrics.scalar("accuracy", right as f64 / (questions * group) as f64);
+    let mut by_length = vec![Vec::new(); READINGS.len()];
+    let mut on_slots = vec![Vec::new(); READINGS.len()];
+    for fillers in LENGTHS {
+        let mut stream = streams.stream("test references", &[fillers as u64]);
+        let references: Vec<Reference> =
+            drawn.iter().map(|q| q.reference(fillers, &mut stream)).collect();
+        let groups: Vec<_> = prompts
+            .iter()
+            .zip(&references)
+            .zip(&thoughts)
+            .map(|((prompt, reference), thoughts)| (prompt.as_slice(), reference, thoughts.clone()))
+            .collect();
+        let logs = after_thoughts(base, &groups)?;
+        let told = |reading: Reading| -> Result<(f64, f64), CellError> {
+            let (mut areas, mut weight) = (Vec::new(), 0.0);
+            for ((reference, logs), solved) in references.iter().zip(&logs).zip(&solved) {
+                let scores = reading.score(reference, logs)?;
+                let total: f64 = scores.weights.iter().sum();
+                let slots: f64 = reference.slots.iter().map(|&slot| scores.weights[slot]).sum();
+                weight += if total > 0.0 { slots / total } else { 0.0 };
+                if solved.contains(&true) && solved.contains(&false) {
+                    areas.push(auroc(&scores.rewards, solved)?);
+                }
+            }
+            let mean = areas.iter().sum::<f64>() / areas.len().max(1) as f64;
+            Ok((mean, weight / questions as f64))
+        };
+        for (at, (_, reading)) in READINGS.iter().enumerate() {
+            let (area, weight) = told(*reading)?;
+            by_length[at].push(area);
+            on_slots[at].push(weight);
+        }
+        if fillers == LENGTHS[LENGTHS.len() - 1] {
+            let sweep = OMEGAS.iter().map(|omega| told(Reading::R3 { omega: *omega }));
+            let sweep = sweep.collect::<Result<Vec<_>, _>>()?;
+            metrics = metrics
+                .series("AUC/omega", sweep.iter().map(|(area, _)| *area).collect())
+                .series("weight/omega", sweep.iter().map(|(_, weight)| *weight).collect());
+        }
+    }
+    for (((name, _), areas), weights) in READINGS.iter().zip(by_length).zip(on_slots) {
+        metrics = metrics.series(format!("AUC/{name}"), areas);
+        metrics = metrics.series(format!("weight/{name}"), weights);
+    }
+    Ok(metrics)
+}
+
+/// Trains a policy's chains of thought by a reward from references, under the base as the frozen reference model.
+pub(super) fn train(
+    arm: &DilutionArm,
+    base: &Checkpoint,
+    streams: &Streams,
+    device: &Device,
+) -> Result<Metrics, CellError> {
+    let vocabulary = vocabulary();
+    let model = base.decoder(&device.clone().without_autodiff())?;
+    let questions = |step: u64| -> Vec<(Question, Reference)> {
+        let mut stream = streams.stream("questions", &[step]);
+        let draw = |_| {
+            let question = Question::draw(&mut stream);
+            let reference = question.reference(arm.fillers, &mut stream);
+            (question, reference)
+        };
+        (0..arm.trainer.prompts_per_step).map(draw).collect()
+    };
+    let filter = arm.filter.map(Check::check).transpose()?;
+    let (seen, filter) = (RefCell::new(Vec::new()), RefCell::new(filter));
+    let failed = RefCell::new(None);
+    let grade = |groups: &[Group], step: u64| -> Result<Vec<Verdict>, CellError> {
+        let questions = questions(step);
+        let mut parts = Vec::with_capacity(groups.len());
+        for group in groups {
+            let read = |text: &String| Ok(thought(&vocabulary.encode(text)?).to_vec());
+            let thoughts: Result<Vec<_>, CellError> = group.completions.iter().map(read).collect();
+            parts.push(thoughts?);
+        }
+        let prompts: Vec<Prompt> = questions.iter().map(|(q, _)| q.prompt(&vocabulary)).collect();
+        let groups: Vec<_> = prompts
+            .iter()
+            .zip(&questions)
+            .zip(parts)
+            .map(|((prompt, (_, reference)), thoughts)| {
+                (prompt.tokens.as_slice(), reference, thoughts)
+            })
+            .collect();
+        let logs = after_thoughts(&model, &groups)?;
+        let mut verdicts = Vec::new();
+        let (mut right, mut tokens, mut count) = (0.0, 0.0, 0.0);
+        for (((question, reference), logs), (_, _, thoughts)) in
+            questions.iter().zip(&logs).zip(&groups)
+        {
+            let scores = arm.reading.score(reference, logs)?;
+            let passes = match &mut *filter.borrow_mut() {
+                Some(filter) => filter.passes(&scores.spreads)?,
+                None => true,
+            };
+            for (reward, thought) in scores.rewards.iter().zip(thoughts) {
+                right += f64::from(u8::from(question.solved_by(thought)));
+                tokens += thought.len() as f64;
+                count += 1.0;
+                let reward = if passes {
+                    Score::finite(*reward)
+                } else {
+                    Score::Abstained("no token of the reference varies enough".into())
+                };
+                verdicts.push(Verdict { reward, correct: None });
+            }
+        }
+        seen.borrow_mut().push((right / count, tokens / count));
+        Ok(verdicts)
+    };
+    let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
+        grade(groups, step).unwrap_or_else(|error| {
+            failed.replace(Some(error));
+            Vec::new()
+        })
+    };
+    let prompts = |step: u64, _: u64| -> Vec<Prompt> {
+        questions(step).iter().map(|(question, _)| question.prompt(&vocabulary)).collect()
+    };
+    let decode = |tokens: &[u32]| vocabulary.decode(tokens);
+    let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
+    let objective = ObjectiveConfig { kl: None, ..Objective::grpo().config() }.check()?;
+    let settings = arm.trainer.clone().check()?;
+    let policy = base.decoder(device)?;
+    let mut trainer = Trainer::new(policy, objective, settings, streams.child("training", &[]));
+    for _ in 0..arm.steps {
+        let stepped = trainer.step(&task);
+        if let Some(error) = failed.borrow_mut().take() {
+            return Err(error);
+        }
+        stepped?;
+    }
+    let (accuracy, lengths): (Vec<f64>, Vec<f64>) = seen.into_inner().into_iter().unzip();
+    let last = accuracy.len().div_ceil(5);
+    let tail = |series: &[f64]| series[series.len() - last..].iter().sum::<f64>() / last as f64;
+    Ok(Metrics::new()
+        .scalar("accuracy", tail(&accuracy))
+        .scalar("tokens of thought", tail(&lengths))
+        .scalar("steps to 80%", steps_to(0.8, &accuracy) as f64)
+        .series("training/accuracy", accuracy)
+        .series("training/tokens", lengths))
+}
+
+/// The first step after which the mean of eight steps is at least `level`; all steps where it never is.
+fn steps_to(level: f64, accuracy: &[f64]) -> usize {
+    const SPAN: usize = 8;
+    let reached = accuracy.windows(SPAN).position(|w| w.iter().sum::<f64>() / SPAN as f64 >= level);
+    reached.map_or(accuracy.len(), |at| at + SPAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_counted_to_the_end_of_the_first_span_that_reaches_the_level() {
+        let curve: Vec<f64> = (0..40).map(|step| if step < 10 { 0.2 } else { 1.0 }).collect();
+        // Six of eight steps at 1 and two at 0.2 make 0.8.
+        assert_eq!(steps_to(0.8, &curve), 16);
+        assert_eq!(steps_to(0.8, &[0.5; 40]), 40);
+        assert_eq!(steps_to(0.8, &[]), 0);
+    }
+}

@@ -1,0 +1,355 @@
+//! Training on budgeted reports: base, arms, and what is seen of them on the way.
+
+use std::cell::RefCell;
+
+use headwater_core::{Check, Group, Streams};
+use headwater_evaluation::exploitation::{ItemCredit, exploitation_rate};
+use headwater_nn::{
+    AdamW, AdamWConfig, Checkpoint, Decoder, Device, Sampling, sample, supervised_step,
+};
+use headwater_optimizers::{
+    Objective, ObjectiveConfig, Prompt, Task, Trainer, TrainerConfig, Verdict,
+};
+use headwater_protocol::{CellError, Metrics};
+use headwater_rewards::ReferenceRewardConfig;
+use serde::{Deserialize, Serialize};
+
+use super::judge::{Asks, Judged, Scorer, Signal, rubric, verdicts};
+use crate::schedule::warmup_then_cosine;
+use crate::tasks::budgeted_report::{Author, REQUESTED, Request, vocabulary};
+
+/// An arm on reports.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReportArm {
+    pub(super) signal: Signal,
+    pub(super) asks: Asks,
+    pub(super) reference_reward: ReferenceRewardConfig,
+    /// Draw further prompts for rejected groups, so that steps have equally many groups that are used.
+    pub(super) resample: bool,
+    pub(super) trainer: TrainerConfig,
+    pub(super) steps: usize,
+    pub(super) looks: usize,
+    /// Requests of the test.
+    pub(super) test: usize,
+}
+
+/// Looks that are averaged where a value of a curve is read: two neighbours more than one.
+const SPAN: usize = 3;
+/// Stretches of training that the exploitation rate compares the ends of.
+const CHECKPOINTS: usize = 4;
+
+/// Imitates authors of demonstrations, one after the other, each for its number of steps.
+pub(super) fn imitate(
+    mut policy: Decoder,
+    authors: &[(Author, usize)],
+    adamw: AdamWConfig,
+    batch: usize,
+    streams: &Streams,
+) -> Result<(Decoder, Vec<f64>), CellError> {
+    let vocabulary = vocabulary();
+    let mut optimizer = AdamW::new(adamw.check()?);
+    let steps = authors.iter().map(|(_, steps)| steps).sum();
+    let authors = authors.iter().flat_map(|(author, steps)| std::iter::repeat_n(author, *steps));
+    let mut losses = Vec::with_capacity(steps);
+    for (step, author) in authors.enumerate() {
+        let mut stream = streams.stream("demonstrations", &[step as u64]);
+        let examples: Vec<_> = (0..batch)
+            .map(|_| Request::draw(&mut stream).demonstration(author, &vocabulary, &mut stream))
+            .collect();
+        let rate = warmup_then_cosine(step, steps);
+        losses.push(supervised_step(&mut policy, &mut optimizer, &examples, rate)?);
+    }
+    Ok((policy, losses))
+}
+
+/// Groups between two looks.
+#[derive(Default, Clone)]
+struct Window {
+    graded: f64,
+    accepted: f64,
+    used: f64,
+}
+
+/// How many numbers are averaged of reports.
+const COUNT: usize = 8;
+/// Their names.
+const NAMES: [&str; COUNT] =
+    ["judge", "R3", "quality", "magic", "reads", "statements", "no answer", "correct"];
+/// The place of quality among them.
+const QUALITY: usize = 2;
+
+fn numbers(judged: &Judged, request: &Request) -> [f64; COUNT] {
+    let flag = |holds: bool| f64::from(u8::from(holds));
+    let report = &judged.report;
+    [
+        judged.dense(),
+        judged.r3,
+        judged.quality,
+        flag(report.magic),
+        report.reads as f64,
+        report.statements.len() as f64,
+        flag(report.statements.is_empty()),
+        report.correct(request),
+    ]
+}
+
+/// Everything that is kept of training as it goes.
+struct Log {
+    windows: Vec<Window>,
+    /// Correlation within an accepted group of the advantage with the boilerplate token, where both vary.
+    correlations: Vec<f64>,
+}
+
+impl Log {
+    fn window(&mut self, step: usize, steps: usize) -> &mut Window {
+        let at = step * self.windows.len() / steps;
+        &mut self.windows[at]
+    }
+
+    fn add(&mut self, (step, steps): (usize, usize), batch: &Graded) {
+        let size = batch.judged.len() / batch.accepted.len();
+        let into = self.window(step, steps);
+        into.graded += batch.accepted.len() as f64;
+        into.accepted += batch.accepted.iter().filter(|accepted| **accepted).count() as f64;
+        for (group, _) in batch.accepted.iter().enumerate().filter(|(_, accepted)| **accepted) {
+            let rows = group * size..(group + 1) * size;
+            let judged = batch.judged[rows.clone()].iter();
+            let magic: Vec<f64> = judged.map(|j| f64::from(u8::from(j.report.magic))).collect();
+            let rewards = batch.verdicts[rows].iter();
+            let rewards: Vec<f64> = rewards.filter_map(|v| v.reward.value()).collect();
+            self.correlations.extend(correlation(&rewards, &magic));
+        }
+    }
+
+    fn report(self, metrics: Metrics) -> Metrics {
+        // At every look, the one before training included.
+        let mut used = vec![0.0];
+        used.extend(self.windows.iter().scan(0.0, |total, window| {
+            *total += window.used;
+            Some(*total)
+        }));
+        let graded: f64 = self.windows.iter().map(|w| w.graded).sum();
+        let accepted: f64 = self.windows.iter().map(|w| w.accepted).sum();
+        metrics
+            .scalar("used groups", used[used.len() - 1])
+            .scalar("graded groups", graded)
+            .scalar("share accepted", accepted / graded)
+            .scalar("groups with and without magic", self.correlations.len() as f64)
+            .scalar("correlation of advantage and magic", mean(&self.correlations))
+            .series("smooth/used groups", smooth(&used))
+            .series("look/used groups", used)
+            .series("accepted", self.windows.iter().map(|w| w.accepted / w.graded).collect())
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// Means of `SPAN` looks in a row; the last is what a curve ends at.
+fn smooth(curve: &[f64]) -> Vec<f64> {
+    curve.windows(SPAN.min(curve.len())).map(mean).collect()
+}
+
+/// What a curve peaks at, by two curves of the same policies on different requests: where one is highest the other is
+/// read, and the other way round, so that noise does not make a peak.
+fn peak(halves: [&[f64]; 2]) -> f64 {
+    let halves = halves.map(smooth);
+    let read = |found: &[f64], valued: &[f64]| {
+        let at = (0..found.len()).max_by(|a, b| found[*a].total_cmp(&found[*b]));
+        at.map_or(f64::NAN, |at| valued[at])
+    };
+    f64::midpoint(read(&halves[0], &halves[1]), read(&halves[1], &halves[0]))
+}
+
+/// Pearson's correlation, where both vary. An advantage is its group's reward up to shift and scale.
+fn correlation(x: &[f64], y: &[f64]) -> Option<f64> {
+    let n = x.len() as f64;
+    let (mx, my) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
+    let product = |a: &[f64], ma: f64, b: &[f64], mb: f64| {
+        a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum::<f64>()
+    };
+    let (xx, yy) = (product(x, mx, x, mx), product(y, my, y, my));
+    (xx > 1e-12 && yy > 1e-12).then(|| product(x, mx, y, my) / (xx * yy).sqrt())
+}
+
+/// A batch as graded.
+struct Graded {
+    judged: Vec<Judged>,
+    verdicts: Vec<Verdict>,
+    accepted: Vec<bool>,
+}
+
+/// The held-out requests and how reports on them are judged.
+struct Test<'a> {
+    requests: Vec<Request>,
+    scorer: &'a Scorer<'a>,
+    sampling: Sampling,
+    streams: Streams,
+}
+
+/// Reports per held-out request: R3's weights need a group.
+const TEST_GROUP: usize = 4;
+
+impl Test<'_> {
+    fn look(&self, policy: &Decoder) -> Result<Vec<Judged>, CellError> {
+        let vocabulary = &self.scorer.vocabulary;
+        let tokens: Vec<Vec<u32>> =
+            self.requests.iter().map(|request| request.prompt(vocabulary).tokens).collect();
+        let sampled = sample(policy, &tokens, TEST_GROUP, &self.sampling, &self.streams)?;
+        let texts: Vec<String> =
+            sampled.iter().flatten().map(|c| vocabulary.decode(&c.tokens)).collect();
+        self.scorer.judge(&self.requests, &texts, TEST_GROUP)
+    }
+}
+
+/// Trains one arm `from` a policy, R3 under the frozen `reference`, and measures it.
+pub(super) fn train(
+    arm: &ReportArm,
+    from: &Checkpoint,
+    reference: &Checkpoint,
+    streams: &Streams,
+    device: &Device,
+) -> Result<Metrics, CellError> {
+    let reference = reference.decoder(&device.clone().without_autodiff())?;
+    let scorer = Scorer {
+        rubric: rubric(arm.asks)?,
+        reward: arm.reference_reward.clone().check()?,
+        reference: &reference,
+        vocabulary: vocabulary(),
+    };
+    let vocabulary = &scorer.vocabulary;
+    let size = arm.trainer.group_size;
+    // A grader is told the step but not the attempt of what it grades: the requests are kept from the prompts.
+    let asked: RefCell<Vec<Request>> = RefCell::default();
+    let log = Log { windows: vec![Window::default(); arm.looks], correlations: Vec::new() };
+    let (log, failed) = (RefCell::new(log), RefCell::new(None));
+    let prompts = |step: u64, attempt: u64| -> Vec<Prompt> {
+        let mut stream = streams.stream("requests", &[step, attempt]);
+        let drawn = (0..arm.trainer.prompts_per_step).map(|_| Request::draw(&mut stream));
+        asked.replace(drawn.collect());
+        asked.borrow().iter().map(|request| request.prompt(vocabulary)).collect()
+    };
+    let grade = |groups: &[Group], step: u64| -> Result<Vec<Verdict>, CellError> {
+        let requests = asked.borrow();
+        let texts: Vec<String> = groups.iter().flat_map(|g| g.completions.clone()).collect();
+        let judged = scorer.judge(&requests, &texts, size)?;
+        let mut stream = streams.stream("permutation", &[step]);
+        let (verdicts, accepted) = verdicts(arm.signal, &judged, size, &mut stream)?;
+        let batch = Graded { judged, verdicts, accepted };
+        log.borrow_mut().add((step as usize, arm.steps), &batch);
+        Ok(batch.verdicts)
+    };
+    let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
+        grade(groups, step).unwrap_or_else(|error| {
+            failed.replace(Some(error));
+            Vec::new()
+        })
+    };
+    let decode = |tokens: &[u32]| vocabulary.decode(tokens);
+    let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
+
+    let mut stream = streams.stream("test", &[]);
+    let test = Test {
+        requests: (0..arm.test).map(|_| Request::draw(&mut stream)).collect(),
+        scorer: &scorer,
+        sampling: arm.trainer.sampling.clone().check()?,
+        streams: streams.child("test", &[]),
+    };
+    let grpo = Objective::grpo().config();
+    let objective = ObjectiveConfig { kl: None, dynamic_sampling: arm.resample, ..grpo }.check()?;
+    let settings = arm.trainer.clone().check()?;
+    let policy = from.decoder(device)?;
+    let mut looks = vec![test.look(&policy)?];
+    let mut trainer = Trainer::new(policy, objective, settings, streams.child("training", &[]));
+    for step in 0..arm.steps {
+        let stepped = trainer.step(&task);
+        if let Some(error) = failed.borrow_mut().take() {
+            return Err(error);
+        }
+        log.borrow_mut().window(step, arm.steps).used += stepped?["groups"];
+        if (step + 1) * arm.looks / arm.steps > step * arm.looks / arm.steps {
+            looks.push(test.look(trainer.policy())?);
+        }
+    }
+    let steps = (0..=arm.looks).map(|look| (look * arm.steps / arm.looks) as f64).collect();
+    let metrics = log.into_inner().report(Metrics::new()).series("look/step", steps);
+    describe(metrics, &test.requests, &looks)
+}
+
+/// Held-out means at every look, and the exploitation rate between checkpoints.
+fn describe(
+    mut metrics: Metrics,
+    requests: &[Request],
+    looks: &[Vec<Judged>],
+) -> Result<Metrics, CellError> {
+    for (at, name) in NAMES.iter().enumerate() {
+        let number =
+            |(row, judged): (usize, &Judged)| numbers(judged, &requests[row / TEST_GROUP])[at];
+        // Over the requests of even or of odd number.
+        let half = |odd: usize| -> Vec<f64> {
+            let of_half = |(row, _): &(usize, &Judged)| row / TEST_GROUP % 2 == odd;
+            let at_look = |look: &Vec<Judged>| {
+                let seen: Vec<f64> = look.iter().enumerate().filter(of_half).map(number).collect();
+                mean(&seen)
+            };
+            looks.iter().map(at_look).collect()
+        };
+        let halves = [half(0), half(1)];
+        if at == QUALITY {
+            metrics = metrics.scalar("quality at its peak", peak([&halves[0], &halves[1]]));
+        }
+        let curve: Vec<f64> =
+            halves[0].iter().zip(&halves[1]).map(|(a, b)| f64::midpoint(*a, *b)).collect();
+        let smoothed = smooth(&curve);
+        metrics = metrics
+            .scalar(*name, smoothed[smoothed.len() - 1])
+            .series(format!("look/{name}"), curve)
+            .series(format!("smooth/{name}"), smoothed);
+    }
+    // Reference judges: is the key stated at all, and is it stated with its value? Both reject what is not stated.
+    let mut credits = Vec::new();
+    let checkpoints: Vec<_> = looks.iter().step_by((looks.len() / CHECKPOINTS).max(1)).collect();
+    for pair in checkpoints.windows(2) {
+        for (row, (before, now)) in pair[0].iter().zip(pair[1]).enumerate() {
+            let request = &requests[row / TEST_GROUP];
+            let keys = (0..request.requested.len()).filter(|key| request.requested[*key]);
+            let credit = |(item, key): (usize, usize)| ItemCredit {
+                weight: 1.0 / REQUESTED as f64,
+                before: before.items[item],
+                now: now.items[item],
+                rejected: !now.report.mentions(key) && !now.report.states(key, request.values[key]),
+            };
+            credits.extend(keys.enumerate().map(credit));
+        }
+    }
+    // Where nothing is newly credited, as where a gate lets nothing through, none of it is refused.
+    let rate = exploitation_rate(&credits)?.unwrap_or(0.0);
+    Ok(metrics.scalar("exploitation rate", rate))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peak_is_valued_on_requests_it_was_not_found_on() {
+        let flat = [1.0; 6];
+        // A peak that one half alone shows counts for one of the two readings at most.
+        assert_eq!(peak([&flat, &[1.0, 1.0, 1.0, 4.0, 4.0, 4.0]]), 2.5);
+        let noise = [[9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 9.0]];
+        assert_eq!(peak([&noise[0], &noise[1]]), 1.0);
+        let both = [0.0, 1.0, 3.0, 5.0, 4.0, 0.0];
+        assert_eq!(peak([&both, &both]), 4.0);
+        assert_eq!(smooth(&both), [4.0 / 3.0, 3.0, 4.0, 3.0]);
+    }
+
+    #[test]
+    fn correlation_by_hand() {
+        assert_eq!(correlation(&[1.0, 1.0], &[0.0, 1.0]), None);
+        assert_eq!(correlation(&[1.0, 2.0], &[0.0, 0.0]), None);
+        let found = correlation(&[1.0, 2.0, 3.0, 4.0], &[0.0, 0.0, 1.0, 1.0]).unwrap();
+        assert!((found - 2.0 / 5.0_f64.sqrt()).abs() < 1e-12);
+    }
+}
