@@ -11,6 +11,10 @@ use headwater_kernels::with_threads;
 
 mod work;
 
+/// As `xtask` has it: a step makes and drops tensors of some megabytes, and the system's allocator gives their pages back each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let option = |name: &str, default: &str| -> String {

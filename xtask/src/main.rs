@@ -19,6 +19,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use headwater_findings::data::DataDir;
 
+/// A step makes and drops tensors of some megabytes; the system's allocator gives their pages back each time, and the
+/// kernel clears them again.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Re-measures published findings about rewards and what optimisation makes of them.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]

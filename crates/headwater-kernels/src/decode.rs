@@ -282,7 +282,12 @@ fn mix_values_with<'a, S: Simd>(
                 #[inline(always)]
                 |position: usize| {
                     let from = position * head_width + first;
-                    simd.partial_load_f32s(&values[from..from + out.len()])
+                    let values = &values[from..from + out.len()];
+                    // A whole vector costs a load, a part of one a call.
+                    match S::as_simd_f32s(values) {
+                        ([whole], _) => *whole,
+                        (_, part) => simd.partial_load_f32s(part),
+                    }
                 },
             );
             let mut sums = [simd.splat_f32s(0.0); 4];

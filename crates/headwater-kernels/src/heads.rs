@@ -3,7 +3,7 @@
 use pulp::Simd;
 
 use crate::buffer::Buffer;
-use crate::matmul::{Into, Strided, product};
+use crate::matmul::{Into, Strided, product, transpose_rows};
 use crate::simd::{arch, exp, largest, sum};
 
 /// Sizes of an attention half.
@@ -59,7 +59,7 @@ pub(crate) fn attend(
     for head in 0..shape.heads {
         let (at, shared) = (head * head_width, head / sharing * head_width);
         if head % sharing == 0 {
-            turn(&mut turned, &key[shared..], narrow, positions);
+            transpose_rows(&mut turned, &key[shared..], narrow, (positions, head_width));
         }
         let sums = &mut log_sums[head * positions..(head + 1) * positions];
         for first in (0..positions).step_by(BLOCK) {
@@ -85,16 +85,6 @@ pub(crate) fn attend(
                 (rows, end, head_width),
                 Into::Set,
             );
-        }
-    }
-}
-
-/// `turned[head width][positions]` of one head's rows, `stride` apart.
-fn turn(turned: &mut [f32], rows: &[f32], stride: usize, positions: usize) {
-    let head_width = turned.len() / positions;
-    for (position, row) in rows.chunks(stride).take(positions).enumerate() {
-        for (column, value) in row[..head_width].iter().enumerate() {
-            turned[column * positions + position] = *value;
         }
     }
 }
@@ -169,8 +159,8 @@ pub(crate) fn attend_backward(
     for head in 0..shape.heads {
         let (at, shared) = (head * head_width, head / sharing * head_width);
         if head % sharing == 0 {
-            turn(&mut turned_key, &key[shared..], narrow, positions);
-            turn(&mut turned_value, &value[shared..], narrow, positions);
+            transpose_rows(&mut turned_key, &key[shared..], narrow, (positions, head_width));
+            transpose_rows(&mut turned_value, &value[shared..], narrow, (positions, head_width));
         }
         let sums = &log_sums[head * positions..(head + 1) * positions];
         for first in (0..positions).step_by(BLOCK) {

@@ -209,19 +209,38 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize, const MASKED: bool>(
 
 /// `out[columns][rows] = a[rows][columns]` transposed, both dense.
 pub(crate) fn transpose(out: &mut [f32], a: &[f32], (rows, columns): (usize, usize)) {
-    const BLOCK: usize = 16;
     let parts = parts(columns, (1 << 14) / rows.max(1));
     run(parts.iter().zip(cut(out, &parts, rows)).collect(), |(part, out)| {
-        for i in (0..rows).step_by(BLOCK) {
-            for j in part.clone().step_by(BLOCK) {
-                for i in i..rows.min(i + BLOCK) {
-                    for j in j..part.end.min(j + BLOCK) {
-                        out[(j - part.start) * rows + i] = a[i * columns + j];
-                    }
+        if !part.is_empty() {
+            transpose_rows(out, &a[part.start..], columns, (rows, part.len()));
+        }
+    });
+}
+
+/// [`transpose`] of rows that are `stride` apart, on this thread.
+pub(crate) fn transpose_rows(
+    out: &mut [f32],
+    a: &[f32],
+    stride: usize,
+    (rows, columns): (usize, usize),
+) {
+    const BLOCK: usize = 16;
+    for i in (0..rows).step_by(BLOCK) {
+        for j in (0..columns).step_by(BLOCK) {
+            let (high, wide) = (BLOCK.min(rows - i), BLOCK.min(columns - j));
+            // By way of a block in the first cache, so that both sides are read and written in runs.
+            let mut block = [[0.0; BLOCK]; BLOCK];
+            for (row, block) in block[..high].iter_mut().enumerate() {
+                block[..wide].copy_from_slice(&a[(i + row) * stride + j..][..wide]);
+            }
+            for column in 0..wide {
+                let out = &mut out[(j + column) * rows + i..][..high];
+                for (out, block) in out.iter_mut().zip(&block) {
+                    *out = block[column];
                 }
             }
         }
-    });
+    }
 }
 
 #[cfg(test)]

@@ -275,18 +275,19 @@ fn kernel_rows<S: Simd, const N: usize>(
     simd.reduce_sum_f32s(kernels)
 }
 
-/// Sums over pairs.
+/// Sums over pairs. Not of reused buffers: they are made by one thread and dropped by another, whose idle list would
+/// grow without end.
 struct Sums {
     /// Of k within x, between (both orders), and within y.
     kernel: [f64; 3],
     /// How many blocks the others are of.
     blocks: usize,
     /// Of c w, `[blocks][TILE]`.
-    weights: Buffer,
+    weights: Vec<f32>,
     /// Of c w z over a tile's columns, `[points][width]`.
-    rows: Buffer,
+    rows: Vec<f32>,
     /// Of c w z over a tile's rows, `[blocks][width][TILE]`.
-    columns: Buffer,
+    columns: Vec<f32>,
 }
 
 impl Sums {
@@ -295,9 +296,9 @@ impl Sums {
         Self {
             kernel: [0.0; 3],
             blocks,
-            weights: Buffer::zeros(blocks * TILE),
-            rows: Buffer::zeros(count * points.width),
-            columns: Buffer::zeros(blocks * points.width * TILE),
+            weights: zeros(blocks * TILE),
+            rows: zeros(count * points.width),
+            columns: zeros(blocks * points.width * TILE),
         }
     }
 

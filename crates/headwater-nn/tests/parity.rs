@@ -399,3 +399,42 @@ fn constants_and_frozen_weights_take_no_part_in_the_backward_pass() {
     let out = ops::attention(x, &constant, &rotary, &shape);
     assert!(!out.device().is_autodiff());
 }
+
+#[test]
+fn a_gradient_that_is_not_wanted_is_left_out_and_changes_no_other() {
+    let mut draws = Draws::new(6);
+    let ([x, _], [y, _]) = (draws.leaf([90, 7]), draws.leaf([70, 7]));
+    let [fixed_x, fixed_y] = [&x, &y].map(|sample| sample.clone().inner());
+    let mmd = |x: &Tensor<2>, y: &Tensor<2>| {
+        ops::mmd_squared(x.clone(), y.clone(), &[1.0], MmdEstimator::Unbiased).backward()
+    };
+    let of = |sample: &Tensor<2>, gradients: &_| sample.grad(gradients).map(host);
+    let both = mmd(&x, &y);
+    let (of_x, of_y) = (mmd(&x, &fixed_y), mmd(&fixed_x, &y));
+    assert_eq!(of(&x, &of_x), of(&x, &both));
+    assert!(of(&y, &of_x).is_none() && of(&x, &of_y).is_none());
+    // Its tiles are taken in another order.
+    agree("gradient of y", &of(&y, &of_y).unwrap(), &of(&y, &both).unwrap(), 1e-2);
+
+    let ([weights, _], [bias, _]) = (draws.leaf([7, 5]), draws.leaf([5]));
+    let dense = |x: &Tensor<2>| {
+        ops::dense(x.clone(), weights.clone(), bias.clone(), Activation::Gelu).sum().backward()
+    };
+    let (with, without) = (dense(&x), dense(&fixed_x));
+    assert_eq!(of(&weights, &without), of(&weights, &with));
+    assert!(of(&x, &with).is_some() && of(&x, &without).is_none());
+
+    let expert = MixtureOfExperts {
+        first: draws.parameter([7, 3 * 4])[0].clone(),
+        first_bias: draws.parameter([3 * 4])[0].clone(),
+        second: draws.parameter([3, 4, 5])[0].clone(),
+        second_bias: draws.parameter([3 * 5])[0].clone(),
+        gates: draws.parameter([7, 2 * 3])[0].clone(),
+    };
+    let mixture =
+        |x: &Tensor<2>| ops::mixture_of_experts(x.clone(), &expert, None).sum().backward();
+    let (with, without) = (mixture(&x), mixture(&fixed_x));
+    assert_eq!(of(&expert.gates.val(), &without), of(&expert.gates.val(), &with));
+    assert_eq!(of(&expert.first.val(), &without), of(&expert.first.val(), &with));
+    assert!(of(&x, &with).is_some() && of(&x, &without).is_none());
+}

@@ -21,11 +21,17 @@ pub(super) struct Embed {
 impl HostOp<1> for Embed {
     type Kept = ();
 
-    fn keeping(&self, [embedding]: [&[f32]; 1]) -> (Vec<f32>, ()) {
+    fn keeping(&self, [embedding]: [&[f32]; 1], _wanted: [bool; 1]) -> (Vec<f32>, ()) {
         (kernels::embed(embedding, self.width, &self.tokens), ())
     }
 
-    fn backward(&self, [embedding]: [&[f32]; 1], (): &(), gradient: &mut [f32]) -> [Gradient; 1] {
+    fn backward(
+        &self,
+        [embedding]: [&[f32]; 1],
+        (): &(),
+        gradient: &mut [f32],
+        _wanted: [bool; 1],
+    ) -> [Gradient; 1] {
         let rows = embedding.len() / self.width;
         [Gradient::New(kernels::embed_backward(rows, self.width, &self.tokens, gradient))]
     }
@@ -41,11 +47,17 @@ pub(super) struct SparseProduct {
 impl HostOp<1> for SparseProduct {
     type Kept = ();
 
-    fn keeping(&self, [weights]: [&[f32]; 1]) -> (Vec<f32>, ()) {
+    fn keeping(&self, [weights]: [&[f32]; 1], _wanted: [bool; 1]) -> (Vec<f32>, ()) {
         (kernels::sparse_product(&self.rows, weights, self.channels), ())
     }
 
-    fn backward(&self, [weights]: [&[f32]; 1], (): &(), gradient: &mut [f32]) -> [Gradient; 1] {
+    fn backward(
+        &self,
+        [weights]: [&[f32]; 1],
+        (): &(),
+        gradient: &mut [f32],
+        _wanted: [bool; 1],
+    ) -> [Gradient; 1] {
         let (rows, channels) = (&self.rows, self.channels);
         let width = weights.len() / channels;
         [Gradient::New(kernels::sparse_product_backward(rows, gradient, width, channels))]
@@ -61,11 +73,17 @@ pub(super) struct RmsNorm {
 impl HostOp<2> for RmsNorm {
     type Kept = ();
 
-    fn keeping(&self, [x, gain]: [&[f32]; 2]) -> (Vec<f32>, ()) {
+    fn keeping(&self, [x, gain]: [&[f32]; 2], _wanted: [bool; 2]) -> (Vec<f32>, ()) {
         (kernels::rms_norm(x, gain, self.epsilon), ())
     }
 
-    fn backward(&self, [x, gain]: [&[f32]; 2], (): &(), gradient: &mut [f32]) -> [Gradient; 2] {
+    fn backward(
+        &self,
+        [x, gain]: [&[f32]; 2],
+        (): &(),
+        gradient: &mut [f32],
+        _wanted: [bool; 2],
+    ) -> [Gradient; 2] {
         let (dx, dgain) = kernels::rms_norm_backward(x, gain, self.epsilon, gradient);
         [Gradient::New(dx), Gradient::New(dgain)]
     }
@@ -89,7 +107,11 @@ impl HostOp<6> for Attention {
         kernels::attention(&self.shape, &self.rotary, attention_weights(weights), x)
     }
 
-    fn keeping(&self, [x, weights @ ..]: [&[f32]; 6]) -> (Vec<f32>, AttentionKept) {
+    fn keeping(
+        &self,
+        [x, weights @ ..]: [&[f32]; 6],
+        _wanted: [bool; 6],
+    ) -> (Vec<f32>, AttentionKept) {
         kernels::attention_keeping(&self.shape, &self.rotary, attention_weights(weights), x)
     }
 
@@ -98,6 +120,7 @@ impl HostOp<6> for Attention {
         [x, weights @ ..]: [&[f32]; 6],
         kept: &AttentionKept,
         gradient: &mut [f32],
+        _wanted: [bool; 6],
     ) -> [Gradient; 6] {
         let weights = attention_weights(weights);
         let sums =
@@ -127,7 +150,11 @@ impl HostOp<5> for FeedForward {
         kernels::feed_forward(self.weights(weights), x)
     }
 
-    fn keeping(&self, [x, weights @ ..]: [&[f32]; 5]) -> (Vec<f32>, FeedForwardKept) {
+    fn keeping(
+        &self,
+        [x, weights @ ..]: [&[f32]; 5],
+        _wanted: [bool; 5],
+    ) -> (Vec<f32>, FeedForwardKept) {
         kernels::feed_forward_keeping(self.weights(weights), x)
     }
 
@@ -136,6 +163,7 @@ impl HostOp<5> for FeedForward {
         [x, weights @ ..]: [&[f32]; 5],
         kept: &FeedForwardKept,
         gradient: &mut [f32],
+        _wanted: [bool; 5],
     ) -> [Gradient; 5] {
         let sums = kernels::feed_forward_backward(self.weights(weights), x, kept, gradient);
         let [norm, gate, up, down] = [sums.norm, sums.gate, sums.up, sums.down].map(Gradient::New);
@@ -162,7 +190,7 @@ impl TokenScores {
 impl HostOp<2> for TokenScores {
     type Kept = ScoresKept;
 
-    fn keeping(&self, inputs: [&[f32]; 2]) -> (Vec<f32>, ScoresKept) {
+    fn keeping(&self, inputs: [&[f32]; 2], _wanted: [bool; 2]) -> (Vec<f32>, ScoresKept) {
         kernels::token_scores(&self.scored(inputs), &self.targets)
     }
 
@@ -171,6 +199,7 @@ impl HostOp<2> for TokenScores {
         inputs: [&[f32]; 2],
         kept: &ScoresKept,
         gradient: &mut [f32],
+        _wanted: [bool; 2],
     ) -> [Gradient; 2] {
         let scored = self.scored(inputs);
         let (hidden, embedding) =
@@ -204,12 +233,18 @@ impl Divergence {
 impl HostOp<4> for Divergence {
     type Kept = ();
 
-    fn keeping(&self, inputs: [&[f32]; 4]) -> (Vec<f32>, ()) {
+    fn keeping(&self, inputs: [&[f32]; 4], _wanted: [bool; 4]) -> (Vec<f32>, ()) {
         let [p, q] = self.sides(inputs);
         (kernels::divergence(&p, &q), ())
     }
 
-    fn backward(&self, inputs: [&[f32]; 4], (): &(), gradient: &mut [f32]) -> [Gradient; 4] {
+    fn backward(
+        &self,
+        inputs: [&[f32]; 4],
+        (): &(),
+        gradient: &mut [f32],
+        _wanted: [bool; 4],
+    ) -> [Gradient; 4] {
         let [p, q] = self.sides(inputs);
         let (p, q) = kernels::divergence_backward(&p, &q, gradient);
         [p.0, p.1, q.0, q.1].map(Gradient::New)
@@ -235,7 +270,7 @@ impl HostOp<3> for Dense {
         kernels::mlp(&[self.layer(layer)], x)
     }
 
-    fn keeping(&self, [x, layer @ ..]: [&[f32]; 3]) -> (Vec<f32>, MlpKept) {
+    fn keeping(&self, [x, layer @ ..]: [&[f32]; 3], _wanted: [bool; 3]) -> (Vec<f32>, MlpKept) {
         kernels::mlp_keeping(&[self.layer(layer)], x)
     }
 
@@ -244,12 +279,13 @@ impl HostOp<3> for Dense {
         [x, layer @ ..]: [&[f32]; 3],
         kept: &MlpKept,
         gradient: &mut [f32],
+        wanted: [bool; 3],
     ) -> [Gradient; 3] {
-        let mut dx = vec![0.0; x.len()];
+        let mut dx = wanted[0].then(|| vec![0.0; x.len()]);
         let layer = [self.layer(layer)];
-        let mut sums = kernels::mlp_backward(&layer, x, kept, gradient, Some(&mut dx));
+        let mut sums = kernels::mlp_backward(&layer, x, kept, gradient, dx.as_deref_mut());
         let sums = sums.pop().expect("one layer, one gradient");
-        [dx, sums.weights, sums.bias].map(Gradient::New)
+        [dx, Some(sums.weights), Some(sums.bias)].map(Gradient::of)
     }
 }
 
@@ -283,7 +319,7 @@ impl HostOp<6> for MixtureOfExperts {
         self.with(weights, |weights, keep| kernels::mmoe(weights, x, keep))
     }
 
-    fn keeping(&self, [x, weights @ ..]: [&[f32]; 6]) -> (Vec<f32>, MmoeKept) {
+    fn keeping(&self, [x, weights @ ..]: [&[f32]; 6], _wanted: [bool; 6]) -> (Vec<f32>, MmoeKept) {
         self.with(weights, |weights, keep| kernels::mmoe_keeping(weights, x, keep))
     }
 
@@ -292,14 +328,17 @@ impl HostOp<6> for MixtureOfExperts {
         [x, weights @ ..]: [&[f32]; 6],
         kept: &MmoeKept,
         gradient: &mut [f32],
+        wanted: [bool; 6],
     ) -> [Gradient; 6] {
-        let mut dx = vec![0.0; x.len()];
+        let mut dx = wanted[0].then(|| vec![0.0; x.len()]);
         let sums = self.with(weights, |weights, _| {
-            kernels::mmoe_backward(weights, x, kept, gradient, Some(&mut dx))
+            kernels::mmoe_backward(weights, x, kept, gradient, dx.as_deref_mut())
         });
         let layers: [_; 2] = sums.layers.try_into().expect("two layers, two gradients");
         let [first, second] = layers.map(|layer| (layer.weights, layer.bias));
-        [dx, first.0, first.1, second.0, second.1, sums.gates].map(Gradient::New)
+        let sums = [first.0, first.1, second.0, second.1, sums.gates].map(Gradient::New);
+        let [first, first_bias, second, second_bias, gates] = sums;
+        [Gradient::of(dx), first, first_bias, second, second_bias, gates]
     }
 }
 
@@ -312,28 +351,49 @@ pub(super) struct MmdSquared {
 }
 
 impl HostOp<2> for MmdSquared {
-    /// Gradients of x and y: they come with the value, from the same tiles.
-    type Kept = [Vec<f32>; 2];
+    /// Gradients of x and y that are wanted: they come with the value, from the same tiles.
+    type Kept = [Option<Vec<f32>>; 2];
 
     fn forward(&self, [x, y]: [&[f32]; 2]) -> Vec<f32> {
         let samples = SamplePair { x, y, width: self.width };
         vec![kernels::mmd_squared(samples, &self.bandwidths, self.estimator) as f32]
     }
 
-    fn keeping(&self, [x, y]: [&[f32]; 2]) -> (Vec<f32>, [Vec<f32>; 2]) {
-        let samples = SamplePair { x, y, width: self.width };
-        let (value, dx, dy) =
-            kernels::mmd_squared_gradients(samples, &self.bandwidths, self.estimator);
-        (vec![value as f32], [dx, dy])
+    fn keeping(&self, [x, y]: [&[f32]; 2], wanted: [bool; 2]) -> (Vec<f32>, Self::Kept) {
+        let Self { width, ref bandwidths, estimator } = *self;
+        // The statistic is symmetric.
+        let of_one = |x, y| {
+            let samples = SamplePair { x, y, width };
+            kernels::mmd_squared_gradient_of_x(samples, bandwidths, estimator)
+        };
+        let (value, gradients) = match wanted {
+            [true, false] => {
+                let (value, dx) = of_one(x, y);
+                (value, [Some(dx), None])
+            }
+            [false, true] => {
+                let (value, dy) = of_one(y, x);
+                (value, [None, Some(dy)])
+            }
+            _ => {
+                let samples = SamplePair { x, y, width };
+                let (value, dx, dy) =
+                    kernels::mmd_squared_gradients(samples, bandwidths, estimator);
+                (value, [Some(dx), Some(dy)])
+            }
+        };
+        (vec![value as f32], gradients)
     }
 
     fn backward(
         &self,
         _inputs: [&[f32]; 2],
-        kept: &[Vec<f32>; 2],
+        kept: &Self::Kept,
         gradient: &mut [f32],
+        _wanted: [bool; 2],
     ) -> [Gradient; 2] {
         let outer = gradient[0];
-        kept.each_ref().map(|side| Gradient::New(side.iter().map(|v| outer * v).collect()))
+        let scaled = |side: &Vec<f32>| side.iter().map(|v| outer * v).collect();
+        kept.each_ref().map(|side| Gradient::of(side.as_ref().map(scaled)))
     }
 }
