@@ -54,7 +54,7 @@ pub(super) enum Tamper {
     Nothing,
     /// Every attempt gets the critique of an attempt at another question of the step.
     Exchanged,
-    /// The same, and it is one that names another place.
+    /// Step critiques name a sound step instead of the first wrong one.
     Misplaced,
     /// Verdicts are permuted within a step, those of rollouts and those of refinements.
     Verdicts,
@@ -112,18 +112,21 @@ pub(super) fn optimise(
         chosen.take(optimisation.prompts_per_step).map(|at| pool[*at].clone()).collect()
     };
     let critic = |attempts: &[Attempt<'_>], step: u64| -> Vec<Vec<u32>> {
+        let mut stream = streams.stream("tampered critiques", &[step]);
         let mut shown: Vec<Vec<u32>> = attempts
             .iter()
             .map(|attempt| {
                 let chain = Chain::read(&attempt.prompt.tokens)
                     .expect("every prompt of the pool is made of a chain");
-                arithmetic.criticised(&chain, attempt.response, optimisation.critique)
+                if optimisation.tamper == Tamper::Misplaced {
+                    arithmetic.misplaced(&chain, attempt.response, &mut stream)
+                } else {
+                    arithmetic.criticised(&chain, attempt.response, optimisation.critique)
+                }
             })
             .collect();
-        if matches!(optimisation.tamper, Tamper::Exchanged | Tamper::Misplaced) {
-            let misplaced = optimisation.tamper == Tamper::Misplaced;
-            let mut stream = streams.stream("exchange", &[step]);
-            exchange_critiques(&mut shown, attempts, misplaced, &mut stream);
+        if optimisation.tamper == Tamper::Exchanged {
+            exchange_critiques(&mut shown, attempts, &mut stream);
         }
         shown
     };
@@ -168,21 +171,12 @@ fn questions(arithmetic: &Arithmetic, pool: usize, share: f64, streams: &Streams
     (0..pool).map(|at| arithmetic.question(stuck(at), Split::Trained, &mut stream)).collect()
 }
 
-/// Gives every attempt the marks of an attempt at another question of the step, if `misplaced` one with other marks than
-/// its own; no marks where there is none.
-fn exchange_critiques(
-    shown: &mut [Vec<u32>],
-    attempts: &[Attempt<'_>],
-    misplaced: bool,
-    stream: &mut StreamRng,
-) {
+/// Gives every attempt the marks of an attempt at another question of the step; none where there is no other.
+fn exchange_critiques(shown: &mut [Vec<u32>], attempts: &[Attempt<'_>], stream: &mut StreamRng) {
     let marks: Vec<[u32; STEPS]> =
         shown.iter().map(|tokens| std::array::from_fn(|at| tokens[MARKS_AT.start + at])).collect();
     for (at, tokens) in shown.iter_mut().enumerate() {
-        let fits = |other: &usize| {
-            attempts[*other].prompt.tokens != attempts[at].prompt.tokens
-                && !(misplaced && marks[*other] == marks[at])
-        };
+        let fits = |other: &usize| attempts[*other].prompt.tokens != attempts[at].prompt.tokens;
         let others: Vec<usize> = (0..marks.len()).filter(fits).collect();
         let chosen = others.choose(stream).map_or(NO_MARKS, |other| marks[*other]);
         tokens[MARKS_AT].copy_from_slice(&chosen);
@@ -201,7 +195,7 @@ mod tests {
     use crate::tasks::misconceptions::tokens;
 
     /// Three attempts at each of two questions, whose first wrong steps are 1, 2, 3 and 1, 1, 2, with their critiques.
-    fn exchanged(misplaced: bool, seed: u64) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
+    fn exchanged(seed: u64) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
         let (vocabulary, mut stream) = (vocabulary(), Streams::new(1).stream("questions", &[]));
         let arithmetic = Arithmetic::draw(10, &mut stream);
         let chains = [0, 1].map(|_| arithmetic.question(true, Split::Trained, &mut stream));
@@ -224,28 +218,22 @@ mod tests {
             .collect();
         let mut shown = own.clone();
         let mut stream = Streams::new(seed).stream("exchange", &[]);
-        exchange_critiques(&mut shown, &attempts, misplaced, &mut stream);
+        exchange_critiques(&mut shown, &attempts, &mut stream);
         (own, shown)
     }
 
     #[test]
-    fn exchanged_critiques_are_those_of_another_question_and_misplaced_ones_name_another_step() {
+    fn exchanged_critiques_are_those_of_another_question() {
         let (mut same, mut other) = (0, 0);
         for seed in 0..50 {
-            for misplaced in [false, true] {
-                let (own, shown) = exchanged(misplaced, seed);
-                for (at, (own_tokens, tokens)) in own.iter().zip(&shown).enumerate() {
-                    // Question and attempt stay.
-                    assert_eq!(own_tokens[..MARKS_AT.start], tokens[..MARKS_AT.start]);
-                    let others = if at < 3 { 3..6 } else { 0..3 };
-                    let marks = &tokens[MARKS_AT];
-                    assert!(own[others].iter().any(|other| other[MARKS_AT] == *marks));
-                    let kept = own_tokens[MARKS_AT] == *marks;
-                    assert!(!(misplaced && kept));
-                    if !misplaced {
-                        if kept { same += 1 } else { other += 1 }
-                    }
-                }
+            let (own, shown) = exchanged(seed);
+            for (at, (own_tokens, tokens)) in own.iter().zip(&shown).enumerate() {
+                // Question and attempt stay.
+                assert_eq!(own_tokens[..MARKS_AT.start], tokens[..MARKS_AT.start]);
+                let others = if at < 3 { 3..6 } else { 0..3 };
+                let marks = &tokens[MARKS_AT];
+                assert!(own[others].iter().any(|other| other[MARKS_AT] == *marks));
+                if own_tokens[MARKS_AT] == *marks { same += 1 } else { other += 1 }
             }
         }
         assert!(same > 0 && other > 0, "at random, some name the right step: {same}, {other}");

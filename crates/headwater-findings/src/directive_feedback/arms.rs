@@ -20,8 +20,8 @@ pub(super) struct Amounts {
     pub(super) operator_base_steps: usize,
     /// Updates after which arms are compared.
     pub(super) updates: usize,
-    /// Updates of the arms that learn from votes alone, so that their interactions to 90% are not cut off at once.
-    pub(super) scalar_updates: usize,
+    /// Updates of the two arms whose interactions to 90% are compared, so that they are not cut off at once.
+    pub(super) long_updates: usize,
     pub(super) operator_updates: usize,
     pub(super) test: usize,
 }
@@ -31,7 +31,7 @@ impl Amounts {
         style_base_steps: 4,
         operator_base_steps: 4,
         updates: 5,
-        scalar_updates: 10,
+        long_updates: 10,
         operator_updates: 4,
         test: 8,
     };
@@ -39,7 +39,7 @@ impl Amounts {
         style_base_steps: 1400,
         operator_base_steps: 900,
         updates: 200,
-        scalar_updates: 600,
+        long_updates: 600,
         operator_updates: 250,
         test: 64,
     };
@@ -47,6 +47,16 @@ impl Amounts {
 
 /// Share of its distance to the policy that the teacher goes after every update (SDPO's moving average).
 const TEACHER_RATE: f64 = 0.05;
+/// Learning rates by pilots of two users at 1e-4, 3e-4, 1e-3 and 3e-3: the highest at which they kept the digits sorted, of GRPO
+/// on three slots and of all others.
+const GRPO_RATE: f64 = 1e-3;
+const RATE: f64 = 3e-4;
+/// The highest of the pilots, at which every method is soonest as wanted and forgets to sort.
+const FAST_RATE: f64 = 3e-3;
+/// Votes as the user meant them.
+const TRUE_VOTES: Judge = Judge { votes: 1, error: 0.0 };
+/// Votes of which three in four hundred are the opposite.
+const NOISY_VOTES: Judge = Judge { votes: 3, error: 0.05 };
 /// Frequent, true hints.
 pub(super) const CLEAR: UserConfig = user(SLOTS, 1.0, 0.0);
 /// One hint in ten replies, half of them false.
@@ -136,10 +146,11 @@ fn learner(method: HybridConfig, learning_rate: f64, teacher_rate: f64) -> Learn
 
 /// Name and course of every house-style arm but those of the phase map.
 pub(super) fn style_arms(amounts: &Amounts) -> Vec<(String, Course)> {
-    let style = |method| Some(learner(method, 3e-4, TEACHER_RATE));
-    let course = |user, learner| Course {
+    let at_rate = |rate, method| Some(learner(method, rate, TEACHER_RATE));
+    let usual = |method| at_rate(RATE, method);
+    let course = |(user, judge), learner| Course {
         user,
-        judge: Judge { votes: 3, error: 0.05 },
+        judge,
         learner,
         compared: amounts.updates,
         updates: amounts.updates,
@@ -148,60 +159,74 @@ pub(super) fn style_arms(amounts: &Amounts) -> Vec<(String, Course)> {
         look_every: 5,
         test: amounts.test,
     };
-    let long = |course| Course { updates: amounts.scalar_updates, ..course };
     let divergence = |divergence| hints_only(Signal::Divergence(divergence));
     let jensen_shannon = Divergence::JensenShannon { beta: 0.5 };
-    let binary = HybridConfig::new(SAMPLED);
-    let mut arms = vec![
-        // What votes alone teach does not depend on hints: these stand for every density and noise of them.
-        ("scalar".to_string(), long(course(CLEAR, style(votes_only(Objective::binary_rl()))))),
-        ("grpo".to_string(), long(course(CLEAR, style(votes_only(grpo()))))),
-    ];
-    for (prefix, user) in [("", CLEAR), ("sparse.", SPARSE)] {
-        let methods = [
-            ("opd-sampled", hints_only(SAMPLED)),
-            ("opd-reverse", hints_only(REVERSE)),
-            ("opd-forward", divergence(Divergence::ForwardKl)),
-            ("opd-jsd", divergence(jensen_shannon)),
-            ("hybrid-sum", binary),
-            ("hybrid", hybrid()),
-        ];
-        for (name, method) in methods {
-            arms.push((format!("{prefix}{name}"), course(user, style(method))));
-        }
-        arms.push((format!("{prefix}memory"), course(user, None)));
+    let sum = HybridConfig::new(SAMPLED);
+    let mut arms = Vec::new();
+    // Either every signal is true, or votes and hints both err.
+    for (prefix, heard) in [("", (CLEAR, TRUE_VOTES)), ("sparse.", (SPARSE, NOISY_VOTES))] {
+        let mut add = |name: &str, course| arms.push((format!("{prefix}{name}"), course));
+        add("scalar", course(heard, usual(votes_only(Objective::binary_rl()))));
+        add("grpo", course(heard, at_rate(GRPO_RATE, votes_only(grpo()))));
+        add("opd-reverse", course(heard, usual(hints_only(REVERSE))));
+        add("opd-sampled", course(heard, usual(hints_only(SAMPLED))));
+        add("opd-forward", course(heard, usual(divergence(Divergence::ForwardKl))));
+        add("opd-jsd", course(heard, usual(divergence(jensen_shannon))));
+        // v1 and v2 differ in the baseline of the votes and in the hint's loss: all four combinations.
+        add("hybrid-sum", course(heard, usual(sum)));
+        add("hybrid-sum-grpo", course(heard, usual(HybridConfig { objective: grpo(), ..sum })));
+        add("hybrid-votes", course(heard, usual(HybridConfig::new(REVERSE))));
+        add("hybrid", course(heard, usual(hybrid())));
+        add("memory", course(heard, None));
     }
+    for (name, course) in &mut arms {
+        if ["grpo", "opd-reverse"].contains(&name.as_str()) {
+            course.updates = amounts.long_updates;
+        }
+    }
+    let clear = (CLEAR, TRUE_VOTES);
     let top_4 = hints_only(Signal::TopK(TopK::personal()));
-    arms.push(("opd-top4".to_string(), course(CLEAR, style(top_4))));
+    arms.push(("opd-top4".to_string(), course(clear, usual(top_4))));
+    for (name, method) in
+        [("grpo", votes_only(grpo())), ("opd-reverse", hints_only(REVERSE)), ("hybrid", hybrid())]
+    {
+        arms.push((format!("{name}.fast"), course(clear, at_rate(FAST_RATE, method))));
+    }
     for (name, rate) in [("frozen", 0.0), ("current", 1.0)] {
-        let learner = learner(hints_only(REVERSE), 3e-4, rate);
-        arms.push((format!("opd-reverse.{name}-teacher"), course(CLEAR, Some(learner))));
+        let learner = learner(hints_only(REVERSE), RATE, rate);
+        arms.push((format!("opd-reverse.{name}-teacher"), course(clear, Some(learner))));
     }
     for votes in [1, 5] {
         let judge = Judge { votes, error: 0.2 };
-        let course = Course { judge, ..course(SPARSE, style(hybrid())) };
-        arms.push((format!("sparse.hybrid.{votes}-votes"), course));
+        arms.push((
+            format!("sparse.hybrid.{votes}-votes"),
+            course((SPARSE, judge), usual(hybrid())),
+        ));
     }
     let blind = UserConfig { blind_hints: true, ..CLEAR };
-    arms.push(("blind-hints.opd-reverse".to_string(), course(blind, style(hints_only(REVERSE)))));
+    let blind = course((blind, TRUE_VOTES), usual(hints_only(REVERSE)));
+    arms.push(("blind-hints.opd-reverse".to_string(), blind));
 
     // Users who care about one slot, where chance is 1/8 and votes alone can teach.
     let both = user(1, 1.0, 0.0);
     let polite = UserConfig { evaluates: false, ..both };
     let neither = UserConfig { hint_density: 0.0, ..polite };
-    for (name, user, method) in [
+    let sparse = user(1, 0.1, 0.5);
+    for (name, user, learner) in [
         // Votes are the same with hints and without, and hints with votes and without.
-        ("one.votes.grpo", both, votes_only(grpo())),
-        ("one.praise.grpo", polite, votes_only(grpo())),
-        ("one.hints.opd-reverse", polite, hints_only(REVERSE)),
-        ("one.silence.opd-reverse", neither, hints_only(REVERSE)),
-        ("one.both.hybrid", both, hybrid()),
-        ("one.polite.hybrid", polite, hybrid()),
-        ("one.neither.hybrid", neither, hybrid()),
-        ("one.sparse.opd-reverse", user(1, 0.1, 0.5), hints_only(REVERSE)),
-        ("one.sparse.hybrid", user(1, 0.1, 0.5), hybrid()),
+        ("one.votes.grpo", both, usual(votes_only(grpo()))),
+        ("one.praise.grpo", polite, usual(votes_only(grpo()))),
+        ("one.hints.opd-reverse", polite, usual(hints_only(REVERSE))),
+        ("one.silence.opd-reverse", neither, usual(hints_only(REVERSE))),
+        ("one.both.hybrid", both, usual(hybrid())),
+        ("one.polite.hybrid", polite, usual(hybrid())),
+        ("one.neither.hybrid", neither, usual(hybrid())),
+        ("one.sparse.grpo", sparse, usual(votes_only(grpo()))),
+        ("one.sparse.opd-reverse", sparse, usual(hints_only(REVERSE))),
+        ("one.sparse.hybrid", sparse, usual(hybrid())),
     ] {
-        arms.push((name.to_string(), course(user, style(method))));
+        let judge = if user == sparse { NOISY_VOTES } else { TRUE_VOTES };
+        arms.push((name.to_string(), course((user, judge), learner)));
     }
     arms
 }
@@ -209,12 +234,10 @@ pub(super) fn style_arms(amounts: &Amounts) -> Vec<(String, Course)> {
 /// The two methods of the phase map that hear hints.
 pub(super) const MAP_METHODS: [&str; 2] = ["opd-reverse", "hybrid"];
 
-/// Name of the arm at one place of the map. Two places are those of arms that are there anyway.
+/// Name of the arm at one place of the map, where votes are true. One place is that of arms that are there anyway.
 pub(super) fn map_arm(density: f64, noise: f64, method: &str) -> String {
     if (density, noise) == (CLEAR.hint_density, CLEAR.hint_noise) {
         method.to_string()
-    } else if (density, noise) == (SPARSE.hint_density, SPARSE.hint_noise) {
-        format!("sparse.{method}")
     } else {
         format!("map.{density}.{noise}.{method}")
     }
@@ -270,8 +293,8 @@ mod tests {
     #[test]
     fn every_arm_has_a_name_of_its_own_and_settings_that_are_allowed() {
         let (style, map) = (style_arms(&Amounts::QUICK), map_arms(&Amounts::QUICK));
-        // Three by three places for two methods, less the two places that are arms already.
-        assert_eq!(map.len(), 14);
+        // Three by two places for two methods, less the place whose arms are there already.
+        assert_eq!(map.len(), 10);
         let names: BTreeSet<&String> = style.iter().chain(&map).map(|(name, _)| name).collect();
         assert_eq!(names.len(), style.len() + map.len());
         for (name, course) in style.iter().chain(&map) {
@@ -283,22 +306,37 @@ mod tests {
     }
 
     #[test]
-    fn arms_of_one_comparison_differ_in_the_method_only() {
+    fn what_contrasts_need_is_run() {
+        let arms = style_arms(&Amounts::QUICK);
+        for name in super::super::CONTRASTED {
+            assert!(arms.iter().any(|(arm, _)| arm == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn arms_of_one_comparison_differ_in_method_and_learning_rate_only() {
         let arms = style_arms(&Amounts::QUICK);
         let of = |name: &str| arms.iter().find(|(arm, _)| arm == name).unwrap().1.clone();
         let without_method = |name: &str| {
             let mut course = of(name);
             if let Some(learner) = &mut course.learner {
                 learner.method = hybrid();
+                learner.adamw.learning_rate = RATE;
             }
             course.updates = course.compared;
             serde_json::to_string(&course).unwrap()
         };
-        for name in ["scalar", "grpo", "opd-sampled", "opd-forward", "hybrid-sum", "opd-top4"] {
-            assert_eq!(without_method(name), without_method("hybrid"), "{name}");
+        for prefix in ["", "sparse."] {
+            let hybrid = without_method(&format!("{prefix}hybrid"));
+            for name in
+                ["scalar", "grpo", "opd-sampled", "opd-reverse", "hybrid-sum", "hybrid-votes"]
+            {
+                assert_eq!(without_method(&format!("{prefix}{name}")), hybrid, "{prefix}{name}");
+            }
         }
-        assert_eq!(without_method("sparse.opd-reverse"), without_method("sparse.hybrid"));
+        assert_eq!(of("grpo").updates, of("opd-reverse").updates);
         assert_eq!(without_method("one.votes.grpo"), without_method("one.both.hybrid"));
         assert_eq!(without_method("one.hints.opd-reverse"), without_method("one.polite.hybrid"));
+        assert_eq!(without_method("one.sparse.grpo"), without_method("one.sparse.hybrid"));
     }
 }

@@ -3,34 +3,29 @@
 use headwater_protocol::{Effect, Figure, Point, ProtocolError, Records, Table, TableValue};
 
 use super::arms::{MAP_METHODS, map_arm};
-use super::{MAP_DENSITIES, MAP_NOISES, MAP_SEEDS};
+use super::{MAP_DENSITIES, MAP_NOISES, SHOWN_SEEDS};
 
-/// Arm and label, frequent true hints.
-const FREQUENT: [(&str, &str); 10] = [
+/// Arm and label. With the prefix `sparse.` the same where votes and hints both err.
+const ARMS: [(&str, &str); 12] = [
     ("scalar", "votes of 1 and -1"),
     ("grpo", "GRPO"),
     ("opd-sampled", "hints, sampled token"),
     ("opd-reverse", "hints, reverse KL"),
     ("opd-forward", "hints, forward KL"),
     ("opd-jsd", "hints, Jensen-Shannon"),
-    ("opd-top4", "hints, top 4 limited (v2)"),
-    ("hybrid-sum", "hybrid, sum (v1)"),
-    ("hybrid", "hybrid, GRPO and reverse KL"),
+    ("hybrid-sum", "hybrid, votes and sampled token (v1)"),
+    ("hybrid-sum-grpo", "hybrid, GRPO and sampled token"),
+    ("hybrid-votes", "hybrid, votes and reverse KL"),
+    ("hybrid", "hybrid, GRPO and reverse KL (v2)"),
     ("memory", "hints kept in the prompt"),
+    ("opd-top4", "hints, top 4 limited (v2)"),
 ];
 
-/// The same, rare hints of which half are false.
-const RARE: [(&str, &str); 9] = [
-    ("scalar", "votes of 1 and -1"),
-    ("grpo", "GRPO"),
-    ("sparse.opd-sampled", "hints, sampled token"),
-    ("sparse.opd-reverse", "hints, reverse KL"),
-    ("sparse.opd-forward", "hints, forward KL"),
-    ("sparse.opd-jsd", "hints, Jensen-Shannon"),
-    ("sparse.hybrid-sum", "hybrid, sum (v1)"),
-    ("sparse.hybrid", "hybrid, GRPO and reverse KL"),
-    ("sparse.memory", "hints kept in the prompt"),
-];
+/// Those that were run where votes and hints err, by their names there.
+fn sparse_arms() -> Vec<(String, &'static str)> {
+    let run = ARMS.iter().filter(|(arm, _)| *arm != "opd-top4");
+    run.map(|(arm, label)| (format!("sparse.{arm}"), *label)).collect()
+}
 
 /// What each of four users hears of three methods: user, GRPO's arm, the directive arm, the hybrid's. Where a method does
 /// not hear a signal its arm is the same for users who give it and who do not; a hybrid without hints is GRPO.
@@ -47,7 +42,7 @@ const PER_LOOK: f64 = 80.0;
 
 /// Mean over the seeds that the map's own arms have, so that all its places have the same.
 fn on_map(records: &Records, arm: &str, metric: &str) -> Result<Effect, ProtocolError> {
-    let values = records.metric(arm, metric).into_iter().filter(|(seed, _)| *seed < MAP_SEEDS);
+    let values = records.metric(arm, metric).into_iter().filter(|(seed, _)| *seed < SHOWN_SEEDS);
     let values: Vec<f64> = values.map(|(_, value)| value).collect();
     if values.is_empty() {
         return records.effect(arm, metric);
@@ -58,10 +53,11 @@ fn on_map(records: &Records, arm: &str, metric: &str) -> Result<Effect, Protocol
 fn by_interactions(
     records: &Records,
     mut figure: Figure,
-    arms: &[(&str, &str)],
+    arms: &[(impl AsRef<str>, &'static str)],
     series: &str,
 ) -> Result<Figure, ProtocolError> {
     for (arm, label) in arms {
+        let arm = arm.as_ref();
         let effects = records.series_effect(arm, series)?;
         let points = effects.iter().enumerate();
         let points =
@@ -83,20 +79,21 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
         records,
         success(
             "Success by interactions, frequent true hints",
-            "A hint after every response that is not as wanted. Without hints in the prompt, except where they are kept in it. \
-             Arms are compared at 3200 interactions; those of votes alone go on.",
+            "A true hint after every response that is not as wanted, and every vote true. Without hints in the prompt, except where \
+             they are kept in it. Arms are compared at 3200 interactions; GRPO and the reverse KL go on. Arms that no contrast \
+             needs have three seeds, here and below.",
         ),
-        &FREQUENT,
+        &ARMS,
         "success by interactions",
     )?;
     let rare = by_interactions(
         records,
         success(
-            "Success by interactions, rare and half false hints",
-            "A hint after one in ten responses that are not as wanted, half of the hints with another value than the wanted one. \
-             Votes are the same as with frequent hints, so those two arms are, too.",
+            "Success by interactions, rare and half false hints, votes that err",
+            "A hint after one in ten responses that are not as wanted, half of the hints with another value than the wanted one; \
+             three votes in four hundred are the opposite of what the user meant.",
         ),
-        &RARE,
+        &sparse_arms(),
         "success by interactions",
     )?;
     let sorted = by_interactions(
@@ -109,7 +106,7 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
         )
         .value_range(0.0, 1.0)
         .caption("Frequent true hints. A skill of the base that no signal speaks of."),
-        &FREQUENT[..9],
+        &ARMS[..10],
         "sorted by interactions",
     )?;
 
@@ -117,7 +114,7 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
         MAP_DENSITIES.iter().flat_map(|p| MAP_NOISES.iter().map(move |noise| (*p, *noise)));
     let places: Vec<(f64, f64)> = places.collect();
     let names = places.iter().map(|(p, noise)| format!("density {p}, false {noise}"));
-    let map_seeds = n.min(MAP_SEEDS as usize);
+    let map_seeds = n.min(SHOWN_SEEDS as usize);
     let mut map = Figure::dots(
         "Which signal wins where",
         names,
@@ -127,8 +124,8 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
     .value_range(0.0, 1.0)
     .reference("GRPO", on_map(records, "grpo", "success")?.estimate.unwrap_or(0.0))
     .caption(
-        "By the share of wrong responses with a hint and the share of hints that are false. GRPO hears no hints: it is the \
-         same everywhere.",
+        "By the share of wrong responses with a hint and the share of hints that are false; every vote is true. GRPO hears no hints: \
+         it is the same everywhere.",
     );
     for (method, label) in MAP_METHODS.iter().zip(["hints, reverse KL", "hybrid"]) {
         let effects = places
@@ -201,7 +198,7 @@ const OPERATOR: [(&str, &str); 4] = [
 ];
 
 pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
-    let scalars = |title: &str, arms: &[(&str, &str)], metrics: &[(&str, &str)]| {
+    let scalars = |title: &str, arms: &[(&str, &'static str)], metrics: &[(&str, &str)]| {
         let mut columns = vec!["arm"];
         columns.extend(metrics.iter().map(|(_, heading)| *heading));
         let mut table = Table::new(title, columns);
@@ -214,28 +211,32 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
     };
     let learning = [
         ("success", "success"),
+        ("sampled/success", "success of one sample each"),
         ("area", "area under the curve"),
         ("interactions to 90%", "interactions to 90%"),
         ("reached 90%", "seeds that got there"),
         ("sorted", "sorted"),
+        ("whole", "both"),
         ("greedy/success", "success, greedy"),
         ("greedy/sorted", "sorted, greedy"),
         ("obedience", "obeys a hint"),
         ("hints", "hints heard"),
     ];
     let mut frequent = vec![("base", "base, untrained")];
-    frequent.extend(FREQUENT);
-    let note = "After 3200 interactions, at temperature 1 unless greedy, without hints in the prompt except for the last arm. \
-                Interactions to 90% are those of the budget where it was not reached: 3200, for votes alone 9600.";
+    frequent.extend(ARMS);
+    let rare = sparse_arms();
+    let rare: Vec<(&str, &str)> = rare.iter().map(|(arm, label)| (&arm[..], *label)).collect();
+    let note = "After 3200 interactions, at temperature 1 unless greedy, without hints in the prompt except where they are kept in it. \
+                Interactions to 90% are those of the budget where it was not reached: 9600 for GRPO and the reverse KL, 3200 for all others.";
     let frequent = scalars("Frequent true hints", &frequent, &learning).note(note);
-    let rare = scalars("Rare and half false hints", &RARE, &learning).note(note);
+    let rare = scalars("Rare and half false hints, votes that err", &rare, &learning).note(note);
 
     let mut map = Table::new(
         "Which signal wins where",
         ["density", "false", "GRPO", "hints, reverse KL", "hybrid", "highest area"],
     )
     .note(format!(
-        "Success after 3200 interactions, three slots; the last column by the area under the curve. The first {MAP_SEEDS} seeds."
+        "Success after 3200 interactions, three slots; the last column by the area under the curve. The first {SHOWN_SEEDS} seeds."
     ));
     for density in MAP_DENSITIES {
         for noise in MAP_NOISES {
@@ -266,12 +267,13 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
         "hybrid, area",
     ];
     let mut users = Table::new("Four users who care about one slot", columns).note(
-        "Success after 3200 interactions, then the area under its curve. The last row is not one of the four: all signals, but one \
-         hint in ten, half of them false.",
+        "Success after 3200 interactions, then the area under its curve. That polite users teach by hints only and terse ones by \
+         votes only is how these users are made: those rows check that nothing else reaches the learner, and are no contrasts. The last row is \
+         not one of the four: one hint in ten, half of them false, and votes that err.",
     );
     let sparse = (
-        "both, rare and half false hints",
-        ["one.votes.grpo", "one.sparse.opd-reverse", "one.sparse.hybrid"],
+        "both, rare and half false hints, votes that err",
+        ["one.sparse.grpo", "one.sparse.opd-reverse", "one.sparse.hybrid"],
     );
     for (user, arms) in USERS.into_iter().chain([sparse]) {
         let mut row = vec![TableValue::from(user)];
@@ -285,16 +287,30 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
         ("opd-reverse", "moving average, 0.05"),
         ("opd-reverse.current-teacher", "current policy"),
     ];
-    let mut of_teachers = learning[..5].to_vec();
+    let mut of_teachers = learning[..7].to_vec();
     of_teachers.push(("teacher obedience", "teacher obeys a hint"));
     let teachers =
         scalars("Who reads the hint, reverse KL and frequent true hints", &teachers, &of_teachers);
+    let rates = [
+        ("grpo", "GRPO, 0.001"),
+        ("grpo.fast", "GRPO, 0.003"),
+        ("opd-reverse", "hints, reverse KL, 0.0003"),
+        ("opd-reverse.fast", "hints, reverse KL, 0.003"),
+        ("hybrid", "hybrid, 0.0003"),
+        ("hybrid.fast", "hybrid, 0.003"),
+    ];
+    let rates = scalars(
+        "What the learning rate decides, frequent true hints",
+        &rates,
+        &learning[..7],
+    )
+    .note("The highest rate of pilots at which digits were still sorted, and the highest of all.");
     let judges = [
         ("sparse.hybrid.1-votes", "1 vote, each wrong with probability 0.2"),
         ("sparse.hybrid.5-votes", "5 votes, each wrong with probability 0.2"),
         ("sparse.hybrid", "3 votes, each wrong with probability 0.05"),
     ];
-    let judges = scalars("The judge's noise, hybrid and rare hints", &judges, &learning[..5]);
+    let judges = scalars("The judge's noise, hybrid and rare hints", &judges, &learning[..7]);
 
     let credit = [
         ("credit/votes", "votes: share on the wrong slot"),
@@ -321,7 +337,7 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
         ("passed in training", "passed in training"),
     ])
     .note("Additions are chains of the other operator, which the base knows and the interactions never ask for.");
-    let style = [frequent, rare, map, users, teachers, judges, credit];
+    let style = [frequent, rare, rates, map, users, teachers, judges, credit];
     let style = style.map(|table| table.part(STYLE_PART));
     Ok(style.into_iter().chain([operator.part(OPERATOR_PART)]).collect())
 }

@@ -90,6 +90,8 @@ pub(super) struct Look {
     pub(super) slots: f64,
     /// Probability that the digits are sorted.
     pub(super) sorted: f64,
+    /// Probability of both: slots as wanted and digits sorted.
+    pub(super) whole: f64,
 }
 
 impl Test {
@@ -117,16 +119,19 @@ impl Test {
         )?;
         let cared: Vec<usize> =
             (0..SLOTS).filter(|slot| self.user.wants()[*slot].is_some()).collect();
-        let (mut success, mut slots, mut sorted) = (0.0, 0.0, 0.0);
+        let (mut success, mut slots, mut sorted, mut whole) = (0.0, 0.0, 0.0, 0.0);
         for row in batch.log_probs(policy) {
             let at = |slot: &usize| f64::from(row[SLOT_AT[*slot]]);
-            success += cared.iter().map(at).sum::<f64>().exp();
+            let style = cared.iter().map(at).sum::<f64>();
+            success += style.exp();
             slots += cared.iter().map(|slot| at(slot).exp()).sum::<f64>() / cared.len() as f64;
             let digits = &row[SLOT_AT[0] + 1..SLOT_AT[1]];
-            sorted += digits.iter().map(|l| f64::from(*l)).sum::<f64>().exp();
+            let digits = digits.iter().map(|l| f64::from(*l)).sum::<f64>();
+            sorted += digits.exp();
+            whole += (style + digits).exp();
         }
         let n = self.cases.len() as f64;
-        Ok(Look { success: success / n, slots: slots / n, sorted: sorted / n })
+        Ok(Look { success: success / n, slots: slots / n, sorted: sorted / n, whole: whole / n })
     }
 
     /// Probability that a hint is obeyed, each slot in turn hinted with a random value.
@@ -170,6 +175,7 @@ impl Test {
             .scalar("success", look.success)
             .scalar("slots", look.slots)
             .scalar("sorted", look.sorted)
+            .scalar("whole", look.whole)
             .scalar("sampled/success", shares[0][0])
             .scalar("sampled/sorted", shares[0][1])
             .scalar("greedy/success", shares[1][0])

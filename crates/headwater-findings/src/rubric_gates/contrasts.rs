@@ -141,11 +141,11 @@ fn at_used_groups_of_gate(
     Ok(gate[gate.len() - 1] - other)
 }
 
-/// y at x on the line through points of rising x; the nearest end's outside of them.
+/// y at x on the line through points of rising x, the first one's before them; NaN beyond them, where nothing was measured.
 fn interpolated(xs: &[f64], ys: &[f64], x: f64) -> f64 {
     match xs.iter().position(|at| *at >= x) {
         Some(0) => ys[0],
-        None => ys[ys.len() - 1],
+        None => f64::NAN,
         Some(at) => {
             let share = (x - xs[at - 1]) / (xs[at] - xs[at - 1]);
             ys[at - 1] + share * (ys[at] - ys[at - 1])
@@ -164,6 +164,7 @@ mod tests {
         assert_eq!(interpolated(&xs, &ys, 15.0), 2.0);
         assert_eq!(interpolated(&xs, &ys, 20.0), 3.0);
         assert_eq!(interpolated(&xs, &ys, 30.0), 1.0);
-        assert_eq!(interpolated(&xs, &ys, 50.0), -1.0);
+        assert_eq!(interpolated(&xs, &ys, 40.0), -1.0);
+        assert!(interpolated(&xs, &ys, 50.0).is_nan());
     }
 }

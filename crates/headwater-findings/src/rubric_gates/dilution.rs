@@ -182,8 +182,10 @@ pub(super) fn measure(
                     areas.push(auroc(&scores.rewards, solved)?);
                 }
             }
-            let mean = areas.iter().sum::<f64>() / areas.len().max(1) as f64;
-            Ok((mean, weight / questions as f64))
+            // Where no group has both kinds nothing can be told: chance.
+            let n = areas.len() as f64;
+            let area = if areas.is_empty() { 0.5 } else { areas.iter().sum::<f64>() / n };
+            Ok((area, weight / questions as f64))
         };
         for (at, (_, reading)) in READINGS.iter().enumerate() {
             let (area, weight) = told(*reading)?;

@@ -28,7 +28,8 @@ pub(super) enum Signal {
     Additive(f64),
     /// R3 in groups that pass the gate; the others are rejected.
     Gate(GroupGateConfig),
-    /// R3 where a completion meets this share of the items; the others get no gradient.
+    /// R3 where a completion meets this share of the items; the others get the mean of those, and so no gradient of their own: the
+    /// deviation that the group is scaled by is smaller for it.
     Mask(f64),
 }
 

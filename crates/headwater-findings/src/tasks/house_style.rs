@@ -250,7 +250,7 @@ impl User {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Judge {
-    /// Independent readings.
+    /// Independent readings; with none every vote is a tie.
     pub votes: usize,
     /// Probability that a reading is the opposite, in [0, 1].
     pub error: f64,

@@ -53,15 +53,23 @@ pub fn secret(places: usize, stream: &mut StreamRng) -> Vec<u32> {
     (0..places).map(|_| SYMBOL + stream.random_range(0..SYMBOLS)).collect()
 }
 
-/// What is read before the first attempt, or after one of which nothing is said.
+/// What is read before the first attempt, or after one of which nothing is said; `places` are 2 to [`LONGEST`].
+///
+/// # Panics
+/// For other numbers of places.
 #[must_use]
 pub fn prompt(places: usize) -> Vec<u32> {
     shown(places, &[], &[])
 }
 
-/// What is read after `attempt`, which is not the secret.
+/// What is read after `attempt`, which is not the secret; both have as many symbols, 2 to [`LONGEST`].
+///
+/// # Panics
+/// For other lengths.
 #[must_use]
 pub fn prompt_after(secret: &[u32], attempt: &[u32], feedback: Feedback) -> Vec<u32> {
+    let (places, symbols) = (secret.len(), attempt.len());
+    assert_eq!(places, symbols, "an attempt of {symbols} symbols at a secret of {places}");
     let wrong = secret.iter().zip(attempt).position(|(right, symbol)| right != symbol);
     let at = wrong.unwrap_or(secret.len());
     let says = match feedback {
@@ -74,6 +82,7 @@ pub fn prompt_after(secret: &[u32], attempt: &[u32], feedback: Feedback) -> Vec<
 }
 
 fn shown(places: usize, attempt: &[u32], marks: &[u32]) -> Vec<u32> {
+    assert!((2..=LONGEST).contains(&places), "{places} places: allowed are 2 to {LONGEST}");
     let padded = |tokens: &[u32]| {
         let mut tokens = tokens.to_vec();
         tokens.resize(LONGEST, EMPTY);

@@ -138,9 +138,14 @@ pub struct Shares {
 }
 
 impl Arithmetic {
-    /// Random tables with `count` misconceptions.
+    /// Random tables with `count` misconceptions, 1 to 100: without one there would be no question that meets one.
+    ///
+    /// # Panics
+    /// For other counts.
     #[must_use]
     pub fn draw(count: usize, stream: &mut StreamRng) -> Self {
+        let pairs = (MODULUS * MODULUS) as usize;
+        assert!((1..=pairs).contains(&count), "{count} misconceptions: allowed are 1 to {pairs}");
         let table = permutations(stream);
         let mut pairs: Vec<(usize, usize)> = (0..MODULUS as usize)
             .flat_map(|a| (0..MODULUS as usize).map(move |b| (a, b)))
@@ -213,10 +218,36 @@ impl Arithmetic {
     #[must_use]
     pub fn criticised(&self, chain: &Chain, attempt: &[u32], critique: Critique) -> Vec<u32> {
         let results = self.results(chain);
-        let wrong = (0..STEPS).find(|at| attempt.get(*at) != Some(&(NUMBER + results[*at])));
+        let wrong = self.first_wrong(chain, attempt);
         let says =
             wrong.map_or_else(|| right_critique(critique), |at| says(critique, at, &results));
         chain.tokens(Some(attempt), says)
+    }
+
+    /// [`Arithmetic::criticised`] by a step critique that names another step than the first wrong one: at random one of
+    /// those that follow rightly from what the attempt has before them, or, where no other does, any other.
+    #[must_use]
+    pub fn misplaced(&self, chain: &Chain, attempt: &[u32], stream: &mut StreamRng) -> Vec<u32> {
+        let critique = Critique::Step;
+        let Some(wrong) = self.first_wrong(chain, attempt) else {
+            return chain.tokens(Some(attempt), right_critique(critique));
+        };
+        let result = |at: usize| attempt.get(at).and_then(|token| token.checked_sub(NUMBER));
+        let follows = |at: usize| {
+            let before = if at == 0 { Some(chain.start) } else { result(at - 1) };
+            let before = before.filter(|number| *number < MODULUS);
+            before.is_some_and(|before| result(at) == Some(self.right(before, chain.steps[at])))
+        };
+        let (sound, unsound): (Vec<usize>, Vec<usize>) =
+            (0..STEPS).filter(|at| *at != wrong).partition(|at| follows(*at));
+        let named = if sound.is_empty() { &unsound } else { &sound };
+        let at = *named.choose(stream).expect("a chain has more than one step");
+        chain.tokens(Some(attempt), says(critique, at, &self.results(chain)))
+    }
+
+    fn first_wrong(&self, chain: &Chain, attempt: &[u32]) -> Option<usize> {
+        let results = self.results(chain);
+        (0..STEPS).find(|at| attempt.get(*at) != Some(&(NUMBER + results[*at])))
     }
 
     /// One demonstration, of a plain answer or of how to take a critique.
@@ -390,106 +421,4 @@ fn permutations(stream: &mut StreamRng) -> [[u32; MODULUS as usize]; MODULUS as 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use headwater_core::Streams;
-
-    const DOUBT: Doubt = Doubt { p0: 0.01, slip: 0.1 };
-
-    fn arithmetic(stream: &mut StreamRng) -> Arithmetic {
-        Arithmetic::draw(10, stream)
-    }
-
-    #[test]
-    fn ids_are_those_of_the_vocabulary_and_prompts_read_back() {
-        let vocabulary = vocabulary();
-        assert_eq!(vocabulary.size() as u32, CORRECT + MODULUS);
-        let mut stream = Streams::new(1).stream("chains", &[]);
-        let mut arithmetic = arithmetic(&mut stream);
-        arithmetic.table[9][4] = 2;
-        let chain = Chain { start: 7, steps: [(0, 2), (TABLE, 4), (2, 3)] };
-        let prompt = arithmetic.prompt(&chain, &vocabulary);
-        assert_eq!(prompt.text, "7+2o4*3......7");
-        assert_eq!(prompt.reference.as_deref(), Some("926"));
-        assert_eq!(prompt.tokens.len(), PROMPT_TOKENS);
-        let shown = |critique| {
-            let tokens = arithmetic.criticised(&chain, &tokens([9, 1, 3]), critique);
-            assert_eq!((tokens.len(), Chain::read(&tokens)), (PROMPT_TOKENS, Some(chain)));
-            vocabulary.decode(&tokens)
-        };
-        assert_eq!(shown(Critique::Blank), "7+2o4*3913...7");
-        assert_eq!(shown(Critique::Indicative), "7+2o4*3913???7");
-        assert_eq!(shown(Critique::FinalResult), "7+2o4*3913??f67");
-        assert_eq!(shown(Critique::Step), "7+2o4*3913.x.7");
-        assert_eq!(shown(Critique::Correction), "7+2o4*3913.=2.7");
-        let right = arithmetic.criticised(&chain, &tokens([9, 2, 6]), Critique::Step);
-        assert_eq!(vocabulary.decode(&right), "7+2o4*3926vvv7");
-        assert_eq!(Chain::read(&[EMPTY; PROMPT_TOKENS]), None);
-    }
-
-    #[test]
-    fn questions_meet_misconceptions_as_asked_and_splits_do_not_overlap() {
-        let mut stream = Streams::new(2).stream("chains", &[]);
-        let arithmetic = arithmetic(&mut stream);
-        for split in [Split::Trained, Split::HeldOut] {
-            for stuck in [false, true] {
-                for _ in 0..50 {
-                    let chain = arithmetic.question(stuck, split, &mut stream);
-                    assert_eq!(chain.split(), split);
-                    assert_eq!(arithmetic.misconceptions(&chain).len(), usize::from(stuck));
-                }
-            }
-        }
-        let held = (0..4000).filter(|_| Chain::draw(&mut stream).split() == Split::HeldOut);
-        // Three standard errors of a fifth.
-        assert!((held.count() as f64 / 4000.0 - 0.2).abs() < 0.02);
-    }
-
-    #[test]
-    fn demonstrations_of_misconceptions_are_wrong_and_no_other_result_is_favoured() {
-        let mut stream = Streams::new(3).stream("chains", &[]);
-        let arithmetic = arithmetic(&mut stream);
-        let (mut offsets, mut met) = ([0usize; MODULUS as usize], 0usize);
-        while met < 20_000 {
-            let chain = arithmetic.question(true, Split::Trained, &mut stream);
-            let at = arithmetic.misconceptions(&chain)[0];
-            let answer = arithmetic.doubted(&chain, DOUBT, &mut stream);
-            let right = arithmetic.results(&chain);
-            if answer[..at] != right[..at] {
-                continue;
-            }
-            let before = if at == 0 { chain.start } else { right[at - 1] };
-            let believed = arithmetic.misconception(before, chain.steps[at]).unwrap();
-            assert_ne!(believed, right[at]);
-            offsets[((answer[at] + MODULUS - believed) % MODULUS) as usize] += 1;
-            met += 1;
-        }
-        let share = |count: usize| count as f64 / met as f64;
-        // Four standard errors of 0.91 and of 0.01.
-        assert!((share(offsets[0]) - 0.91).abs() < 0.0081, "{offsets:?}");
-        assert!(offsets[1..].iter().all(|n| (share(*n) - 0.01).abs() < 0.0029), "{offsets:?}");
-    }
-
-    #[test]
-    fn refinements_show_no_misconception_and_never_repeat_what_is_refuted() {
-        let mut stream = Streams::new(4).stream("chains", &[]);
-        let arithmetic = arithmetic(&mut stream);
-        let (mut refuted, mut corrected) = (0, 0);
-        for _ in 0..2000 {
-            let example = arithmetic.refinement(DOUBT, &mut stream);
-            let chain = Chain::read(&example.prompt).unwrap();
-            let results = |tokens: &[u32]| [0, 1, 2].map(|at| tokens[at] - NUMBER);
-            let (attempt, answer) = (results(&example.prompt[4..7]), results(&example.completion));
-            assert!(arithmetic.met(&chain, &attempt).is_empty());
-            assert!(arithmetic.met(&chain, &answer).is_empty());
-            let marks = &example.prompt[MARKS_AT];
-            let Some(at) = marks.iter().position(|mark| *mark == HERE) else { continue };
-            assert_eq!(attempt[..at], answer[..at], "what was right before it is kept");
-            assert_ne!(attempt[at], answer[at], "the refuted result is not repeated");
-            let right = arithmetic.results(&chain);
-            assert!((attempt == right) != (answer == right), "one of the two is right");
-            if attempt == right { refuted += 1 } else { corrected += 1 }
-        }
-        assert!(refuted > 100 && corrected > 100, "{refuted} and {corrected}");
-    }
-}
+mod tests;

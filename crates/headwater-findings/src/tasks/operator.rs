@@ -59,7 +59,7 @@ pub const NOTHING: Given = [None; STEPS];
 /// What one look-up should have given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
-    /// The step, from 0.
+    /// The step, from 0 and below [`STEPS`].
     pub step: usize,
     /// The entry that it needed.
     pub entry: Entry,
@@ -67,8 +67,12 @@ pub struct Trace {
 
 impl Trace {
     /// The trace as it stands in a prompt.
+    ///
+    /// # Panics
+    /// When there is no such step.
     #[must_use]
     pub fn given(&self) -> Given {
+        assert!(self.step < STEPS, "step {}: allowed are 0 to {}", self.step, STEPS - 1);
         let mut given = NOTHING;
         given[self.step] = Some(self.entry.result);
         given
@@ -88,9 +92,16 @@ impl OperatorTable {
         Self { results: [(); MODULUS as usize].map(row) }
     }
 
-    /// The entry of a pair.
+    /// The entry of a pair of numbers below [`MODULUS`].
+    ///
+    /// # Panics
+    /// When one is not.
     #[must_use]
     pub fn entry(&self, left: u32, right: u32) -> Entry {
+        assert!(
+            left < MODULUS && right < MODULUS,
+            "pair {left}, {right}: allowed is below {MODULUS}"
+        );
         Entry { left, right, result: self.results[left as usize][right as usize] }
     }
 
@@ -109,7 +120,11 @@ pub struct Problem {
 
 impl Problem {
     /// A random chain whose operators are drawn from `operators`.
+    ///
+    /// # Panics
+    /// When there are none.
     pub fn draw(operators: &[Operator], stream: &mut StreamRng) -> Self {
+        assert!(!operators.is_empty(), "operators: allowed is one or more");
         let start = stream.random_range(0..MODULUS);
         let steps = std::array::from_fn(|_| {
             (operators[stream.random_range(0..operators.len())], stream.random_range(0..MODULUS))
@@ -117,8 +132,15 @@ impl Problem {
         Self { start, steps }
     }
 
-    /// A chain of look-ups that starts with the given pair, the rest random.
+    /// A chain of look-ups that starts with the given pair of numbers below [`MODULUS`], the rest random.
+    ///
+    /// # Panics
+    /// When one is not.
     pub fn starting_with(left: u32, right: u32, stream: &mut StreamRng) -> Self {
+        assert!(
+            left < MODULUS && right < MODULUS,
+            "pair {left}, {right}: allowed is below {MODULUS}"
+        );
         let mut problem = Self::draw(&[Operator::Table], stream);
         problem.start = left;
         problem.steps[0].1 = right;
