@@ -61,8 +61,11 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
         Arm::WeightedTraining => "weighted training",
         Arm::ExPostWeighting => "ex-post weighting",
     };
-    println!("predicted: {} (E[rho(q)] = {:.2})", name(report.predicted), report.incentive);
-    println!("measured:  {}", report.winner.map_or("neither: the interval holds 0", name));
+    println!(
+        "E[rho(q)]          {:.2}: the reward to learning under the weights",
+        report.incentive
+    );
+    println!("better:            {}", report.winner.map_or("neither: the interval holds 0", name));
     Ok(())
 }
 

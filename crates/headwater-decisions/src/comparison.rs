@@ -113,12 +113,11 @@ pub struct ComparisonReport {
     pub cost: Interval,
     /// Difference in AUC.
     pub auc: Interval,
-    /// Mean over splits of [`SeedReport::incentive`].
+    /// Mean over splits of [`SeedReport::incentive`]: the reward to learning under the weights over that without. It acts as a
+    /// learning rate under SGD that is cut short; under Adam, and where validation stops training, this project's measurements
+    /// found that its being above or below 1 does not tell which arm is better.
     pub incentive: f64,
-    /// The arm that theory gives the better loss: weighted training where the weights reward learning (an incentive
-    /// above 1), else ex-post weighting. Under Adam only the shape of rho across posteriors acts, not this level.
-    pub predicted: Arm,
-    /// The arm with the lower weighted log loss, where its interval excludes 0.
+    /// The arm with the lower weighted log loss, where the interval over splits of these rows excludes 0.
     pub winner: Option<Arm>,
 }
 
@@ -198,7 +197,6 @@ pub fn compare(
         cost: difference(|scores| scores.cost)?,
         auc: difference(|scores| scores.auc)?,
         incentive,
-        predicted: if incentive > 1.0 { Arm::WeightedTraining } else { Arm::ExPostWeighting },
         winner,
         seeds,
     })

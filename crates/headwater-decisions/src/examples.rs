@@ -1,6 +1,6 @@
 //! Rows of features with binary labels, and how they are split.
 
-use headwater_core::StreamRng;
+use headwater_core::{StreamRng, require};
 use rand::seq::SliceRandom;
 
 use crate::DecisionError;
@@ -131,20 +131,27 @@ impl Split {
     /// So the population that a posterior belongs to has that prevalence in all four parts.
     ///
     /// # Errors
-    /// [`DecisionError::TooFewRows`] where the rows of a class do not suffice.
+    /// A part of fewer than 2 rows, a prevalence that is not in (0, 1), and [`DecisionError::TooFewRows`] where the rows of a
+    /// class do not suffice.
     pub fn stratified(
         positive: &[bool],
         sizes: [usize; 4],
         prevalence: f64,
         rng: &mut StreamRng,
     ) -> Result<Self, DecisionError> {
+        let config = "Split";
+        let shown = format!("{sizes:?}");
+        let holds = sizes.iter().all(|size| *size >= 2);
+        require(holds, config, "sizes", shown, "2 rows or more in every part, one of each class")?;
+        let holds = prevalence > 0.0 && prevalence < 1.0;
+        require(holds, config, "prevalence", prevalence, "a number in (0, 1)")?;
         // Rounded in sums over the parts, so that a split of all rows by their own prevalence takes every row.
         let mut before = 0;
         let positives = sizes.map(|size| {
             let rounded = |rows: usize| (rows as f64 * prevalence).round() as usize;
             before += size;
             let share = rounded(before) - rounded(before - size);
-            share.clamp(1, size.saturating_sub(1).max(1))
+            share.clamp(1, size - 1)
         });
         let mut parts: [Vec<usize>; 4] = Default::default();
         for (class, is_positive) in [("positive", true), ("negative", false)] {

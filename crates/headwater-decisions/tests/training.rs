@@ -204,7 +204,7 @@ fn a_comparison_pairs_arms_and_says_which_wins_with_its_interval() {
     assert!((equal.incentive - 1.0).abs() < 1e-12);
     let unequal = run(config(9.0, 1.0));
     assert_eq!((unequal.seeds.len(), unequal.loss.n), (4, 4));
-    assert_eq!(unequal.predicted, Arm::ExPostWeighting, "balanced classes: {}", unequal.incentive);
+    assert!(unequal.incentive < 1.0, "balanced classes: {}", unequal.incentive);
     let mean = unequal.seeds.iter().map(|s| s.weighted.loss - s.ex_post.loss).sum::<f64>() / 4.0;
     assert!((unequal.loss.estimate - mean).abs() < 1e-12 && unequal.loss.estimate != 0.0);
     let parts = unequal.learning.estimate + unequal.choosing.estimate;

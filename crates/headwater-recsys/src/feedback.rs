@@ -74,6 +74,10 @@ pub enum Arm<'a> {
     Retrained(&'a mut dyn Ranker),
     /// A ranker that is trained once, after the first round: what does not change here is no feedback.
     Frozen(&'a mut dyn Ranker),
+    /// A ranker that is trained after every round on what the legacy prior would have been told by the same sessions, served as in
+    /// the first round: as much training as [`Arm::Retrained`] on as many sessions, without a loop. What the two differ in is
+    /// feedback.
+    OpenLoop(&'a mut dyn Ranker),
     /// Chance.
     Random,
     /// The truth.
@@ -135,13 +139,18 @@ pub fn run(
 ) -> Result<Vec<RoundMetrics>, RecsysError> {
     let mut simulator = Simulator::new(world, streams);
     let mut log = simulator.log();
+    // The same sessions under the legacy prior, where that is what is learnt from.
+    let mut beside = match arm {
+        Arm::OpenLoop(_) => Some((Simulator::new(world, streams), simulator.log())),
+        _ => None,
+    };
     let mut history = History::new(world, streams);
     let mut rounds = Vec::with_capacity(settings.config.rounds);
     for round in 0..settings.config.rounds as u64 {
         log.keep_last_rounds(settings.config.window - 1);
         let (ranking, exploration) = match &mut arm {
             _ if round == 0 => (Ranking::Legacy, &settings.legacy),
-            Arm::Retrained(ranker) | Arm::Frozen(ranker) => {
+            Arm::Retrained(ranker) | Arm::Frozen(ranker) | Arm::OpenLoop(ranker) => {
                 (Ranking::Ranker(&mut **ranker), &settings.exploration)
             }
             Arm::Random => (Ranking::Random, &settings.exploration),
@@ -156,6 +165,12 @@ pub fn run(
         match &mut arm {
             Arm::Retrained(ranker) => ranker.train(items.catalogue(), &log)?,
             Arm::Frozen(ranker) if round == 0 => ranker.train(items.catalogue(), &log)?,
+            Arm::OpenLoop(ranker) => {
+                let (simulator, log) = beside.as_mut().expect("made for this arm");
+                log.keep_last_rounds(settings.config.window - 1);
+                simulator.serve(round, Ranking::Legacy, &settings.legacy, log)?;
+                ranker.train(simulator.items().catalogue(), log)?;
+            }
             Arm::Frozen(_) | Arm::Random | Arm::Oracle(_) | Arm::Legacy => {}
         }
     }

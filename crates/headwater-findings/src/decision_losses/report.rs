@@ -4,9 +4,10 @@ use headwater_protocol::{
     Effect, Figure, Point, ProtocolError, Records, SeedRecords, Table, TableValue,
 };
 
-use super::contrasts::{auc, relative};
+use super::contrasts::{auc, logit_adjusted, over_cells, ratio_of, relative};
 use super::measure::{GROUPS, WEIGHTS};
-use super::{ADULT, OPTIMIZERS, POPULATIONS, REMEDIED, XRAY};
+use super::populations::Source;
+use super::{ADULT, OPTIMIZERS, POPULATIONS, REMEDIED, XRAY, population};
 
 const SHORT: [&str; 1] = ["adult-rare-short"];
 
@@ -166,11 +167,77 @@ fn reliability(
 pub(super) fn tables(records: &Records) -> Vec<Table> {
     vec![
         predictions(records),
+        corrected(records),
         signs(records),
         levels(records),
         remedies(records),
+        by_construction(records),
         official(records),
     ]
+}
+
+/// The claim with intervals that allow for the overlap of splits (Nadeau & Bengio 2003): the variance of a mean over n splits is
+/// taken to be (1/n + test rows/training rows) times that of one.
+fn corrected(records: &Records) -> Table {
+    let columns = ["cells", "loss, WT over XP - 1", "corrected low", "corrected high"];
+    let mut table = Table::new("The claim, where splits of one set of rows are not independent", columns).note(
+        "Intervals elsewhere say how the comparison varies over splits of these rows, which overlap. The correction is conservative: it \
+         widens them by the root of 1 + n times test rows over training rows.",
+    );
+    let parts: [(&str, &[&str], Source); 2] =
+        [("adult", &ADULT, Source::Adult), ("x-rays", &XRAY, Source::Xray)];
+    for (name, populations, source) in parts {
+        for (which, optimizers) in [("all", &OPTIMIZERS[..]), ("Adam", &["adam"][..])] {
+            let of = |seed| {
+                let seed = records.seed(seed);
+                let loss = |group: &str, b: &str| relative(&seed, group, b, "loss");
+                over_cells(populations, optimizers, loss).ok()
+            };
+            let values: Vec<f64> = records.seeds().into_iter().filter_map(of).collect();
+            let [train, _, _, test] = population(source, 0.5, false).sizes;
+            let widened = (1.0 + values.len() as f64 * test as f64 / train as f64).sqrt();
+            let effect = Effect::over_seeds(&values).ok().filter(|effect| effect.n > 0);
+            let bounds = effect.as_ref().and_then(|effect| {
+                let (middle, (low, high)) = (effect.estimate?, effect.interval?);
+                Some([middle - widened * (middle - low), middle + widened * (high - middle)])
+            });
+            let bound = |at: usize| {
+                bounds.map_or(TableValue::NoRecord, |bounds| TableValue::Number(bounds[at], 4))
+            };
+            let effect = effect.map_or(TableValue::NoRecord, TableValue::Effect);
+            table = table.row([
+                TableValue::from(format!("{name}, {which}")),
+                effect,
+                bound(0),
+                bound(1),
+            ]);
+        }
+    }
+    table
+}
+
+/// What is so by construction, and would be no control.
+fn by_construction(records: &Records) -> Table {
+    let of = |of: &dyn Fn(&SeedRecords<'_>) -> Result<f64, ProtocolError>| {
+        let seeds = records.seeds();
+        let values: Vec<f64> =
+            seeds.into_iter().filter_map(|seed| of(&records.seed(seed)).ok()).collect();
+        match Effect::over_seeds(&values) {
+            Ok(effect) if effect.n > 0 => TableValue::Effect(effect),
+            _ => TableValue::NoRecord,
+        }
+    };
+    let table = Table::new("What is so by construction", ["arm", "loss over XP - 1"]).note(
+        "A table that can represent every posterior, fitted to the whole population; and weights that shift the logit within the loss and \
+         weigh no row, which are ex-post weighting once both start at their best constant.",
+    );
+    let fitted = of(&|seed| ratio_of(seed, "table", ["weighted", "ex post"]));
+    let mut table = table.row([TableValue::from("table"), fitted]);
+    for (population, weights, _) in REMEDIED {
+        let shifted = of(&|seed| logit_adjusted(seed, population, weights));
+        table = table.row([TableValue::from(format!("{population}, logit shifted")), shifted]);
+    }
+    table
 }
 
 /// A number of one cell as a value of a table.

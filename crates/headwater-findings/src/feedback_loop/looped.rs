@@ -10,8 +10,8 @@ use headwater_protocol::{CellError, Metrics};
 use headwater_recsys::metrics::calibration_by_position;
 use headwater_recsys::{
     Arm, At, BiasCurve, Catalogue, Head, Impression, Items, Log, LogShape, LoopConfig,
-    NeuralRanker, NeuralRankerConfig, PositionGraph, Ranker, RecsysError, Requests, RoundMetrics,
-    SessionRow, World, WorldConfig, run as run_loop,
+    NeuralRanker, NeuralRankerConfig, PositionGraph, Ranker, RecsysError, Requests, Round,
+    RoundMetrics, SessionRow, World, WorldConfig, run as run_loop,
 };
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -39,7 +39,9 @@ pub(super) enum Server {
     Retrained(NeuralRankerConfig),
     /// The same, trained on the first round only.
     Frozen(NeuralRankerConfig),
-    /// The same, retrained on its own log with every click replaced by what the user would have done had they looked.
+    /// The same, retrained on what the legacy prior is told by the same sessions: as much training without a loop.
+    OpenLoop(NeuralRankerConfig),
+    /// The same, retrained on its own log with clicks replaced by fresh draws of whether the user would click had they looked.
     Relevance(NeuralRankerConfig),
     /// Chance.
     Random,
@@ -51,12 +53,18 @@ pub(super) enum Server {
 pub(super) fn run(config: &LoopedConfig, streams: &Streams) -> Result<Metrics, CellError> {
     let world = config.world.clone().check()?;
     let settings = config.rounds.clone().check()?;
-    let streams = streams.child("users and items, of the second run", &[]);
+    let streams = streams.child("users and items, of the third run", &[]);
     let fresh = |config: &NeuralRankerConfig| -> Result<NeuralRanker, CellError> {
         let (shape, streams) = (LogShape::from(&world), streams.child("ranker", &[]));
         Ok(NeuralRanker::new(&config.clone().check()?, shape, &streams))
     };
-    let go = |arm: Arm<'_>| run_loop(&world, &streams, arm, &settings, |_| Ok(()));
+    let mut arrived = Vec::new();
+    let mut go = |arm: Arm<'_>| {
+        run_loop(&world, &streams, arm, &settings, |round| {
+            arrived.push(exposure_of_arrived(round, config.world.items));
+            Ok(())
+        })
+    };
     let (rounds, watched) = match &config.server {
         Server::Random => (go(Arm::Random)?, None),
         Server::Oracle => (go(Arm::Oracle(Head::Click))?, None),
@@ -72,12 +80,35 @@ pub(super) fn run(config: &LoopedConfig, streams: &Streams) -> Result<Metrics, C
             let mut watched = Watched::new(fresh(ranker)?, &world, config.rounds.rounds);
             (go(Arm::Frozen(&mut watched))?, Some(watched))
         }
+        Server::OpenLoop(ranker) => {
+            let mut watched = Watched::new(fresh(ranker)?, &world, config.rounds.rounds);
+            (go(Arm::OpenLoop(&mut watched))?, Some(watched))
+        }
     };
-    let metrics = of_rounds(&rounds);
+    let mut metrics = of_rounds(&rounds);
+    if config.world.arriving_items > 0 {
+        let later = &arrived[1..];
+        let mean = later.iter().sum::<f64>() / later.len() as f64;
+        metrics = metrics.scalar("exposure of arrived, mean", mean);
+    }
     match watched {
         None => Ok(metrics),
-        Some(watched) => watched.measure(metrics, &world),
+        Some(watched) => {
+            let metrics = watched.common(metrics, &world, &streams)?;
+            watched.measure(metrics, &world)
+        }
     }
+}
+
+/// Share of a round's exposure that falls on items which were not there at the start.
+fn exposure_of_arrived(round: &Round<'_>, initial: usize) -> f64 {
+    let (mut all, mut arrived) = (0.0, 0.0);
+    for row in round.log.rows_of(round.metrics.round) {
+        let exposure = f64::from(round.log.examinations()[row]);
+        all += exposure;
+        arrived += if round.log.items()[row] as usize >= initial { exposure } else { 0.0 };
+    }
+    arrived / all
 }
 
 /// What is recorded of the rounds. Means and slopes leave out the first, which is the same in every arm.
@@ -131,7 +162,6 @@ struct Watched {
 struct LastRound {
     slots: Vec<u8>,
     clicks: Vec<bool>,
-    likes: Option<(Vec<f64>, Vec<bool>)>,
     with_position: Vec<f64>,
     served: Vec<f64>,
 }
@@ -150,34 +180,50 @@ impl Watched {
         };
         let clicks: Vec<bool> =
             log.clicks()[rows.clone()].iter().map(|&click| click > 0.0).collect();
-        let likes = match log.labels(Head::Like) {
-            None => None,
-            Some(labels) => match predict(Head::Like, At::Serving) {
-                // A ranker without the head.
-                Err(RecsysError::NoLabels { .. }) => None,
-                Err(error) => return Err(error),
-                Ok(predicted) => {
-                    let liked = labels.values[rows.clone()].iter().map(|&like| like > 0.0);
-                    let clicked = predicted.into_iter().zip(liked).zip(&clicks);
-                    Some(clicked.filter(|(_, click)| **click).map(|(row, _)| row).unzip())
-                }
-            },
-        };
         Ok(LastRound {
             slots: log.slots()[rows.clone()].to_vec(),
             clicks,
-            likes,
             with_position: predict(Head::Click, At::Logged)?,
             served: predict(Head::Click, At::Serving)?,
         })
     }
 
+    /// AUC of what is served on a log that is the same for every arm: of lists by chance. On an arm's own log the better server
+    /// would have the harder task, as what it shows is more alike.
+    fn common(
+        &self,
+        mut metrics: Metrics,
+        world: &World,
+        streams: &Streams,
+    ) -> Result<Metrics, CellError> {
+        if world.config().arriving_items > 0 {
+            return Ok(metrics);
+        }
+        let settings = LoopConfig { rounds: 2, window: 1, ..LoopConfig::default() }.check()?;
+        let mut by_chance = None;
+        run_loop(world, &streams.child("lists by chance", &[]), Arm::Random, &settings, |round| {
+            by_chance = Some((round.log.clone(), round.items.clone()));
+            Ok(())
+        })?;
+        let (log, items) = by_chance.expect("there are two rounds");
+        let predict = |head| self.ranker.predict(items.catalogue(), &log, head, At::Serving);
+        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
+        let clicked: Vec<bool> = log.clicks().iter().map(|&click| click > 0.0).collect();
+        metrics = metrics.scalar("click AUC", auroc(&wide(predict(Head::Click)?), &clicked)?);
+        let Some(labels) = log.labels(Head::Like) else { return Ok(metrics) };
+        let predicted = match predict(Head::Like) {
+            // A ranker without the head.
+            Err(RecsysError::NoLabels { .. }) => return Ok(metrics),
+            predicted => wide(predicted?),
+        };
+        let rows = predicted.into_iter().zip(labels.values.iter().map(|&like| like > 0.0));
+        let rows = rows.zip(clicked).filter(|(_, clicked)| *clicked);
+        let (predicted, liked): (Vec<f64>, Vec<bool>) = rows.map(|(row, _)| row).unzip();
+        Ok(metrics.scalar("like AUC", auroc(&predicted, &liked)?))
+    }
+
     fn measure(self, mut metrics: Metrics, world: &World) -> Result<Metrics, CellError> {
         if let Some(last) = &self.last {
-            metrics = metrics.scalar("click AUC", auroc(&last.with_position, &last.clicks)?);
-            if let Some((predicted, liked)) = &last.likes {
-                metrics = metrics.scalar("like AUC", auroc(predicted, liked)?);
-            }
             for (name, predicted) in
                 [("given place", &last.with_position), ("served", &last.served)]
             {
@@ -194,9 +240,12 @@ impl Watched {
         }
         let identified = self.curves.iter().flatten().count() as f64 / self.curves.len() as f64;
         metrics = metrics.scalar("identified", identified);
+        // Read position by position on one device, or there is no true curve to compare with.
+        let [_] = &world.config().devices[..] else { return Ok(metrics) };
         let theta = world.examination(0).and_then(|examination| examination.theta());
-        let theta = theta.ok_or("worlds of this finding are read position by position")?;
+        let Some(theta) = theta else { return Ok(metrics) };
         let truth: Vec<f64> = theta.iter().map(|theta| theta.ln()).collect();
+        let true_depth = truth[0] - truth[truth.len() - 1];
         // The last one that may be reported: where all are, the one after the last round.
         if let Some(curve) = self.curves.iter().flatten().next_back() {
             let values = curve.values();
@@ -204,6 +253,10 @@ impl Watched {
                 .series("curve", values.iter().map(|value| value - values[0]).collect())
                 .scalar("curve, depth", values[0] - values[values.len() - 1])
                 .scalar("curve, RMSE", curve.rmse(&truth)?);
+            if true_depth > 0.0 {
+                let depth = values[0] - values[values.len() - 1];
+                metrics = metrics.scalar("curve, share of depth", depth / true_depth);
+            }
         }
         Ok(metrics.series("true curve", truth))
     }
@@ -367,10 +420,16 @@ mod tests {
         assert_eq!(series("random")[0], series("frozen")[0]);
         assert_eq!(series("retrained")[..2], series("frozen")[..2]);
         assert_ne!(series("retrained")[2], series("frozen")[2]);
+        let series_of_retrained = series("retrained");
         assert!(records.metric("retrained", "click AUC")[0].1 > 0.5);
         assert!(
-            records.metric("frozen", "click AUC").is_empty(),
+            records.metric("frozen", "ECE, served").is_empty(),
             "never trained on the last round"
         );
+        let Server::Retrained(ranker) = small(1.0).server else { unreachable!() };
+        let records = Records::new([("open".to_owned(), 0, of(Server::OpenLoop(ranker)))]);
+        let open = records.series("open", "utility")[0].1.to_vec();
+        assert_eq!(open[..2], series_of_retrained[..2], "the first training is the same");
+        assert_ne!(open[2], series_of_retrained[2]);
     }
 }

@@ -27,8 +27,7 @@ pub(super) struct MixtureConfig {
 const EXPERTS: usize = 8;
 const WIDTH: usize = 16;
 
-/// The networks of the paper's experiment; the shared bottom has as many multiplications in what is shared and in the
-/// towers, gates left out, as the paper counts them.
+/// The networks of the paper's experiment; the shared bottom has as many multiplications as MMoE, gates counted.
 const NETWORKS: [&str; 3] = ["shared-bottom", "omoe", "mmoe"];
 
 fn network(name: &str) -> Architecture {
@@ -45,8 +44,7 @@ fn network(name: &str) -> Architecture {
         return mixture;
     }
     let inputs = SyntheticConfig::default().dimensions;
-    let cost = mixture.multiplications(inputs, 2);
-    mixture.shared_bottom_of(cost.shared + cost.towers, inputs, 2)
+    mixture.shared_bottom_of(mixture.multiplications(inputs, 2).total(), inputs, 2)
 }
 
 /// A pair of tasks and how it is learnt.
@@ -135,7 +133,7 @@ pub(super) fn run(config: &MixtureConfig, streams: &Streams) -> Result<Metrics, 
     let (settings, network) = (config.tasks.check()?, config.network.clone().check()?);
     let mut logarithms = Vec::new();
     for draw in 0..config.draws as u64 {
-        let streams = streams.child("tasks, of the second run", &[draw]);
+        let streams = streams.child("tasks, of the third run", &[draw]);
         let errors = SyntheticTasks::new(&settings, &streams).train(&network, &streams)?;
         logarithms.push((errors[0] / 2.0 + errors[1] / 2.0).ln());
     }
@@ -213,7 +211,7 @@ pub(super) fn tables(records: &Records) -> Vec<Table> {
     let columns = ["tasks", "draws per seed", "shared bottom", "OMoE", "MMoE"];
     let mut table = Table::new("Mean squared error on fresh rows", columns).note(
         "Geometric mean over the draws of a seed, in units of the targets' variance. Eight experts of 16, towers of 8; the shared \
-         bottom has 113 units.",
+         bottom has 129 units, for as many multiplications, gates counted. Of rows that come again and again the pass with the lowest error on validation rows.",
     );
     for Setting { key, title, draws, networks, .. } in SETTINGS {
         let mut row = vec![TableValue::from(title), TableValue::Number(draws as f64, 0)];
@@ -232,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_shared_bottom_has_the_papers_width_and_settings_are_valid() {
-        let expected = Sharing::SharedBottom { hidden: vec![113] };
+        let expected = Sharing::SharedBottom { hidden: vec![129] };
         assert_eq!(network("shared-bottom").sharing, expected);
         for (name, config) in arms(false) {
             assert!(config.tasks.check().is_ok() && config.network.check().is_ok(), "{name}");

@@ -7,9 +7,12 @@
 //! | C | all 100, little personalisation | θ_k = k^-1.5 | items seldom swap places, and slots fall off steeply |
 //! | D | as B | ULTRA's curve and clicks out of trust | clicks are no product of place and relevance |
 //!
+//! B is also read from the top down to the first click (cascade) or beyond it (dependent clicks), on two devices with curves of
+//! their own, by lasting users whose interests drift, and with items that arrive.
+//!
 //! Controls: in B where every slot is examined no remedy has anything to gain; in A where the first round is served by
-//! chance instead of the legacy prior, no arm has anything to remember; the frozen arm must be as good in the last round as
-//! in the second. Where every item has its slot no bias curve may be had at all.
+//! chance instead of the legacy prior, no arm has anything to remember. That a frozen ranker stays as it is, and that no bias curve
+//! is had where every item has its slot, is so by construction: it is shown in a table.
 
 use headwater_protocol::{Contrast, Control, Direction, ProtocolError, Registered, SeedRecords};
 use headwater_recsys::{
@@ -36,7 +39,7 @@ pub(super) struct Setting {
 }
 
 /// Every world, those of the controls last.
-pub(super) const SETTINGS: [Setting; 8] = [
+pub(super) const SETTINGS: [Setting; 13] = [
     Setting {
         key: "a",
         title: "World A",
@@ -60,6 +63,7 @@ pub(super) const SETTINGS: [Setting; 8] = [
             "frozen",
             "relevance",
             "random",
+            "open-loop",
         ],
     },
     Setting {
@@ -82,6 +86,9 @@ pub(super) const SETTINGS: [Setting; 8] = [
             "relevance",
             "random",
             "oracle",
+            "tower-no-dropout",
+            "tower-fast",
+            "open-loop",
         ],
     },
     Setting {
@@ -102,6 +109,10 @@ pub(super) const SETTINGS: [Setting; 8] = [
             "frozen",
             "relevance",
             "random",
+            "tower-no-dropout",
+            "tower-fast",
+            "ips-known-0.01",
+            "open-loop",
         ],
     },
     Setting {
@@ -111,6 +122,46 @@ pub(super) const SETTINGS: [Setting; 8] = [
         rounds: 6,
         legacy_temperature: 0.5,
         servers: &["naive", "tower", "feature-missing", "pal", "ips-known", "em", "frozen"],
+    },
+    Setting {
+        key: "cascade",
+        title: "World B, read down to the first click",
+        world: || read(ExaminationConfig::Cascade),
+        rounds: 6,
+        legacy_temperature: 0.5,
+        servers: &["naive", "tower", "pal", "em", "random"],
+    },
+    Setting {
+        key: "dependent",
+        title: "World B, read on after half of the clicks",
+        world: || read(ExaminationConfig::DependentClick { continuation: vec![0.5; 10] }),
+        rounds: 6,
+        legacy_temperature: 0.5,
+        servers: &["naive", "tower", "pal", "em", "random"],
+    },
+    Setting {
+        key: "devices",
+        title: "World B on two devices",
+        world: two_devices,
+        rounds: 6,
+        legacy_temperature: 0.5,
+        servers: &["naive", "tower", "pal", "ips-known", "random"],
+    },
+    Setting {
+        key: "drift",
+        title: "World B, 300 lasting users whose interests drift",
+        world: || WorldConfig { users: Some(300), drift: Some(0.1), ..WorldConfig::b() },
+        rounds: 6,
+        legacy_temperature: 0.5,
+        servers: &["naive", "tower", "frozen", "open-loop", "oracle"],
+    },
+    Setting {
+        key: "arriving",
+        title: "World B, 10 items arrive in every round",
+        world: || WorldConfig { arriving_items: 10, ..WorldConfig::b() },
+        rounds: 6,
+        legacy_temperature: 0.5,
+        servers: &["naive", "epsilon-slot", "tower", "frozen", "random", "oracle"],
     },
     Setting {
         key: "lasting",
@@ -123,11 +174,7 @@ pub(super) const SETTINGS: [Setting; 8] = [
     Setting {
         key: "open",
         title: "World B, every slot examined",
-        world: || {
-            let mut world = WorldConfig::b();
-            world.devices[0].examination = ExaminationConfig::Ultra { exponent: 0.0 };
-            world
-        },
+        world: || read(ExaminationConfig::Ultra { exponent: 0.0 }),
         rounds: 6,
         legacy_temperature: 0.5,
         servers: &["naive", "tower", "pal", "ips-estimated", "em"],
@@ -150,6 +197,22 @@ pub(super) const SETTINGS: [Setting; 8] = [
     },
 ];
 
+/// B with another way of reading its lists.
+fn read(examination: ExaminationConfig) -> WorldConfig {
+    let mut world = WorldConfig::b();
+    world.devices[0].examination = examination;
+    world
+}
+
+/// B, half of whose sessions are on a small screen, where little is seen below the first slots.
+fn two_devices() -> WorldConfig {
+    let mut world = WorldConfig::b();
+    let mut small = world.devices[0].clone();
+    small.examination = ExaminationConfig::Power { exponent: 2.0 };
+    world.devices.push(small);
+    world
+}
+
 /// The setting of that key.
 pub(super) fn setting(key: &str) -> &'static Setting {
     let found = SETTINGS.iter().find(|setting| setting.key == key);
@@ -166,22 +229,29 @@ const TOWER: PositionConfig = PositionConfig::Tower { dropout: 0.1 };
 /// Who serves under that name.
 fn server(name: &str) -> Server {
     let feature = |serving| PositionConfig::Feature { dropout: 0.1, serving };
-    let weighted = |propensities| PositionConfig::InversePropensity { propensities, least: 0.1 };
+    let weighted = |propensities, least| PositionConfig::InversePropensity { propensities, least };
     let ranker = |position| NeuralRankerConfig { position, ..NeuralRankerConfig::default() };
     let position = match name {
         "naive" | "epsilon-slot" => PositionConfig::None,
         "tower" => TOWER,
+        "tower-no-dropout" => PositionConfig::Tower { dropout: 0.0 },
+        "tower-fast" => {
+            let position = TOWER;
+            return Server::Retrained(NeuralRankerConfig { place_rate: 10.0, ..ranker(position) });
+        }
         "feature-first" => feature(ServingPosition::First),
         "feature-last" => feature(ServingPosition::Last),
         "feature-missing" => feature(ServingPosition::Missing),
         "adversarial-0.03" => PositionConfig::Adversarial { lambda: 0.03 },
         "adversarial-0.3" => PositionConfig::Adversarial { lambda: 0.3 },
         "pal" => PositionConfig::Product,
-        "ips-known" => weighted(Propensities::Known),
-        "ips-estimated" => weighted(Propensities::Estimated),
+        "ips-known" => weighted(Propensities::Known, 0.1),
+        "ips-known-0.01" => weighted(Propensities::Known, 0.01),
+        "ips-estimated" => weighted(Propensities::Estimated, 0.1),
         "dla" => PositionConfig::DualLearning { most_weight: 100.0 },
         "em" => PositionConfig::RegressionEm { rate: 0.05 },
         "frozen" => return Server::Frozen(ranker(PositionConfig::None)),
+        "open-loop" => return Server::OpenLoop(ranker(PositionConfig::None)),
         "frozen-tower" => return Server::Frozen(ranker(TOWER)),
         "relevance" => return Server::Relevance(ranker(PositionConfig::None)),
         "random" => return Server::Random,
@@ -271,19 +341,49 @@ pub(super) fn contrasts() -> Vec<Contrast> {
             0.02,
             |seed| against(seed, LEGACY, "a", ["naive", "tower"]),
         ),
-        // The size: it may turn round.
+        // Against a ranker that was trained as often, on as many sessions, of lists that it did not make.
         contrast(
-            "A, size of the correlation with the legacy prior: naive, retrained - frozen",
+            "A, correlation with the legacy prior: naive in the loop - in an open loop",
             Increase,
             0.02,
-            |seed| {
-                let of = |server| seed.scalar(&arm("a", server), LEGACY).map(f64::abs);
-                Ok(of("naive")? - of("frozen")?)
-            },
+            |seed| against(seed, LEGACY, "a", ["naive", "open-loop"]),
         ),
-        contrast("RMSE of the tower's bias curve: C - A", Increase, 0.3, |seed| {
-            let of = |key| seed.scalar(&arm(key, "tower"), "curve, RMSE");
-            Ok(of("c")? - of("a")?)
+        contrast(
+            "B, Gini coefficient of exposure: naive in the loop - in an open loop",
+            Increase,
+            0.01,
+            |seed| against(seed, "gini, last", "b", ["naive", "open-loop"]),
+        ),
+        contrast("C, utility, last round: known propensities - tower", Increase, 0.01, |seed| {
+            against(seed, "utility, last", "c", ["ips-known", "tower"])
+        }),
+        contrast(
+            "C, utility: tower with ten times the rate for places - tower",
+            Increase,
+            0.01,
+            |seed| against(seed, UTILITY, "c", ["tower-fast", "tower"]),
+        ),
+        contrast("C, utility: tower without position dropout - tower", Increase, 0.01, |seed| {
+            against(seed, UTILITY, "c", ["tower-no-dropout", "tower"])
+        }),
+        contrast("share of its depth that the tower finds: C - B", Decrease, 0.2, |seed| {
+            let of = |key| seed.scalar(&arm(key, "tower"), "curve, share of depth");
+            Ok(of("c")? - of("b")?)
+        }),
+        contrast("read to the first click, utility: tower - naive", Increase, 0.005, |seed| {
+            against(seed, UTILITY, "cascade", ["tower", "naive"])
+        }),
+        contrast("two devices, utility: tower - naive", Increase, 0.01, |seed| {
+            against(seed, UTILITY, "devices", ["tower", "naive"])
+        }),
+        contrast(
+            "drifting interests, utility, last round: naive - frozen",
+            Increase,
+            0.01,
+            |seed| against(seed, "utility, last", "drift", ["naive", "frozen"]),
+        ),
+        contrast("exposure of arrived items: epsilon slot - naive", Increase, 0.01, |seed| {
+            against(seed, "exposure of arrived, mean", "arriving", ["epsilon-slot", "naive"])
         }),
         contrast(
             "C, RMSE of the bias curve: tower - estimated from swaps",
@@ -312,25 +412,9 @@ pub(super) fn controls() -> Vec<Control> {
             per_seed: |seed| against(seed, UTILITY, "open", ["ips-estimated", "naive"]),
         },
         Control {
-            name: "B, frozen: slope of the utility per round",
-            margin: 0.001,
-            per_seed: |seed| seed.scalar(&arm("b", "frozen"), "utility, slope"),
-        },
-        Control {
-            name: "B, frozen: slope of the Gini coefficient per round",
-            margin: 0.001,
-            per_seed: |seed| seed.scalar(&arm("b", "frozen"), "gini, slope"),
-        },
-        Control {
             name: "A without the prior, correlation of exposure with it: naive - tower",
             margin: 0.02,
             per_seed: |seed| against(seed, LEGACY, "fair", ["naive", "tower"]),
-        },
-        // A refused curve is no number, so that the metric is how often there was one.
-        Control {
-            name: "every item on its slot: share of bias curves reported",
-            margin: 0.0,
-            per_seed: |seed| seed.scalar(&arm("fixed", "frozen-tower"), "identified"),
         },
     ]
 }

@@ -198,7 +198,14 @@ impl Ranker for NeuralRanker {
                 model.read(weights, catalogue, log, start..end, &mut dropout, batch);
                 model.differentiate(weights, log, &labels, click_loss, &mut dropout, batch);
                 let (rate, most) = (settings.learning_rate, settings.max_grad_norm);
+                let before = weights.parameters[model.values.clone()].to_vec();
                 adam.step(rate, most, &mut weights.parameters, &batch.gradient)?;
+                if settings.place_rate != 1.0 {
+                    let values = weights.parameters[model.values.clone()].iter_mut();
+                    for (value, before) in values.zip(before) {
+                        *value = before + settings.place_rate as f32 * (*value - before);
+                    }
+                }
                 start = end;
             }
         }

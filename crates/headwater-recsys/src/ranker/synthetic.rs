@@ -25,6 +25,8 @@ const HELD_OUT: usize = 8_192;
 
 /// Rows a network is tested on at once.
 const CHUNK: usize = 512;
+/// Stream and number of the rows that decide when to stop.
+const VALIDATION: (&str, usize) = ("validation", 4 * CHUNK);
 
 /// Two related tasks and how they are learnt, unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -175,9 +177,10 @@ impl SyntheticTasks {
     }
 
     /// Trains a network of two outputs and gives each task's mean squared error on rows it has not seen, in units of the
-    /// target's variance.
+    /// target's variance. Where rows are trained on again and again the weights are those of the pass after which the error on
+    /// validation rows was lowest; of a stream, the last.
     ///
-    /// Rows come from the streams "batch" and "test", so architectures trained from the same streams see the same.
+    /// Rows come from the streams "batch", "validation" and "test", so architectures trained from the same streams see the same.
     ///
     /// # Errors
     /// [`RecsysError::Diverged`].
@@ -194,6 +197,7 @@ impl SyntheticTasks {
         let mut dropout = Dropout::new(architecture.gate_dropout, 0.0, streams, 0);
         let (mut x, mut y) = (Vec::new(), Vec::new());
         let different = settings.fixed_rows.map_or(settings.batches, |rows| rows / settings.batch);
+        let mut best: Option<(f64, Vec<f32>)> = None;
         for batch in 0..settings.batches {
             let mut rng = streams.stream("batch", &[(batch % different) as u64]);
             self.draw(settings.batch, &mut rng, &mut x, &mut y);
@@ -204,17 +208,37 @@ impl SyntheticTasks {
             slopes.iter_mut().zip(&y).for_each(|(z, y)| *z = scale * (*z - y));
             network.backward(&parameters, &x, &kept, (&slopes, None), &mut gradient, None);
             adam.step(settings.learning_rate, None, &mut parameters, &gradient)?;
-        }
-        let mut rng = streams.stream("test", &[]);
-        let mut errors = [0.0; 2];
-        for _ in 0..HELD_OUT / CHUNK {
-            self.draw(CHUNK, &mut rng, &mut x, &mut y);
-            let outputs = network.logits(&parameters, &x);
-            for (row, (output, target)) in outputs.iter().zip(&y).enumerate() {
-                errors[row % 2] += f64::from(output - target).powi(2) / HELD_OUT as f64;
+            if settings.fixed_rows.is_some() && (batch + 1) % different == 0 {
+                let error: f64 =
+                    self.errors(&network, &parameters, VALIDATION, streams).iter().sum();
+                if best.as_ref().is_none_or(|(lowest, _)| error < *lowest) {
+                    best = Some((error, parameters.clone()));
+                }
             }
         }
-        Ok(errors)
+        let parameters = best.map_or(parameters, |(_, parameters)| parameters);
+        Ok(self.errors(&network, &parameters, ("test", HELD_OUT), streams))
+    }
+
+    /// Each task's mean squared error on so many rows of a stream.
+    fn errors(
+        &self,
+        network: &Network,
+        parameters: &[f32],
+        (stream, rows): (&str, usize),
+        streams: &Streams,
+    ) -> [f64; 2] {
+        let (mut x, mut y) = (Vec::new(), Vec::new());
+        let mut rng = streams.stream(stream, &[]);
+        let mut errors = [0.0; 2];
+        for _ in 0..rows / CHUNK {
+            self.draw(CHUNK, &mut rng, &mut x, &mut y);
+            let outputs = network.logits(parameters, &x);
+            for (row, (output, target)) in outputs.iter().zip(&y).enumerate() {
+                errors[row % 2] += f64::from(output - target).powi(2) / rows as f64;
+            }
+        }
+        errors
     }
 }
 

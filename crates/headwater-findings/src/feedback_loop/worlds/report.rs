@@ -6,7 +6,7 @@ use headwater_recsys::metrics::amplification;
 use super::{SETTINGS, Setting, arm, setting};
 
 /// Arms of the figures by round, as far as a world has them.
-const BY_ROUND: [&str; 9] = [
+const BY_ROUND: [&str; 10] = [
     "naive",
     "tower",
     "feature-missing",
@@ -14,12 +14,14 @@ const BY_ROUND: [&str; 9] = [
     "ips-known",
     "em",
     "frozen",
+    "open-loop",
     "relevance",
     "random",
 ];
 
 /// Remedies that learn a bias curve.
-const CURVES: [&str; 5] = ["tower", "pal", "ips-estimated", "dla", "em"];
+const CURVES: [&str; 7] =
+    ["tower", "tower-no-dropout", "tower-fast", "pal", "ips-estimated", "dla", "em"];
 
 /// Worlds that are not controls.
 fn measured() -> impl Iterator<Item = &'static Setting> {
@@ -56,8 +58,8 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
     for setting in measured() {
         let title = format!("{}: utility by round", setting.title);
         let figure = Figure::lines(title, "round", "utility over that of the ideal lists", n).caption(
-            "The first round is the legacy prior's, the same in all arms. Relevance: the naive ranker's loop with labels of \
-             what users would have clicked had they looked.",
+            "The first round is the legacy prior's, the same in all arms. Relevance: the naive ranker's loop with fresh draws of \
+             whether users would click had they looked, a reference and no bound. Open loop: trained as often on what the legacy prior is told.",
         );
         figures.push(by_round(records, figure, setting.key, "utility", &BY_ROUND)?);
     }
@@ -152,14 +154,38 @@ pub(in super::super) fn tables(records: &Records) -> Vec<Table> {
         }
         tables.push(table);
     }
+    tables.push(arrived(records));
+    tables.push(unchanging(records));
     tables.push(identification(records));
     tables.push(calibration(records));
     tables.push(homogeneity(records));
     tables
 }
 
+fn arrived(records: &Records) -> Table {
+    let setting = setting("arriving");
+    let columns = ["server", "exposure of arrived items"];
+    let mut table = Table::new(format!("{}: who is shown", setting.title), columns)
+        .note("Share of exposure that falls on items that were not there in the first round, mean of all others.");
+    for server in setting.servers {
+        let value = records.value(&arm(setting.key, server), "exposure of arrived, mean");
+        table = table.row([TableValue::from(*server), value]);
+    }
+    table
+}
+
+/// What is so by construction, and would be no control.
+fn unchanging(records: &Records) -> Table {
+    let arm = arm("b", "frozen");
+    let value = |metric| records.value(&arm, metric);
+    Table::new("World B, frozen: change per round", ["utility", "Gini coefficient"])
+        .note("A ranker that is not retrained serves every round from the same distribution: both are 0 but for chance.")
+        .row([value("utility, slope"), value("gini, slope")])
+}
+
 fn identification(records: &Records) -> Table {
-    let columns = ["world", "remedy", "curves reported", "depth", "true depth", "RMSE"];
+    let columns =
+        ["world", "remedy", "curves reported", "depth", "true depth", "share of it", "RMSE"];
     let mut table = Table::new("Bias curves, and whether the log identifies them", columns).note(
         "Curves reported: share of trainings whose log connects all slots by five items or more that were shown on both. \
          Depth: log θ of the first slot less that of the last. A log that connects the slots identifies the curve; it does not say that \
@@ -177,6 +203,7 @@ fn identification(records: &Records) -> Table {
                 value("identified"),
                 value("curve, depth"),
                 truth.map_or(TableValue::NoRecord, |last| TableValue::Number(-last, 2)),
+                value("curve, share of depth"),
                 value("curve, RMSE"),
             ]);
         }
@@ -187,6 +214,7 @@ fn identification(records: &Records) -> Table {
         setting("fixed").title.into(),
         "tower".into(),
         records.value(&arm, "identified"),
+        refused(),
         refused(),
         refused(),
         refused(),

@@ -33,6 +33,8 @@ pub struct NeuralRankerConfig {
     pub sessions_per_batch: usize,
     /// Step size of Adam, above 0.
     pub learning_rate: f64,
+    /// That of the values that a remedy has for places, relative to the others', above 0.
+    pub place_rate: f64,
     /// Largest norm of a gradient, above 0; longer ones are scaled down to it. Left out: no bound.
     pub max_grad_norm: Option<f64>,
     /// Whether a training goes on from where the one before ended. If not, it starts afresh from the same weights.
@@ -52,6 +54,7 @@ impl Default for NeuralRankerConfig {
             epochs: 2,
             sessions_per_batch: 25,
             learning_rate: 2e-3,
+            place_rate: 1.0,
             max_grad_norm: Some(5.0),
             warm_start: true,
         }
@@ -104,7 +107,8 @@ impl Check for NeuralRankerConfig {
             require(value > 0, NAME, field, value, "1 or more")?;
         }
         let most = ("max_grad_norm", self.max_grad_norm.unwrap_or(1.0));
-        for (field, value) in [("learning_rate", self.learning_rate), most] {
+        let rates = [("learning_rate", self.learning_rate), ("place_rate", self.place_rate)];
+        for (field, value) in rates.into_iter().chain([most]) {
             let holds = value.is_finite() && value > 0.0;
             require(holds, NAME, field, value, "a finite number above 0")?;
         }
