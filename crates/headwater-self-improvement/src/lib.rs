@@ -2,6 +2,9 @@
 //! measures that tell improvement from collapse.
 #![forbid(unsafe_code)]
 
+pub mod collapse;
 mod error;
+pub mod gap;
+pub mod replicator;
 
 pub use error::SelfImprovementError;
