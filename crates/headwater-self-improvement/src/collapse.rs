@@ -216,14 +216,13 @@ mod tests {
     fn errors(data: DataPolicy, runs: u64, rounds: usize) -> Vec<(f64, f64)> {
         let config = RegressionConfig { features: 10, rows: 60, noise: 1.0, rounds, data };
         let regression = config.check().unwrap();
-        let all: Vec<Vec<f64>> =
-            (0..runs).map(|run| regression.run(&Streams::new(run))).collect();
+        let all: Vec<Vec<f64>> = (0..runs).map(|run| regression.run(&Streams::new(run))).collect();
         (0..rounds)
             .map(|round| {
                 let values: Vec<f64> = all.iter().map(|errors| errors[round]).collect();
                 let mean = values.iter().sum::<f64>() / runs as f64;
-                let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>()
-                    / (runs as f64 - 1.0);
+                let variance =
+                    values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (runs as f64 - 1.0);
                 (mean, (variance / runs as f64).sqrt())
             })
             .collect()

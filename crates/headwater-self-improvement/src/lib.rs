@@ -2,6 +2,8 @@
 //! measures that tell improvement from collapse.
 #![forbid(unsafe_code)]
 
+pub mod anchor;
+pub mod classifier;
 pub mod collapse;
 mod error;
 pub mod gap;
