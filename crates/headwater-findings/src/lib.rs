@@ -19,6 +19,7 @@ pub mod reasoning_judges;
 mod recorded;
 pub mod rubric_gates;
 mod schedule;
+pub mod self_improvement;
 pub mod tasks;
 
 pub use device::devices;
@@ -37,6 +38,7 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
         Box::new(reasoning_judges::ReasoningJudges),
         Box::new(rubric_gates::RubricGates),
         Box::new(feedback_loop::FeedbackLoop { data: data.clone() }),
+        Box::new(self_improvement::SelfImprovement),
         Box::new(cascade::Cascade { data }),
     ]
 }
