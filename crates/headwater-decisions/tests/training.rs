@@ -3,7 +3,7 @@
 
 use headwater_core::{Check, Streams};
 use headwater_decisions::{
-    Architecture, Arm, ComparisonConfig, DecisionError, Examples, Objective, Optimizer, Split,
+    Architecture, ComparisonConfig, DecisionError, Examples, Objective, Optimizer, Split,
     TrainingConfig, compare, train,
 };
 use headwater_evaluation::decision::{ClassWeights, logit};

@@ -7,57 +7,18 @@
 //! put in: all prompts answered alike is an optimum of agreement, and shared weights are a way there.
 
 use headwater_core::{Check, ConfigError, StreamRng, Streams, require};
-use headwater_kernels::{Activation, AdamWStep, DenseLayer, adamw, mlp, mlp_backward, mlp_keeping};
 use rand::RngExt;
-use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
+mod policy;
+mod world;
+
+pub use policy::Policy;
+pub use world::{Prompts, World, WorldConfig, WorldSettings};
+
+use policy::Adam;
+
 use crate::anchor::{Anchor, AnchorConfig, Answer, Group, Imported, Oracle, majority};
-
-/// The task and the base, unchecked.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct WorldConfig {
-    /// Inputs, at least 1.
-    pub inputs: usize,
-    /// Hidden units of the teacher and of the policy, at least 1.
-    pub hidden: usize,
-    /// Classes, at least 2.
-    pub classes: usize,
-    /// Labelled examples that the base is fitted to, at least 1.
-    pub labelled: usize,
-    /// Steps of that fit, all examples in each, at least 1.
-    pub fit_steps: usize,
-}
-
-impl Default for WorldConfig {
-    /// 24 inputs, 64 hidden units, 10 classes, 300 labels.
-    fn default() -> Self {
-        Self { inputs: 24, hidden: 64, classes: 10, labelled: 300, fit_steps: 60 }
-    }
-}
-
-/// A checked [`WorldConfig`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct WorldSettings(WorldConfig);
-
-impl Check for WorldConfig {
-    type Checked = WorldSettings;
-
-    fn check(self) -> Result<WorldSettings, ConfigError> {
-        const NAME: &str = "WorldConfig";
-        require(self.classes >= 2, NAME, "classes", self.classes, "2 or more")?;
-        for (field, value) in [
-            ("inputs", self.inputs),
-            ("hidden", self.hidden),
-            ("labelled", self.labelled),
-            ("fit_steps", self.fit_steps),
-        ] {
-            require(value >= 1, NAME, field, value, "1 or more")?;
-        }
-        Ok(WorldSettings(self))
-    }
-}
 
 /// Who votes on labels that are a majority.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -162,192 +123,6 @@ impl Check for LoopConfig {
             require(rate > 0.0 && rate <= 1.0, NAME, "rate", rate, "a number in (0, 1]")?;
         }
         Ok(LoopSettings { config: self, anchor })
-    }
-}
-
-/// One hidden layer, all weights in one vector: `[in][hidden]`, `[hidden]`, `[hidden][out]`, `[out]`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
-    shape: [usize; 3],
-    values: Vec<f32>,
-}
-
-impl Policy {
-    fn initialise(shape: [usize; 3], stream: &mut StreamRng) -> Self {
-        let [inputs, hidden, outputs] = shape;
-        let mut values = Vec::new();
-        for (rows, columns) in [(inputs, hidden), (hidden, outputs)] {
-            let scale = (2.0 / rows as f64).sqrt();
-            values.extend((0..rows * columns).map(|_| (scale * normal(stream)) as f32));
-            values.extend(vec![0.0; columns]);
-        }
-        Self { shape, values }
-    }
-
-    fn layers(&self) -> [DenseLayer<'_>; 2] {
-        let [inputs, hidden, outputs] = self.shape;
-        let (first, rest) = self.values.split_at(inputs * hidden);
-        let (first_bias, rest) = rest.split_at(hidden);
-        let (second, second_bias) = rest.split_at(hidden * outputs);
-        let layer = |weights, bias, activation| DenseLayer { weights, bias, activation };
-        [
-            layer(first, first_bias, Activation::Relu),
-            layer(second, second_bias, Activation::Identity),
-        ]
-    }
-
-    /// Probabilities of every class, row by row.
-    #[must_use]
-    pub fn probabilities(&self, x: &[f32]) -> Vec<f64> {
-        softmax(&mlp(&self.layers(), x), self.shape[2])
-    }
-}
-
-fn softmax(logits: &[f32], classes: usize) -> Vec<f64> {
-    let mut out = Vec::with_capacity(logits.len());
-    for row in logits.chunks_exact(classes) {
-        let top = f64::from(row.iter().fold(f32::NEG_INFINITY, |top, z| top.max(*z)));
-        let start = out.len();
-        out.extend(row.iter().map(|z| (f64::from(*z) - top).exp()));
-        let total: f64 = out[start..].iter().sum();
-        out[start..].iter_mut().for_each(|p| *p /= total);
-    }
-    out
-}
-
-/// Adam on a policy's weights.
-struct Adam {
-    rate: f64,
-    steps: i32,
-    first: Vec<f32>,
-    second: Vec<f32>,
-}
-
-impl Adam {
-    fn new(rate: f64, policy: &Policy) -> Self {
-        let zeros = vec![0.0; policy.values.len()];
-        Self { rate, steps: 0, first: zeros.clone(), second: zeros }
-    }
-
-    /// Down the gradient of the mean over rows whose slopes in the logits are `slopes`.
-    fn step(&mut self, policy: &mut Policy, x: &[f32], slopes: &[f32]) {
-        let layers = policy.layers();
-        let (_, kept) = mlp_keeping(&layers, x);
-        let gradient: Vec<f32> = mlp_backward(&layers, x, &kept, slopes, None)
-            .into_iter()
-            .flat_map(|layer| [layer.weights, layer.bias].concat())
-            .collect();
-        self.steps += 1;
-        let left = |beta: f64| 1.0 - beta.powi(self.steps);
-        let step = AdamWStep {
-            clip: 1.0,
-            beta_1: [0.9, 0.1],
-            beta_2: [0.999, 0.001],
-            keep: 1.0,
-            rate: (self.rate / left(0.9)) as f32,
-            root_correction: left(0.999).sqrt() as f32,
-            epsilon: 1e-8,
-        };
-        adamw(step, &mut policy.values, &gradient, &mut self.first, &mut self.second);
-    }
-}
-
-/// The task: prompts, right answers, and a base fitted to a few of them.
-#[derive(Debug, Clone)]
-pub struct World {
-    settings: WorldSettings,
-    teacher: [Vec<f64>; 2],
-    base: Policy,
-}
-
-/// Prompts with their right answers.
-#[derive(Debug, Clone)]
-pub struct Prompts {
-    x: Vec<f32>,
-    truth: Vec<Answer>,
-}
-
-impl World {
-    /// A task and its base, drawn from `streams`.
-    #[must_use]
-    pub fn new(settings: WorldSettings, streams: &Streams) -> Self {
-        let WorldConfig { inputs, hidden, classes, labelled, fit_steps } = settings.0;
-        let mut stream = streams.stream("teacher", &[]);
-        let scale = (inputs as f64).sqrt();
-        let teacher = [
-            (0..inputs * hidden).map(|_| 2.0 * normal(&mut stream) / scale).collect(),
-            (0..hidden * classes).map(|_| normal(&mut stream)).collect(),
-        ];
-        let shape = [inputs, hidden, classes];
-        let base = Policy::initialise(shape, &mut streams.stream("weights", &[]));
-        let mut world = Self { settings, teacher, base };
-        let examples = world.draw(labelled, &mut streams.stream("labelled examples", &[]));
-        let mut adam = Adam::new(1e-2, &world.base);
-        for _ in 0..fit_steps {
-            let mut slopes = world.base.probabilities(&examples.x);
-            for (row, truth) in slopes.chunks_exact_mut(classes).zip(&examples.truth) {
-                row[*truth] -= 1.0;
-                row.iter_mut().for_each(|slope| *slope /= labelled as f64);
-            }
-            let slopes: Vec<f32> = slopes.into_iter().map(|slope| slope as f32).collect();
-            adam.step(&mut world.base, &examples.x, &slopes);
-        }
-        world
-    }
-
-    /// The base.
-    #[must_use]
-    pub fn base(&self) -> &Policy {
-        &self.base
-    }
-
-    /// Random prompts.
-    #[must_use]
-    pub fn draw(&self, count: usize, stream: &mut StreamRng) -> Prompts {
-        let WorldConfig { inputs, hidden, classes, .. } = self.settings.0;
-        let mut prompts = Prompts { x: Vec::with_capacity(count * inputs), truth: Vec::new() };
-        for _ in 0..count {
-            let x: Vec<f64> = (0..inputs).map(|_| normal(stream)).collect();
-            let unit = |unit: usize| {
-                let sum: f64 = x
-                    .iter()
-                    .enumerate()
-                    .map(|(at, x)| x * self.teacher[0][at * hidden + unit])
-                    .sum();
-                sum.tanh()
-            };
-            let units: Vec<f64> = (0..hidden).map(unit).collect();
-            let score = |class: usize| -> f64 {
-                units
-                    .iter()
-                    .enumerate()
-                    .map(|(at, u)| u * self.teacher[1][at * classes + class])
-                    .sum()
-            };
-            let scores: Vec<f64> = (0..classes).map(score).collect();
-            let best = (0..classes).max_by(|a, b| scores[*a].total_cmp(&scores[*b]));
-            prompts.truth.push(best.expect("two classes or more"));
-            prompts.x.extend(x.iter().map(|x| *x as f32));
-        }
-        prompts
-    }
-
-    /// Prompts on which the base is at least so confident.
-    fn draw_easy(&self, count: usize, least: f64, stream: &mut StreamRng) -> Prompts {
-        let WorldConfig { inputs, classes, .. } = self.settings.0;
-        let mut easy = Prompts { x: Vec::new(), truth: Vec::new() };
-        while easy.truth.len() < count {
-            let drawn = self.draw(count, stream);
-            let sure = self.base.probabilities(&drawn.x);
-            for (at, row) in sure.chunks_exact(classes).enumerate() {
-                let top = row.iter().fold(0.0f64, |top, p| top.max(*p));
-                if top >= least && easy.truth.len() < count {
-                    easy.x.extend(&drawn.x[at * inputs..(at + 1) * inputs]);
-                    easy.truth.push(drawn.truth[at]);
-                }
-            }
-        }
-        easy
     }
 }
 
@@ -558,10 +333,6 @@ fn draw(p: &[f64], count: usize, stream: &mut StreamRng) -> Vec<Answer> {
                 .unwrap_or(p.len() - 1)
         })
         .collect()
-}
-
-fn normal(stream: &mut StreamRng) -> f64 {
-    StandardNormal.sample(stream)
 }
 
 #[cfg(test)]

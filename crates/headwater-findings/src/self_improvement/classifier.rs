@@ -124,15 +124,12 @@ pub(super) fn run(config: &ClassifierConfig, streams: &Streams) -> Result<Metric
         .scalar("stopped accuracy", stopped.accuracy)
         .scalar("labels", course.imported.labels as f64)
         .scalar("verdicts", course.imported.verdicts as f64);
-    let series: [(&str, fn(&Look) -> f64); 4] = [
-        ("accuracy", |look| look.accuracy),
-        ("top share", |look| look.top_share),
-        ("pass@16", |look| look.pass_at_16),
-        ("self-score excess", |look| look.self_score_excess),
-    ];
-    for (name, of) in series {
-        metrics = metrics.series(name, course.looks.iter().map(of).collect());
-    }
+    let series = |of: fn(&Look) -> f64| course.looks.iter().map(of).collect::<Vec<f64>>();
+    metrics = metrics
+        .series("accuracy", series(|look| look.accuracy))
+        .series("top share", series(|look| look.top_share))
+        .series("pass@16", series(|look| look.pass_at_16))
+        .series("self-score excess", series(|look| look.self_score_excess));
     Ok(metrics)
 }
 
@@ -308,7 +305,7 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
         "Coverage",
         "probability that one of 16 answers is right",
         "pass@16",
-        "Falls under every majority, the collapsing and the stable ones.",
+        "What the variety of answers is worth: a policy may gain accuracy and lose this.",
     )?;
     Ok(vec![accuracy, alike, coverage, judges(records)?, strengths(records)?])
 }

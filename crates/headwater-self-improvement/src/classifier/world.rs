@@ -1,0 +1,151 @@
+//! The task: prompts whose right answer a fixed random network gives, and a base fitted to a few of them.
+
+use headwater_core::{Check, ConfigError, StreamRng, Streams, require};
+use serde::{Deserialize, Serialize};
+
+use super::policy::{Adam, Policy, normal};
+use crate::anchor::Answer;
+
+/// The task and the base, unchecked.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorldConfig {
+    /// Inputs, at least 1.
+    pub inputs: usize,
+    /// Hidden units of the teacher and of the policy, at least 1.
+    pub hidden: usize,
+    /// Classes, at least 2.
+    pub classes: usize,
+    /// Labelled examples that the base is fitted to, at least 1.
+    pub labelled: usize,
+    /// Steps of that fit, all examples in each, at least 1.
+    pub fit_steps: usize,
+}
+
+impl Default for WorldConfig {
+    /// 24 inputs, 64 hidden units, 10 classes, 300 labels.
+    fn default() -> Self {
+        Self { inputs: 24, hidden: 64, classes: 10, labelled: 300, fit_steps: 60 }
+    }
+}
+
+/// A checked [`WorldConfig`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WorldSettings(pub(super) WorldConfig);
+
+impl Check for WorldConfig {
+    type Checked = WorldSettings;
+
+    fn check(self) -> Result<WorldSettings, ConfigError> {
+        const NAME: &str = "WorldConfig";
+        require(self.classes >= 2, NAME, "classes", self.classes, "2 or more")?;
+        for (field, value) in [
+            ("inputs", self.inputs),
+            ("hidden", self.hidden),
+            ("labelled", self.labelled),
+            ("fit_steps", self.fit_steps),
+        ] {
+            require(value >= 1, NAME, field, value, "1 or more")?;
+        }
+        Ok(WorldSettings(self))
+    }
+}
+
+/// The task: prompts, right answers, and a base fitted to a few of them.
+#[derive(Debug, Clone)]
+pub struct World {
+    pub(super) settings: WorldSettings,
+    teacher: [Vec<f64>; 2],
+    pub(super) base: Policy,
+}
+
+/// Prompts with their right answers.
+#[derive(Debug, Clone)]
+pub struct Prompts {
+    pub(super) x: Vec<f32>,
+    pub(super) truth: Vec<Answer>,
+}
+
+impl World {
+    /// A task and its base, drawn from `streams`.
+    #[must_use]
+    pub fn new(settings: WorldSettings, streams: &Streams) -> Self {
+        let WorldConfig { inputs, hidden, classes, labelled, fit_steps } = settings.0;
+        let mut stream = streams.stream("teacher", &[]);
+        let scale = (inputs as f64).sqrt();
+        let teacher = [
+            (0..inputs * hidden).map(|_| 2.0 * normal(&mut stream) / scale).collect(),
+            (0..hidden * classes).map(|_| normal(&mut stream)).collect(),
+        ];
+        let shape = [inputs, hidden, classes];
+        let base = Policy::initialise(shape, &mut streams.stream("weights", &[]));
+        let mut world = Self { settings, teacher, base };
+        let examples = world.draw(labelled, &mut streams.stream("labelled examples", &[]));
+        let mut adam = Adam::new(1e-2, &world.base);
+        for _ in 0..fit_steps {
+            let mut slopes = world.base.probabilities(&examples.x);
+            for (row, truth) in slopes.chunks_exact_mut(classes).zip(&examples.truth) {
+                row[*truth] -= 1.0;
+                row.iter_mut().for_each(|slope| *slope /= labelled as f64);
+            }
+            let slopes: Vec<f32> = slopes.into_iter().map(|slope| slope as f32).collect();
+            adam.step(&mut world.base, &examples.x, &slopes);
+        }
+        world
+    }
+
+    /// The base.
+    #[must_use]
+    pub fn base(&self) -> &Policy {
+        &self.base
+    }
+
+    /// Random prompts.
+    #[must_use]
+    pub fn draw(&self, count: usize, stream: &mut StreamRng) -> Prompts {
+        let WorldConfig { inputs, hidden, classes, .. } = self.settings.0;
+        let mut prompts = Prompts { x: Vec::with_capacity(count * inputs), truth: Vec::new() };
+        for _ in 0..count {
+            let x: Vec<f64> = (0..inputs).map(|_| normal(stream)).collect();
+            let unit = |unit: usize| {
+                let sum: f64 = x
+                    .iter()
+                    .enumerate()
+                    .map(|(at, x)| x * self.teacher[0][at * hidden + unit])
+                    .sum();
+                sum.tanh()
+            };
+            let units: Vec<f64> = (0..hidden).map(unit).collect();
+            let score = |class: usize| -> f64 {
+                units
+                    .iter()
+                    .enumerate()
+                    .map(|(at, u)| u * self.teacher[1][at * classes + class])
+                    .sum()
+            };
+            let scores: Vec<f64> = (0..classes).map(score).collect();
+            let best = (0..classes).max_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+            prompts.truth.push(best.expect("two classes or more"));
+            prompts.x.extend(x.iter().map(|x| *x as f32));
+        }
+        prompts
+    }
+
+    /// Prompts on which the base is at least so confident.
+    pub(super) fn draw_easy(&self, count: usize, least: f64, stream: &mut StreamRng) -> Prompts {
+        let WorldConfig { inputs, classes, .. } = self.settings.0;
+        let mut easy = Prompts { x: Vec::new(), truth: Vec::new() };
+        while easy.truth.len() < count {
+            let drawn = self.draw(count, stream);
+            let sure = self.base.probabilities(&drawn.x);
+            for (at, row) in sure.chunks_exact(classes).enumerate() {
+                let top = row.iter().fold(0.0f64, |top, p| top.max(*p));
+                if top >= least && easy.truth.len() < count {
+                    easy.x.extend(&drawn.x[at * inputs..(at + 1) * inputs]);
+                    easy.truth.push(drawn.truth[at]);
+                }
+            }
+        }
+        easy
+    }
+}
