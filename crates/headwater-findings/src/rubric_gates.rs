@@ -272,7 +272,7 @@ impl Finding for RubricGates {
             }))
         };
         let mut plan = Plan::default();
-        for seed in settings.seed_range(7) {
+        for seed in settings.seed_range(8) {
             let mut add = |arm: &str, config: &CellConfig, needs: &[&str]| {
                 if seed >= SHOWN_SEEDS && !is_contrasted(arm) {
                     return Ok(());

@@ -173,6 +173,7 @@ mod tests {
             assert_ne!(after(arm, mixed, true), after(arm, mixed, false), "{arm}");
             assert_ne!(after(arm, mixed, true), after(arm, equal, true), "{arm}");
         }
-        assert_eq!(after("hybrid", mixed, false), after("grpo", mixed, false));
+        // At the hybrid's learning rate.
+        assert_eq!(after("hybrid", mixed, false), after("one.votes.grpo", mixed, false));
     }
 }
