@@ -2,12 +2,12 @@
 //!
 //! Three parts, from the most controlled to the most real:
 //!
-//! 1. [`chain`]: planted text. A dose of bias in the labels goes through a reward model, selection, policy
+//! 1. `chain`: planted text. A dose of bias in the labels goes through a reward model, selection, policy
 //!    gradient and a round of self-training; every stage is measured on one scale, remedies are set against harms, and
 //!    dose 0 is the control.
-//! 2. [`truthful`]: real answers with what people said of them (`truthfulqa`), selected by proxies of one label or the
+//! 2. `truthful`: real answers with what people said of them (`truthfulqa`), selected by proxies of one label or the
 //!    other.
-//! 3. [`stories`]: a real pretrained policy (`stories260k`) under a reward learnt from preferences about a human-rated
+//! 3. `stories`: a real pretrained policy (`stories260k`) under a reward learnt from preferences about a human-rated
 //!    lexicon (`vader-lexicon`), with and without a taste for one word.
 
 use headwater_protocol::{

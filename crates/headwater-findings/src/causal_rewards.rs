@@ -7,14 +7,14 @@
 //!
 //! Parts, from the most controlled to the most real:
 //!
-//! 1. [`planted`]: planted text. The structure is set, so that the right variant is known before any run; texts with the
+//! 1. `planted`: planted text. The structure is set, so that the right variant is known before any run; texts with the
 //!    factor toggled measure the bias exactly.
-//! 2. [`sycophancy`] and [`discrimination`]: the factor is planted by the label in real text.
-//! 3. [`concept`]: real reviews, a training set that was biased by selection, and human edits as the toggle.
-//! 4. [`length`]: nothing is planted; what people prefer in one domain is wrong in another.
-//! 5. [`recorded`]: judges and reward models of others, through the same probes.
+//! 2. `sycophancy` and `discrimination`: the factor is planted by the label in real text.
+//! 3. `concept`: real reviews, a training set that was biased by selection, and human edits as the toggle.
+//! 4. `length`: nothing is planted; what people prefer in one domain is wrong in another.
+//! 5. `recorded`: judges and reward models of others, through the same probes.
 //!
-//! [`methods`] lists what is compared: everything that shares data, encoder, epochs and initialisation and differs in the
+//! `methods` lists what is compared: everything that shares data, encoder, epochs and initialisation and differs in the
 //! training objective, the pairs or a correction only. Accuracy and bias are always shown together: a model that got worse is
 //! less biased, too.
 

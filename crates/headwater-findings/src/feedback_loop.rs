@@ -7,11 +7,11 @@
 //!
 //! Parts, from the most controlled to the most real:
 //!
-//! 1. [`worlds`]: rounds of serving, logging and retraining in four simulated worlds, with every remedy for position bias; what becomes
-//!    of an arbitrary head start, and whether the log identifies a bias curve at all. [`looped`] is one such cell.
-//! 2. [`mixtures`]: networks on two regression tasks of known relatedness, on a stream of rows and on a fixed set.
-//! 3. [`conflict`]: networks with two heads in the loop, where clickbait is clicked and not liked.
-//! 4. [`logged`]: the real logs of a random and of a learning policy.
+//! 1. `worlds`: rounds of serving, logging and retraining in four simulated worlds, with every remedy for position bias; what becomes
+//!    of an arbitrary head start, and whether the log identifies a bias curve at all. `looped` is one such cell.
+//! 2. `mixtures`: networks on two regression tasks of known relatedness, on a stream of rows and on a fixed set.
+//! 3. `conflict`: networks with two heads in the loop, where clickbait is clicked and not liked.
+//! 4. `logged`: the real logs of a random and of a learning policy.
 //!
 //! Arms of a part share the world, its users and their luck, the first round, networks and initialisation, epochs and
 //! interactions. Controls take the cause away: every slot examined, no legacy prior, no retraining, no item on two slots.

@@ -7,9 +7,9 @@
 //!
 //! Parts:
 //!
-//! 1. [`classifier`]: a classifier with shared weights, rewarded for agreeing with labels from itself, from a past checkpoint, from chance, from a
+//! 1. `classifier`: a classifier with shared weights, rewarded for agreeing with labels from itself, from a past checkpoint, from chance, from a
 //!    judge, from users, from a tool or from gold; and how strong each anchor has to be.
-//! 2. [`collapse`]: regressions trained on their own outputs, whose errors have a formula.
+//! 2. `collapse`: regressions trained on their own outputs, whose errors have a formula.
 //!
 //! Arms of a part share task, base, prompts, answers per prompt and steps; they differ in what answers are rewarded by, or in one setting.
 //! Controls: labels by chance, a judge who knows nothing, real rows in every round.
