@@ -107,7 +107,7 @@ pub(super) fn run(config: &ClassifierConfig, streams: &Streams) -> Result<Metric
     let best =
         (0..=config.looks).rev().max_by(|a, b| course.labelled[*a].total_cmp(&course.labelled[*b]));
     let stopped = course.looks[best.unwrap_or(0)];
-    let mut metrics = Metrics::new()
+    let metrics = Metrics::new()
         .scalar("base accuracy", first.accuracy)
         .scalar("base greedy", first.greedy)
         .scalar("base top share", first.top_share)
@@ -124,16 +124,12 @@ pub(super) fn run(config: &ClassifierConfig, streams: &Streams) -> Result<Metric
         .scalar("stopped accuracy", stopped.accuracy)
         .scalar("labels", course.imported.labels as f64)
         .scalar("verdicts", course.imported.verdicts as f64);
-    let series: [(&str, fn(&Look) -> f64); 4] = [
-        ("accuracy", |look| look.accuracy),
-        ("top share", |look| look.top_share),
-        ("pass@16", |look| look.pass_at_16),
-        ("self-score excess", |look| look.self_score_excess),
-    ];
-    for (name, of) in series {
-        metrics = metrics.series(name, course.looks.iter().map(of).collect());
-    }
-    Ok(metrics)
+    let series = |of: fn(&Look) -> f64| course.looks.iter().map(of).collect();
+    Ok(metrics
+        .series("accuracy", series(|look| look.accuracy))
+        .series("top share", series(|look| look.top_share))
+        .series("pass@16", series(|look| look.pass_at_16))
+        .series("self-score excess", series(|look| look.self_score_excess)))
 }
 
 /// A metric of an arm at the end less that of its base.
