@@ -1,5 +1,6 @@
-//! Model collapse in the one model that can be solved: linear regression trained on its own outputs (Gerstgrasser et al. 2024,
-//! arXiv 2404.01413), and a Gaussian (Shumailov et al. 2023, arXiv 2305.17493).
+//! Model collapse. In models that can be solved: linear regression trained on its own outputs (Gerstgrasser et al. 2024,
+//! arXiv 2404.01413), and a Gaussian (Shumailov et al. 2023, arXiv 2305.17493). In one that cannot: a decoder trained on its
+//! own text ([`language`]), where the text that was there first has a known distribution ([`source`]).
 //!
 //! Round 1 is fitted to real rows; every later round to rows whose targets the round before has drawn. With d features x ~ N(0, I),
 //! T rows a round and noise σ, the expected squared distance of round n's weights from the truth is `n σ² d/(T - d - 1)` where
@@ -8,6 +9,9 @@
 use headwater_core::{Check, ConfigError, StreamRng, Streams, require};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
+
+pub mod language;
+pub mod source;
 
 /// What a round is trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -24,6 +28,39 @@ pub enum DataPolicy {
         /// Real rows are drawn anew in every round; if not, they are those of the first.
         fresh: bool,
     },
+}
+
+/// Rows of a round after the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Composition {
+    /// Those of the rounds before stay.
+    keeps: bool,
+    /// New rows by the model of the round before.
+    own: usize,
+    /// Real ones.
+    real: usize,
+    /// The round that the real ones were drawn in, from 0.
+    drawn: u64,
+}
+
+impl DataPolicy {
+    fn check(self, config: &'static str) -> Result<(), ConfigError> {
+        let Self::RealShare { share, .. } = self else { return Ok(()) };
+        require(share > 0.0 && share <= 1.0, config, "share", share, "a number in (0, 1]")
+    }
+
+    /// What round `round` (from 0, above 0) is trained on, where a round has `rows`.
+    fn composition(self, rows: usize, round: u64) -> Composition {
+        match self {
+            Self::Replace => Composition { keeps: false, own: rows, real: 0, drawn: 0 },
+            Self::Accumulate => Composition { keeps: true, own: rows, real: 0, drawn: 0 },
+            Self::RealShare { share, fresh } => {
+                let real = (share * rows as f64).round() as usize;
+                let drawn = if fresh { round } else { 0 };
+                Composition { keeps: false, own: rows - real, real, drawn }
+            }
+        }
+    }
 }
 
 /// A loop of regressions, unchecked.
@@ -57,9 +94,7 @@ impl Check for RegressionConfig {
         let holds = self.noise.is_finite() && self.noise > 0.0;
         require(holds, NAME, "noise", self.noise, "a finite number above 0")?;
         require(self.rounds >= 1, NAME, "rounds", self.rounds, "1 or more")?;
-        if let DataPolicy::RealShare { share, .. } = self.data {
-            require(share > 0.0 && share <= 1.0, NAME, "share", share, "a number in (0, 1]")?;
-        }
+        self.data.check(NAME)?;
         Ok(Regression(self))
     }
 }
@@ -94,29 +129,13 @@ impl Regression {
         let real = |round: u64, count: usize| {
             self.rows(&truth, count, &mut streams.stream("real rows", &[round]))
         };
-        let first = real(0, rows);
-        let (mut seen, mut model) = (first.clone(), truth.clone());
+        let (mut seen, mut model) = (real(0, rows), truth.clone());
         let mut errors = Vec::with_capacity(self.0.rounds);
         for round in 0..self.0.rounds as u64 {
             if round > 0 {
-                let own = |count: usize| {
-                    self.rows(&model, count, &mut streams.stream("own rows", &[round]))
-                };
-                seen = match data {
-                    DataPolicy::Replace => own(rows),
-                    DataPolicy::Accumulate => seen.plus(&own(rows)),
-                    DataPolicy::RealShare { share, fresh } => {
-                        let count = (share * rows as f64).round() as usize;
-                        let real = match (fresh, count == rows) {
-                            (true, _) => real(round, count),
-                            (false, true) => first.clone(),
-                            (false, false) => {
-                                self.rows(&truth, count, &mut streams.stream("real rows", &[0]))
-                            }
-                        };
-                        if count == rows { real } else { own(rows - count).plus(&real) }
-                    }
-                };
+                let Composition { keeps, own, real: count, drawn } = data.composition(rows, round);
+                let own = self.rows(&model, own, &mut streams.stream("own rows", &[round]));
+                seen = if keeps { seen.plus(&own) } else { own.plus(&real(drawn, count)) };
             }
             model = seen.solve();
             let error = model.iter().zip(&truth).map(|(a, b)| (a - b).powi(2)).sum();
