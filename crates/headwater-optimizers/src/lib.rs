@@ -56,6 +56,7 @@ pub mod critique_grpo;
 pub mod dapo;
 pub mod directive;
 pub mod distillation;
+pub mod dpo;
 pub mod dr_grpo;
 pub mod entropy;
 mod error;

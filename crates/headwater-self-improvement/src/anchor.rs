@@ -10,6 +10,8 @@ use headwater_core::{Check, ConfigError, StreamRng, require};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use crate::votes::majority;
+
 /// Answers are small integers: classes, or indices of distinct answers to a prompt.
 pub type Answer = usize;
 
@@ -128,23 +130,6 @@ pub struct Group<'a> {
     pub voters: &'a [Answer],
 }
 
-/// The most frequent answer; of equally frequent ones that which comes first.
-///
-/// # Panics
-/// Without answers.
-#[must_use]
-pub fn majority(answers: &[Answer]) -> Answer {
-    let count = |answer: &Answer| answers.iter().filter(|other| *other == answer).count();
-    let mut best = (answers[0], 0);
-    for answer in answers {
-        let votes = count(answer);
-        if votes > best.1 {
-            best = (*answer, votes);
-        }
-    }
-    best.0
-}
-
 impl Anchor {
     /// Rewards, 1 or 0, of every answer of every group; `classes` is the number of answers there are.
     ///
@@ -158,7 +143,9 @@ impl Anchor {
         stream: &mut StreamRng,
     ) -> Vec<Vec<f64>> {
         assert_eq!(groups.len(), oracle.truth.len(), "one right answer for every group");
-        let majorities: Vec<Answer> = groups.iter().map(|group| majority(group.voters)).collect();
+        let first =
+            |group: &Group<'_>| *majority(group.voters).expect("a group has answers").answer;
+        let majorities: Vec<Answer> = groups.iter().map(first).collect();
         let agree = |answers: &[Answer], label: Answer| -> Vec<f64> {
             answers.iter().map(|answer| f64::from(*answer == label)).collect()
         };
@@ -273,12 +260,6 @@ mod tests {
     ) -> f64 {
         rows.iter().filter(|(truth, own, label)| of(*truth, *own, *label)).count() as f64
             / rows.len() as f64
-    }
-
-    #[test]
-    fn majorities_and_their_ties() {
-        assert_eq!(majority(&[3, 1, 1, 2]), 1);
-        assert_eq!(majority(&[3, 1, 1, 3]), 3);
     }
 
     #[test]

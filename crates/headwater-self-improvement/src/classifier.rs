@@ -18,7 +18,8 @@ pub use world::{Prompts, World, WorldConfig, WorldSettings};
 
 use policy::Adam;
 
-use crate::anchor::{Anchor, AnchorConfig, Answer, Group, Imported, Oracle, majority};
+use crate::anchor::{Anchor, AnchorConfig, Answer, Group, Imported, Oracle};
+use crate::votes::majority;
 
 /// Who votes on labels that are a majority.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -259,10 +260,7 @@ pub fn run(
         let imported = oracle.imported();
         course.imported.labels += imported.labels;
         course.imported.verdicts += imported.verdicts;
-        let agreed = |voters: &[Answer]| {
-            let label = majority(voters);
-            voters.iter().filter(|answer| **answer == label).count() as f64 / voters.len() as f64
-        };
+        let agreed = |voters: &[Answer]| majority(voters).expect("a group has answers").share();
         let q = world.base.probabilities(&prompts.x);
         let mut slopes = vec![0.0f32; p.len()];
         let rows = p.chunks_exact(classes).zip(q.chunks_exact(classes));
