@@ -158,7 +158,7 @@ impl Finding for FeedbackLoop {
              several candidate generators.",
             "Clicks follow a position-based model, in which position as an ordinary feature can be set to one value when serving; why it \
              hurt live is not known, and cannot show here.",
-            "The tower has one bias for each slot, as there is one device; the live one crosses position with device type.",
+            "The tower has a bias for each slot of each device, of which there is one but in the world with two; the live one crosses position with device type.",
             "The MMoE paper does not give the scale of its weights, the number of sines or their frequencies, and picks each learning \
              rate from a grid over 200 runs; here they are fixed at one choice, with two spreads of frequencies.",
             "The logged recommendations are 10,000 rows per policy and campaign, with clicks in less than one percent and three \
