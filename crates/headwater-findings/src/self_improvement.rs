@@ -11,6 +11,8 @@
 //!    judge, from users, from a tool or from gold; and how strong each anchor has to be.
 //! 2. `collapse`: regressions trained on their own outputs, whose errors have a formula.
 //! 3. `language`: a decoder trained on its own text, where the text that was there first has a known distribution.
+//! 4. `policy`: a decoder that answers and verifies, and learns from what it accepts.
+//! 5. `facts`: a table of random facts, of which nothing can be verified that is not known.
 //!
 //! Arms of a part share task, base, prompts, answers per prompt and steps; they differ in what answers are rewarded by, or in one setting.
 //! Controls: labels by chance, a judge who knows nothing, real rows in every round.
@@ -25,7 +27,9 @@ use crate::device::device;
 
 mod classifier;
 mod collapse;
+mod facts;
 mod language;
+mod policy;
 
 /// The finding; it needs no data.
 #[derive(Debug, Clone, Copy)]
@@ -38,16 +42,23 @@ enum CellConfig {
     Classifier(classifier::ClassifierConfig),
     Collapse(collapse::CollapseConfig),
     Language(language::LanguageConfig),
+    Policy(policy::PolicyConfig),
+    Facts(facts::FactsConfig),
 }
+
+/// Seeds of the loops over a decoder, which cost the most.
+const DECODER_SEEDS: u64 = 5;
 
 /// A heading of the report, and what is shown under it.
 type Part =
     (&'static str, fn(&Records) -> Result<Vec<Figure>, ProtocolError>, fn(&Records) -> Vec<Table>);
 
-const PARTS: [Part; 3] = [
+const PARTS: [Part; 5] = [
     ("A classifier that learns from its own answers", classifier::figures, classifier::tables),
     ("Regressions on their own outputs", collapse::figures, collapse::tables),
     ("A decoder on its own text", language::figures, language::tables),
+    ("A policy that verifies its own answers", policy::figures, policy::tables),
+    ("Facts, which cannot be verified", facts::figures, facts::tables),
 ];
 
 impl Finding for SelfImprovement {
@@ -75,6 +86,18 @@ impl Finding for SelfImprovement {
                     plan.cells.push(Cell::new(self.id(), &arm, seed, &config)?);
                 }
             }
+            if seed < DECODER_SEEDS {
+                for (arm, config) in policy::arms(smoke) {
+                    let needs = config.needs();
+                    let cell = Cell::new(self.id(), &arm, seed, &CellConfig::Policy(config))?;
+                    plan.cells.push(cell.needing(needs));
+                }
+                for (arm, config) in facts::arms(smoke) {
+                    let needs = config.needs();
+                    let cell = Cell::new(self.id(), &arm, seed, &CellConfig::Facts(config))?;
+                    plan.cells.push(cell.needing(needs));
+                }
+            }
             for (arm, seeds, config) in language::arms(smoke) {
                 if seed < seeds {
                     let config = CellConfig::Language(config);
@@ -91,6 +114,8 @@ impl Finding for SelfImprovement {
     fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
         let streams = workbench.streams.child("tasks that no pilot saw", &[]);
         let metrics = match cell.config()? {
+            CellConfig::Policy(config) => return policy::run(config, workbench, &streams),
+            CellConfig::Facts(config) => return facts::run(config, workbench, &streams),
             CellConfig::Classifier(config) => classifier::run(&config, &streams),
             CellConfig::Collapse(config) => collapse::run(&config, &streams),
             CellConfig::Language(config) => {
@@ -102,11 +127,25 @@ impl Finding for SelfImprovement {
     }
 
     fn contrasts(&self) -> Vec<Contrast> {
-        [classifier::contrasts(), collapse::contrasts(), language::contrasts()].concat()
+        [
+            classifier::contrasts(),
+            collapse::contrasts(),
+            language::contrasts(),
+            policy::contrasts(),
+            facts::contrasts(),
+        ]
+        .concat()
     }
 
     fn controls(&self) -> Vec<Control> {
-        [classifier::controls(), collapse::controls(), language::controls()].concat()
+        [
+            classifier::controls(),
+            collapse::controls(),
+            language::controls(),
+            policy::controls(),
+            facts::controls(),
+        ]
+        .concat()
     }
 
     fn figures(&self, records: &Records) -> Result<Vec<Figure>, ProtocolError> {

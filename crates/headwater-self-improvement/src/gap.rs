@@ -1,136 +1,197 @@
-//! The generation-verification gap (Song et al. 2024, arXiv 2412.02674): what a model gains by weighing its own answers with a
-//! verifier's scores before it learns from them.
+//! The generation-verification gap (Song et al. 2024, "Mind the Gap", arXiv 2412.02674): what a policy's mean utility gains when
+//! its distribution f over answers is reweighted by what a verifier says of them,
 //!
-//! With f the distribution of answers, u their utility and w >= 0 what the verifier makes of them, f\[w\] is proportional to f w, and
-//! per prompt `gap = E_{f[w]} u - E_f u = Cov_f(u, w) / E_f[w]`. For right and wrong answers, with accuracy a, it is
-//! `a (1 - a) (TPR - FPR) / E[w]`: it dies because a goes to 0 or 1, or because the verifier no longer tells right from wrong.
+//! `f_w(y) ∝ f(y) w(y)`, `gap = E_{f_w} u - E_f u`, `relative gap = gap / (U_max - E_f u)`.
+//!
+//! For one prompt this is `Cov_f(u, w) / E_f w`; with right and wrong answers only, accuracy a, TPR = E[w | right] and FPR =
+//! E[w | wrong], it is `a (1 - a) (TPR - FPR) / E w`, and relative to 1 - a it is `a (TPR - FPR) / E w` (our algebra, tested against the
+//! definition). The gap is thus lost in one of two ways: a goes to 0 or 1 prompt by prompt, or TPR comes down to FPR.
+//!
+//! Weights are 1 and 0 for rejection sampling, `exp(score / beta)` for a KL-regularised update. Where nothing has weight there is no
+//! f_w, and the gap is `None`.
 
 use headwater_evaluation::EvaluationError;
 
-/// One prompt before and after its answers are weighed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Gap {
-    /// E_f u.
-    pub before: f64,
-    /// E_{f\[w\]} u.
-    pub after: f64,
+use crate::SelfImprovementError;
+
+/// Gap of one prompt, in units of the utility, from each answer's share under the policy (0 or more, not all 0; they need not sum
+/// to 1), utility and weight (0 or more). For n samples every share is 1. `None` where no answer of the policy has weight.
+///
+/// # Errors
+/// No answers, lengths that differ, entries that are not finite or out of range.
+pub fn gap(
+    share: &[f64],
+    utility: &[f64],
+    weight: &[f64],
+) -> Result<Option<f64>, SelfImprovementError> {
+    let moments = Moments::of(share, utility, weight)?;
+    // The covariance in the place of a difference of means: it keeps its digits where weights are all but equal.
+    Ok((moments.weight > 0.0).then(|| moments.covariance / moments.weight))
 }
 
-impl Gap {
-    /// From the probability, utility and weight of every answer; `None` where no answer has any weight, as nothing is left to
-    /// learn from.
+/// The same over what is left to gain, `most - E_f u` with `most` the largest utility possible; `None`, too, where nothing is
+/// left.
+///
+/// # Errors
+/// As [`gap`], and a utility above `most`.
+pub fn relative_gap(
+    share: &[f64],
+    utility: &[f64],
+    weight: &[f64],
+    most: f64,
+) -> Result<Option<f64>, SelfImprovementError> {
+    if let Some(index) = utility.iter().position(|u| *u > most) {
+        return Err(entry("utility", index, utility[index], "at most the largest utility").into());
+    }
+    let left = most - Moments::of(share, utility, weight)?.utility;
+    Ok(gap(share, utility, weight)?.filter(|_| left > 0.0).map(|gap| gap / left))
+}
+
+/// Means of utility and weight under the policy, and their covariance.
+struct Moments {
+    utility: f64,
+    weight: f64,
+    covariance: f64,
+}
+
+impl Moments {
+    fn of(share: &[f64], utility: &[f64], weight: &[f64]) -> Result<Self, EvaluationError> {
+        for (right, values) in [("utility", utility), ("weight", weight)] {
+            same_length(("share", share.len()), (right, values.len()))?;
+        }
+        let every = |name, values: &[f64], least: f64, allowed| match values
+            .iter()
+            .position(|v| !v.is_finite() || *v < least)
+        {
+            Some(index) => Err(entry(name, index, values[index], allowed)),
+            None => Ok(()),
+        };
+        every("share", share, 0.0, "a finite number of 0 or more")?;
+        every("utility", utility, f64::NEG_INFINITY, "a finite number")?;
+        every("weight", weight, 0.0, "a finite number of 0 or more")?;
+        let total: f64 = share.iter().sum();
+        if total <= 0.0 {
+            let allowed = "above 0";
+            return Err(EvaluationError::Argument {
+                argument: "sum of share",
+                value: total,
+                allowed,
+            });
+        }
+        let mean = |of: &dyn Fn(usize) -> f64| {
+            share.iter().enumerate().map(|(at, share)| share * of(at)).sum::<f64>() / total
+        };
+        let [u, w] = [mean(&|at| utility[at]), mean(&|at| weight[at])];
+        let covariance = mean(&|at| (utility[at] - u) * (weight[at] - w));
+        Ok(Self { utility: u, weight: w, covariance })
+    }
+}
+
+/// What a verifier says of one prompt's samples, by whether they are right.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VerdictRates {
+    /// Samples.
+    pub samples: usize,
+    /// a: share of right samples.
+    pub accuracy: f64,
+    /// E[w | right]: with verdicts of 1 and 0 the true-positive rate. `None` where no sample is right.
+    pub true_positive: Option<f64>,
+    /// E[w | wrong]. `None` where no sample is wrong.
+    pub false_positive: Option<f64>,
+    /// E w.
+    pub accepted: f64,
+}
+
+impl VerdictRates {
+    /// Rates of samples that are `right` or not, with weights of 0 or more.
     ///
     /// # Errors
-    /// Slices of different lengths or none, a probability or weight that is negative or not finite, a utility that is not
-    /// finite, probabilities that do not sum to 1 within 1e-6.
-    pub fn of(
-        probability: &[f64],
-        utility: &[f64],
-        weight: &[f64],
-    ) -> Result<Option<Self>, EvaluationError> {
-        for (right, values) in [("utility", utility), ("weight", weight)] {
-            if values.len() != probability.len() {
-                return Err(EvaluationError::LengthMismatch {
-                    left: "probability",
-                    left_length: probability.len(),
-                    right,
-                    right_length: values.len(),
-                });
-            }
-        }
-        let at_least_0 = "a finite number of at least 0";
-        for (argument, values, least, allowed) in [
-            ("probability", probability, 0.0, at_least_0),
-            ("weight", weight, 0.0, at_least_0),
-            ("utility", utility, f64::NEG_INFINITY, "a finite number"),
-        ] {
-            let wrong = |value: &f64| !value.is_finite() || *value < least;
-            if let Some(index) = values.iter().position(wrong) {
-                let value = values[index];
-                return Err(EvaluationError::Entry { argument, index, value, allowed });
-            }
-        }
-        let value: f64 = probability.iter().sum();
-        if (value - 1.0).abs() > 1e-6 {
-            let argument = "sum of probability";
-            return Err(EvaluationError::Argument { argument, value, allowed: "1" });
-        }
-        let (mut before, mut weighed, mut mass) = (0.0, 0.0, 0.0);
-        for ((p, u), w) in probability.iter().zip(utility).zip(weight) {
-            before += p * u;
-            weighed += p * w * u;
-            mass += p * w;
-        }
-        Ok((mass > 0.0).then(|| Self { before, after: weighed / mass }))
-    }
-
-    /// The gap.
-    #[must_use]
-    pub fn absolute(&self) -> f64 {
-        self.after - self.before
-    }
-
-    /// The share of what was missing to the largest utility; `None` where nothing was.
-    #[must_use]
-    pub fn relative(&self, largest: f64) -> Option<f64> {
-        let missing = largest - self.before;
-        (missing > 0.0).then(|| self.absolute() / missing)
-    }
-}
-
-/// A verifier's verdicts on answers of which it is known whether they are right.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Verdicts {
-    /// Right answers.
-    pub right: f64,
-    /// Right answers that the verifier keeps.
-    pub right_kept: f64,
-    /// Wrong answers.
-    pub wrong: f64,
-    /// Wrong answers that it keeps.
-    pub wrong_kept: f64,
-}
-
-impl Verdicts {
-    /// Notes one answer.
-    pub fn note(&mut self, is_right: bool, is_kept: bool) {
-        let (all, kept) = if is_right {
-            (&mut self.right, &mut self.right_kept)
-        } else {
-            (&mut self.wrong, &mut self.wrong_kept)
+    /// No samples, lengths that differ, or a weight that is not finite or below 0.
+    pub fn of(right: &[bool], weight: &[f64]) -> Result<Self, SelfImprovementError> {
+        let share = vec![1.0; right.len()];
+        let utility: Vec<f64> = right.iter().map(|right| f64::from(u8::from(*right))).collect();
+        let moments = Moments::of(&share, &utility, weight)?;
+        let mean_where = |wanted: bool| {
+            let of: Vec<f64> = right
+                .iter()
+                .zip(weight)
+                .filter(|(right, _)| **right == wanted)
+                .map(|(_, weight)| *weight)
+                .collect();
+            (!of.is_empty()).then(|| of.iter().sum::<f64>() / of.len() as f64)
         };
-        *all += 1.0;
-        *kept += f64::from(is_kept);
+        Ok(Self {
+            samples: right.len(),
+            accuracy: moments.utility,
+            true_positive: mean_where(true),
+            false_positive: mean_where(false),
+            accepted: moments.weight,
+        })
     }
 
-    /// Share of right answers; `None` without answers.
-    #[must_use]
-    pub fn accuracy(&self) -> Option<f64> {
-        share(self.right, self.right + self.wrong)
-    }
-
-    /// Share of right answers that are kept; `None` without right answers.
-    #[must_use]
-    pub fn true_positive_rate(&self) -> Option<f64> {
-        share(self.right_kept, self.right)
-    }
-
-    /// Share of wrong answers that are kept; `None` without wrong answers.
-    #[must_use]
-    pub fn false_positive_rate(&self) -> Option<f64> {
-        share(self.wrong_kept, self.wrong)
-    }
-
-    /// Accuracy of what is kept less that of all; `None` where nothing is kept.
+    /// `a (1 - a) (TPR - FPR) / E w`. 0 where all samples are right or all are wrong (reweighting changes nothing then);
+    /// `None` where nothing is accepted.
     #[must_use]
     pub fn gap(&self) -> Option<f64> {
-        let after = share(self.right_kept, self.right_kept + self.wrong_kept)?;
-        Some(after - self.accuracy()?)
+        let informed = match (self.true_positive, self.false_positive) {
+            (Some(right), Some(wrong)) => right - wrong,
+            _ => 0.0,
+        };
+        let gap = || self.accuracy * (1.0 - self.accuracy) * informed / self.accepted;
+        (self.accepted > 0.0).then(gap)
+    }
+
+    /// `a (TPR - FPR) / E w`; `None`, too, where every sample is right and nothing is left to gain.
+    #[must_use]
+    pub fn relative_gap(&self) -> Option<f64> {
+        self.gap().filter(|_| self.accuracy < 1.0).map(|gap| gap / (1.0 - self.accuracy))
     }
 }
 
-fn share(part: f64, whole: f64) -> Option<f64> {
-    (whole > 0.0).then(|| part / whole)
+/// Mean over those prompts on which something is defined.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DefinedMean {
+    /// The mean; `None` where it is defined on no prompt.
+    pub mean: Option<f64>,
+    /// Prompts on which it is defined.
+    pub defined: usize,
+    /// All prompts. A mean over few of them says little of the others.
+    pub prompts: usize,
+}
+
+impl DefinedMean {
+    /// Of one value, or none, per prompt.
+    pub fn of(values: impl IntoIterator<Item = Option<f64>>) -> Self {
+        let (mut sum, mut defined, mut prompts) = (0.0, 0, 0);
+        for value in values {
+            prompts += 1;
+            if let Some(value) = value {
+                sum += value;
+                defined += 1;
+            }
+        }
+        let mean = (defined > 0).then(|| sum / defined as f64);
+        Self { mean, defined, prompts }
+    }
+}
+
+fn entry(
+    argument: &'static str,
+    index: usize,
+    value: f64,
+    allowed: &'static str,
+) -> EvaluationError {
+    EvaluationError::Entry { argument, index, value, allowed }
+}
+
+fn same_length(
+    (left, left_length): (&'static str, usize),
+    (right, right_length): (&'static str, usize),
+) -> Result<(), EvaluationError> {
+    if left_length == right_length {
+        return Ok(());
+    }
+    Err(EvaluationError::LengthMismatch { left, left_length, right, right_length })
 }
 
 #[cfg(test)]
@@ -138,52 +199,77 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn by_hand() {
-        // Right with 1/4; kept with 0.8 if right and 0.2 if wrong: 0.2 of 0.35.
-        let gap = Gap::of(&[0.25, 0.75], &[1.0, 0.0], &[0.8, 0.2]).unwrap().unwrap();
-        assert!((gap.after - 0.2 / 0.35).abs() < 1e-15);
-        assert!((gap.relative(1.0).unwrap() - gap.absolute() / 0.75).abs() < 1e-15);
-        assert_eq!(Gap::of(&[1.0], &[1.0], &[1.0]).unwrap().unwrap().relative(1.0), None);
-        assert_eq!(Gap::of(&[0.5, 0.5], &[1.0, 0.0], &[0.0, 0.0]).unwrap(), None);
-        let error = Gap::of(&[0.5, 0.4], &[1.0, 0.0], &[1.0, 1.0]).unwrap_err().to_string();
-        assert!(error.contains("sum of probability") && error.contains("0.9"), "{error}");
-        assert!(Gap::of(&[1.0], &[1.0], &[-1.0]).is_err() && Gap::of(&[], &[], &[]).is_err());
-        assert_eq!(Verdicts::default().gap(), None);
+    fn close(a: f64, b: f64) -> bool {
+        (a - b).abs() <= 1e-12 * (1.0 + a.abs())
     }
 
     proptest! {
         #[test]
-        fn it_is_the_covariance_over_the_mean_weight(
-            rows in prop::collection::vec((0.01..1.0f64, -2.0..2.0f64, 0.01..3.0f64), 1..12),
+        fn the_covariance_is_the_difference_of_means(
+            rows in prop::collection::vec((0.01..1.0f64, -3.0..3.0f64, 0.0..2.0f64), 1..12),
         ) {
-            let total: f64 = rows.iter().map(|(p, _, _)| p).sum();
-            let p: Vec<f64> = rows.iter().map(|(p, _, _)| p / total).collect();
-            let u: Vec<f64> = rows.iter().map(|(_, u, _)| *u).collect();
-            let w: Vec<f64> = rows.iter().map(|(_, _, w)| *w).collect();
-            let mean = |of: &dyn Fn(usize) -> f64| (0..p.len()).map(|at| p[at] * of(at)).sum::<f64>();
-            let covariance = mean(&|at| u[at] * w[at]) - mean(&|at| u[at]) * mean(&|at| w[at]);
-            let gap = Gap::of(&p, &u, &w).unwrap().unwrap();
-            prop_assert!((gap.absolute() - covariance / mean(&|at| w[at])).abs() < 1e-12);
+            let column = |of: fn(&(f64, f64, f64)) -> f64| rows.iter().map(of).collect::<Vec<_>>();
+            let (share, u, w) = (column(|r| r.0), column(|r| r.1), column(|r| r.2));
+            let total: f64 = share.iter().sum();
+            let before: f64 = rows.iter().map(|(f, u, _)| f * u / total).sum();
+            let accepted: f64 = rows.iter().map(|(f, _, w)| f * w).sum();
+            prop_assume!(accepted > 1e-6);
+            let after = rows.iter().map(|(f, u, w)| f * w * u).sum::<f64>() / accepted;
+            let gap = gap(&share, &u, &w).unwrap().unwrap();
+            prop_assert!((gap - (after - before)).abs() < 1e-11);
+            let relative = relative_gap(&share, &u, &w, 4.0).unwrap().unwrap();
+            prop_assert!((relative - (after - before) / (4.0 - before)).abs() < 1e-11);
         }
 
         #[test]
-        fn of_verdicts_it_is_that_of_the_two_rates(
-            (right, wrong) in (1u32..50, 1u32..50), (a, b) in (0.0..1.0f64, 0.0..1.0f64),
+        fn rates_give_the_same_gap_as_the_definition(
+            rows in prop::collection::vec((any::<bool>(), 0.0..2.0f64), 1..20), binary: bool,
         ) {
-            let kept = |count: u32, share: f64| (f64::from(count) * share).floor();
-            let verdicts = Verdicts {
-                right: f64::from(right),
-                right_kept: kept(right, a),
-                wrong: f64::from(wrong),
-                wrong_kept: kept(wrong, b) + 1.0,
-            };
-            let accuracy = verdicts.accuracy().unwrap();
-            let (tpr, fpr) =
-                (verdicts.true_positive_rate().unwrap(), verdicts.false_positive_rate().unwrap());
-            let kept = accuracy * tpr + (1.0 - accuracy) * fpr;
-            let expected = accuracy * (1.0 - accuracy) * (tpr - fpr) / kept;
-            prop_assert!((verdicts.gap().unwrap() - expected).abs() < 1e-12);
+            let right: Vec<bool> = rows.iter().map(|row| row.0).collect();
+            let threshold = |w: f64| if binary { f64::from(u8::from(w > 1.0)) } else { w };
+            let weight: Vec<f64> = rows.iter().map(|row| threshold(row.1)).collect();
+            let utility: Vec<f64> = right.iter().map(|r| f64::from(u8::from(*r))).collect();
+            let share = vec![1.0; rows.len()];
+            let rates = VerdictRates::of(&right, &weight).unwrap();
+            for (a, b) in [
+                (rates.gap(), gap(&share, &utility, &weight).unwrap()),
+                (rates.relative_gap(), relative_gap(&share, &utility, &weight, 1.0).unwrap()),
+            ] {
+                prop_assert!(a.zip(b).is_some_and(|(a, b)| close(a, b)) || a == b, "{a:?} {b:?}");
+            }
         }
+    }
+
+    #[test]
+    fn a_hand_computed_prompt() {
+        // Right 2 of 4; accepted: both right ones and one wrong. E u after = 2/3, before 1/2.
+        let rates = VerdictRates::of(&[true, true, false, false], &[1.0, 1.0, 1.0, 0.0]).unwrap();
+        assert_eq!((rates.true_positive, rates.false_positive), (Some(1.0), Some(0.5)));
+        assert!(close(rates.gap().unwrap(), 1.0 / 6.0));
+        assert!(close(rates.relative_gap().unwrap(), 1.0 / 3.0));
+    }
+
+    #[test]
+    fn what_is_undefined_is_none_and_what_is_senseless_an_error() {
+        let none_accepted = VerdictRates::of(&[true, false], &[0.0, 0.0]).unwrap();
+        assert_eq!((none_accepted.gap(), none_accepted.relative_gap()), (None, None));
+        let all_right = VerdictRates::of(&[true, true], &[1.0, 0.0]).unwrap();
+        assert_eq!(all_right.false_positive, None);
+        assert_eq!((all_right.gap(), all_right.relative_gap()), (Some(0.0), None));
+        let all_wrong = VerdictRates::of(&[false], &[1.0]).unwrap();
+        assert_eq!((all_wrong.true_positive, all_wrong.gap()), (None, Some(0.0)));
+
+        assert!(VerdictRates::of(&[], &[]).is_err());
+        let says = |share: &[f64], utility: &[f64], weight: &[f64]| {
+            gap(share, utility, weight).unwrap_err().to_string()
+        };
+        assert!(says(&[1.0], &[1.0], &[1.0, 2.0]).contains("`weight` has 2"));
+        assert!(says(&[1.0], &[1.0], &[-1.0]).contains("`weight[0]` = -1"));
+        assert!(says(&[0.0], &[1.0], &[1.0]).contains("`sum of share` = 0"));
+        assert!(relative_gap(&[1.0], &[2.0], &[1.0], 1.0).is_err());
+
+        let mean = DefinedMean::of([Some(1.0), None, Some(3.0)]);
+        assert_eq!(mean, DefinedMean { mean: Some(2.0), defined: 2, prompts: 3 });
+        assert_eq!(DefinedMean::of([None]).mean, None);
     }
 }

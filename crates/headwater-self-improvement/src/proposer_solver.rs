@@ -27,12 +27,18 @@ pub fn proposer_reward(solve_rate: f64) -> f64 {
     if solve_rate <= 0.0 { 0.0 } else { (1.0 - solve_rate).max(0.0) }
 }
 
+/// The task that a prompt and the proposal written to it make; `None` where it is not valid.
+pub type Validate<'a> = dyn Fn(&[u32], &[u32]) -> Option<Prompt> + 'a;
+
+/// Whether each attempt is right, in group-major order.
+pub type Grade<'a> = dyn Fn(&Generations) -> Vec<bool> + 'a;
+
 /// What the tool can do.
 pub struct Tool<'a> {
-    /// The task that a prompt and the proposal written to it make; `None` where it is not valid.
-    pub validate: &'a dyn Fn(&[u32], &[u32]) -> Option<Prompt>,
-    /// Whether each attempt is right, in group-major order.
-    pub grade: &'a dyn Fn(&Generations) -> Vec<bool>,
+    /// Validates what is proposed.
+    pub validate: &'a Validate<'a>,
+    /// Grades what is tried.
+    pub grade: &'a Grade<'a>,
 }
 
 /// How both roles write.

@@ -60,7 +60,7 @@ mod tests {
         let logits = Tensor::<1>::from_floats(logits, &Device::flex().autodiff()).require_grad();
         let log_probs = log_softmax(logits.clone(), 0);
         let own: Vec<f32> = log_probs.clone().inner().exp().try_into_vec_as().unwrap();
-        let pick = |of: usize| log_probs.clone().slice([of..of + 1]);
+        let pick = |of: usize| log_probs.clone().narrow(0, of, 1);
         let mut expected = Tensor::<1>::zeros([1], &logits.device());
         for (chosen, weight) in data.iter().enumerate() {
             for (rejected, own) in own.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! Identities of the loops over a decoder: what a round must do whatever the policy is.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use headwater_core::{Check, Streams};
 use headwater_nn::{
     AdamWConfig, Decoder, DecoderConfig, Device, Sampling, SamplingConfig, SequenceBatch,

@@ -11,3 +11,4 @@ pub mod masked_sum;
 pub mod misconceptions;
 pub mod operator;
 pub mod topics;
+pub mod two_sum;

@@ -1,0 +1,299 @@
+//! The loops: who says which of its own answers a policy learns from.
+
+use headwater_core::{Check, Group, Sample, Streams};
+use headwater_nn::{AdamW, AdamWConfig, Decoder, Example, SamplingConfig};
+use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig};
+use headwater_protocol::{CellError, Metrics};
+use headwater_self_improvement::fit::FitConfig;
+use headwater_self_improvement::majority::graded_by_majority;
+use headwater_self_improvement::proposer_solver::{Roles, Tool, proposer_solver_step};
+use headwater_self_improvement::rejection::{RejectionConfig, Start, rejection_round};
+use headwater_self_improvement::self_judging::{
+    JudgedPair, Rejected, SelfJudgingConfig, self_judging_round,
+};
+use headwater_self_improvement::spin::spin_round;
+use headwater_self_improvement::{Generations, SelfImprovementError};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::format;
+use super::measure::{Look, Test, report};
+use crate::tasks::countdown::Split;
+use crate::tasks::two_sum::{TwoSum, read_answer, right, solves, vocabulary};
+
+/// Who verifies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in super::super) enum Source {
+    /// The policy as it is in this round.
+    Own,
+    /// The policy as it was at the start.
+    Frozen,
+    /// A verifier trained apart from it.
+    ThirdParty,
+    /// Accepts what `Frozen` and `ThirdParty` both accept.
+    Both,
+    /// The exact checker.
+    Tool,
+    /// The policy's own verdicts, permuted among the answers of a round.
+    Permuted,
+}
+
+/// What a round consists of.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub(in super::super) enum Loop {
+    /// Keep what `source` accepts, fit to it.
+    Rejection {
+        source: Source,
+        /// Whether every fit starts from the base.
+        restart: bool,
+        prompts: usize,
+        round: RejectionConfig,
+    },
+    /// GRPO on agreement with the majority of one's own answers; `steps` make a round.
+    Majority {
+        trainer: TrainerConfig,
+        steps: usize,
+        /// Whether every round asks the questions of the first.
+        fixed: bool,
+        /// Whether verdicts are permuted among the answers of a step.
+        permuted: bool,
+    },
+    /// DPO on the best against the worst of one's own answers, by one's own score.
+    SelfJudging {
+        /// Whether the rejected side is always the base's.
+        temporal: bool,
+        prompts: usize,
+        round: SelfJudgingConfig,
+    },
+    /// Demonstrations, as imperfect as the base's, preferred to one's own answers.
+    Spin { demonstrations: usize, slip: f64, lambda: f64, sampling: SamplingConfig, fit: FitConfig },
+    /// The policy proposes targets to numbers and solves what the checker finds valid; `steps` make a round.
+    ProposerSolver {
+        proposals: usize,
+        attempts: usize,
+        steps: usize,
+        sampling: SamplingConfig,
+        adamw: AdamWConfig,
+    },
+}
+
+/// The verifiers a loop may ask.
+struct Verifiers<'a> {
+    base: &'a Decoder,
+    judge: &'a Decoder,
+}
+
+impl Verifiers<'_> {
+    /// Scores of `policy`'s answers, in [0, 1]; the tool says 0 or 1.
+    fn scores(
+        &self,
+        source: Source,
+        policy: &Decoder,
+        answers: &Generations,
+    ) -> Result<Vec<f64>, SelfImprovementError> {
+        let by = |verifier: &Decoder| format().scores(verifier, answers.pairs());
+        match source {
+            Source::Own | Source::Permuted => by(policy),
+            Source::Frozen => by(self.base),
+            Source::ThirdParty => by(self.judge),
+            Source::Both => {
+                let pairs = by(self.base)?.into_iter().zip(by(self.judge)?);
+                Ok(pairs.map(|(one, other)| f64::min(one, other)).collect())
+            }
+            Source::Tool => {
+                let vocabulary = vocabulary();
+                let texts = answers.texts(&|tokens| vocabulary.decode(tokens));
+                Ok(right(&texts).into_iter().map(|r| f64::from(u8::from(r))).collect())
+            }
+        }
+    }
+}
+
+/// Questions of a round or step.
+fn questions(count: usize, at: u64, streams: &Streams) -> Vec<Prompt> {
+    let mut stream = streams.stream("questions", &[at]);
+    (0..count).map(|_| TwoSum::draw(Split::Optimised, &mut stream).prompt()).collect()
+}
+
+/// Runs `rounds` rounds from `base`, with a look before the first and after each.
+pub(super) fn run(
+    of: Loop,
+    rounds: usize,
+    base: &Decoder,
+    judge: &Decoder,
+    test: &Test,
+    streams: &Streams,
+) -> Result<Metrics, CellError> {
+    let verifiers = Verifiers { base, judge };
+    // Verdicts are measured of the verifier that the loop asks; where it asks none, and for the tool, which makes no
+    // error, of the policy itself.
+    let asked = match &of {
+        Loop::Rejection { source, .. } if *source != Source::Tool => *source,
+        _ => Source::Own,
+    };
+    let look = |policy: &Decoder| -> Result<Look, CellError> {
+        test.look(policy, base, &|policy, answers| verifiers.scores(asked, policy, answers))
+    };
+    let mut looks = vec![look(base)?];
+    match of {
+        Loop::Rejection { source, restart, prompts, round } => {
+            let settings = round.check()?;
+            let mut policy = base.clone();
+            let mut kept = Vec::new();
+            for at in 0..rounds as u64 {
+                let questions = questions(prompts, at, streams);
+                let streams = streams.child("round", &[at]);
+                let filter = |policy: &Decoder, answers: &Generations| {
+                    let scores = verifiers.scores(source, policy, answers)?;
+                    let mut verdicts: Vec<bool> =
+                        scores.iter().map(|score| *score >= 0.5).collect();
+                    if source == Source::Permuted {
+                        verdicts.shuffle(&mut streams.stream("permuted verdicts", &[]));
+                    }
+                    Ok(verdicts)
+                };
+                let start = if restart { Start::Restart(base) } else { Start::Continue };
+                let done = rejection_round(
+                    &policy, start, &questions, &filter, None, &settings, &streams,
+                )?;
+                let accepted = done.kept.iter().filter(|kept| **kept).count();
+                kept.push(accepted as f64 / done.kept.len() as f64);
+                policy = done.policy;
+                looks.push(look(&policy)?);
+            }
+            Ok(report(&looks, Metrics::new().series("kept/rounds", kept)))
+        }
+        Loop::Majority { trainer: config, steps, fixed, permuted } => {
+            let vocabulary = vocabulary();
+            let by_majority = graded_by_majority(read_answer);
+            let grader = |groups: &[Group], step: u64| {
+                let mut verdicts = by_majority(groups, step);
+                if permuted {
+                    verdicts.shuffle(&mut streams.stream("permuted votes", &[step]));
+                }
+                verdicts
+            };
+            let decode = |tokens: &[u32]| vocabulary.decode(tokens);
+            let prompts = |step: u64, _attempt: u64| {
+                // As many fixed questions as there are steps in a round.
+                let at = if fixed { step % steps as u64 } else { step };
+                questions(config.prompts_per_step, at, streams)
+            };
+            let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
+            let settings = config.clone().check()?;
+            let rollouts = streams.child("training", &[]);
+            let mut trainer = Trainer::new(base.clone(), Objective::grpo(), settings, rollouts);
+            for _ in 0..rounds {
+                for _ in 0..steps {
+                    trainer.step(&task)?;
+                }
+                looks.push(look(trainer.policy())?);
+            }
+            Ok(report(&looks, Metrics::new()))
+        }
+        Loop::SelfJudging { temporal, prompts, round } => {
+            let settings = round.check()?;
+            let judge = |policy: &Decoder, answers: &Generations| {
+                verifiers.scores(Source::Own, policy, answers)
+            };
+            let rejected = if temporal { Rejected::Past(base) } else { Rejected::Current };
+            let mut policy = base.clone();
+            let (mut contrasts, mut by_score) = (Vec::new(), Vec::new());
+            for at in 0..rounds as u64 {
+                let questions = questions(prompts, at, streams);
+                let streams = streams.child("round", &[at]);
+                let (after, pairs) =
+                    self_judging_round(&policy, rejected, &questions, &judge, &settings, &streams)?;
+                contrasts.push(true_contrast(&questions, &pairs));
+                let scores: f64 = pairs.iter().map(|pair| pair.chosen - pair.rejected).sum();
+                by_score.push(scores / pairs.len().max(1) as f64);
+                policy = after;
+                looks.push(look(&policy)?);
+            }
+            let last = |values: &[f64]| values.last().copied().unwrap_or(0.0);
+            let metrics = Metrics::new()
+                .scalar("contrast", last(&contrasts))
+                .scalar("score contrast", last(&by_score))
+                .series("contrast/rounds", contrasts)
+                .series("score contrast/rounds", by_score);
+            Ok(report(&looks, metrics))
+        }
+        Loop::Spin { demonstrations, slip, lambda, sampling, fit } => {
+            let (sampling, fit) = (sampling.check()?, fit.check()?);
+            let mut policy = base.clone();
+            for at in 0..rounds as u64 {
+                let streams = streams.child("spin", &[at]);
+                let mut stream = streams.stream("demonstrations", &[]);
+                let data: Vec<Example> = (0..demonstrations)
+                    .map(|_| {
+                        let question = TwoSum::draw(Split::Demonstrated, &mut stream);
+                        question.demonstration(slip, &mut stream)
+                    })
+                    .collect();
+                policy = spin_round(&policy, &data, &sampling, lambda, &fit, &streams)?;
+                looks.push(look(&policy)?);
+            }
+            Ok(report(&looks, Metrics::new()))
+        }
+        Loop::ProposerSolver { proposals, attempts, steps, sampling, adamw } => {
+            let solving = sampling.clone().check()?;
+            let proposing = SamplingConfig { max_new_tokens: 1, ..sampling }.check()?;
+            let roles = Roles { proposing, solving, attempts };
+            let vocabulary = vocabulary();
+            let validate = |numbers: &[u32], target: &[u32]| {
+                TwoSum::proposed(numbers, target).map(|question| question.prompt())
+            };
+            let grade =
+                |tried: &Generations| right(&tried.texts(&|tokens| vocabulary.decode(tokens)));
+            let tool = Tool { validate: &validate, grade: &grade };
+            let mut optimizer = AdamW::new(adamw.check()?);
+            let mut policy = base.clone();
+            let (mut valid, mut solved) = (Vec::new(), Vec::new());
+            for at in 0..(rounds * steps) as u64 {
+                let mut stream = streams.stream("numbers", &[at]);
+                let numbers: Vec<Vec<u32>> = (0..proposals)
+                    .map(|_| TwoSum::draw(Split::Optimised, &mut stream).proposal().prompt)
+                    .collect();
+                let rate = f64::min(1.0, (at + 1) as f64 / WARMUP);
+                let streams = streams.child("proposer and solver", &[at]);
+                let step = proposer_solver_step(
+                    &mut policy,
+                    &mut optimizer,
+                    &numbers,
+                    &tool,
+                    &roles,
+                    rate,
+                    &streams,
+                )?;
+                valid.push(step.valid);
+                solved.push(step.solve_rate.unwrap_or(0.0));
+                if (at + 1) % steps as u64 == 0 {
+                    looks.push(look(&policy)?);
+                }
+            }
+            let metrics = Metrics::new().series("valid", valid).series("solve rate", solved);
+            Ok(report(&looks, metrics))
+        }
+    }
+}
+
+/// Steps over which the proposer-solver's learning rate rises.
+const WARMUP: f64 = 10.0;
+
+/// Share right of the chosen answers minus that of the rejected ones: what there is in the pairs to learn from.
+fn true_contrast(questions: &[Prompt], pairs: &[JudgedPair]) -> f64 {
+    let vocabulary = vocabulary();
+    let is_right = |pair: &JudgedPair, answer: &[u32]| {
+        let question = questions.iter().find(|q| q.tokens == pair.preference.prompt);
+        let text = vocabulary.decode(answer);
+        let reference = question.and_then(|q| q.reference.as_deref());
+        let sample = Sample { prompt: "", completion: &text, reference };
+        solves(sample).value().unwrap_or(0.0)
+    };
+    let differences = pairs.iter().map(|pair| {
+        is_right(pair, &pair.preference.chosen) - is_right(pair, &pair.preference.rejected)
+    });
+    differences.sum::<f64>() / pairs.len().max(1) as f64
+}
