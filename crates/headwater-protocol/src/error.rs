@@ -117,6 +117,10 @@ pub enum ProtocolError {
         /// The arms whose artifacts the cell may read.
         has: String,
     },
+    /// A seed at which a comparison has no value, e.g. a ratio to 0. The comparison is then undecided; that is no
+    /// defect of the finding.
+    #[error("{0}")]
+    Undefined(String),
     /// An artifact is missing or does not have the content its record names.
     #[error("artifact {}: {reason}", path.display())]
     BadArtifact {

@@ -19,7 +19,8 @@
 //! its estimate exceeds the margin; otherwise it is undecided.
 //!
 //! A contrast or control is undecided whatever its numbers are when, in this order: it cannot be computed;
-//! it lost a seed to a failed cell (which cells fail may depend on what is measured); it has fewer than
+//! it lost a seed to a failed cell (which cells fail may depend on what is measured); it has no value at a seed
+//! ([`crate::ProtocolError::Undefined`]); it has fewer than
 //! [`FEWEST_SEEDS`] seeds; the preset is `smoke`; the reference arm leaves less room than d; its differences
 //! are equal up to rounding. Except that a control all of whose differences are 0 vanishes.
 //!

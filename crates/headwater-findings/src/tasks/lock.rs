@@ -164,4 +164,13 @@ mod tests {
         }
         assert!(seen.iter().all(|count| *count > 250), "{seen:?}");
     }
+
+    #[test]
+    fn other_numbers_of_places_are_refused() {
+        for places in [0, 1, LONGEST + 1] {
+            let panic = std::panic::catch_unwind(|| prompt(places)).unwrap_err();
+            let said = panic.downcast_ref::<String>().unwrap();
+            assert_eq!(*said, format!("{places} places: allowed are 2 to 4"));
+        }
+    }
 }

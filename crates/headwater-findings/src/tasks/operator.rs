@@ -284,4 +284,23 @@ mod tests {
         assert!((given / look_ups - 0.5f64).abs() < 0.052, "{given} of {look_ups}");
         assert!((look_ups / 3000.0 - 0.5f64).abs() < 0.037, "{look_ups}");
     }
+
+    #[test]
+    #[should_panic(expected = "step 3: allowed are 0 to 2")]
+    fn a_trace_of_no_step_is_refused() {
+        let entry = Entry { left: 0, right: 0, result: 0 };
+        let _ = Trace { step: STEPS, entry }.given();
+    }
+
+    #[test]
+    #[should_panic(expected = "pair 8, 0: allowed is below 8")]
+    fn an_entry_of_no_pair_is_refused() {
+        let _ = fixed().1.entry(MODULUS, 0);
+    }
+
+    #[test]
+    #[should_panic(expected = "operators: allowed is one or more")]
+    fn a_chain_of_no_operators_is_refused() {
+        let _ = Problem::draw(&[], &mut Streams::new(1).stream("operator", &[]));
+    }
 }

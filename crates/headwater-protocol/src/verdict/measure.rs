@@ -76,6 +76,8 @@ pub(super) struct Measured {
     pub(super) attainable: Option<f64>,
     pub(super) lost_seeds: Vec<u64>,
     pub(super) problem: Option<String>,
+    /// Seeds at which the comparison has no value, and why at the first.
+    pub(super) undefined: Vec<(u64, String)>,
     /// Why nothing may be concluded from the numbers, the constant differences of a control excepted.
     pub(super) barred: Option<String>,
 }
@@ -96,7 +98,7 @@ pub(super) fn measure(
     let threshold = asked.threshold;
     let (mut values, mut rooms) = (Vec::new(), Vec::new());
     let mut lost_seeds = Vec::new();
-    let mut problem = None;
+    let (mut problem, mut undefined) = (None, Vec::new());
     if !(threshold.is_finite() && threshold >= 0.0) {
         problem = Some(format!("its threshold is {threshold}: allowed is a finite number >= 0"));
     }
@@ -116,6 +118,7 @@ pub(super) fn measure(
                     problem.get_or_insert(format!("no cell of arm `{arm}` is planned"));
                 }
             },
+            Err(ProtocolError::Undefined(why)) => undefined.push((seed, why)),
             Err(error) => {
                 problem.get_or_insert(format!("seed {seed}: {error}"));
             }
@@ -135,7 +138,8 @@ pub(super) fn measure(
     if let Some(room) = attainable.filter(|room| !room.is_finite()) {
         problem.get_or_insert(format!("the attainable effect is {room}, not a finite number"));
     }
-    let mut measured = Measured { values, effect, attainable, lost_seeds, problem, barred: None };
+    let mut measured =
+        Measured { values, effect, attainable, lost_seeds, problem, undefined, barred: None };
     measured.barred = barred(&measured, threshold, scope.smoke);
     Ok(measured)
 }
@@ -148,6 +152,10 @@ fn barred(measured: &Measured, threshold: f64, smoke: bool) -> Option<String> {
     if !measured.lost_seeds.is_empty() {
         let seeds: Vec<String> = measured.lost_seeds.iter().map(u64::to_string).collect();
         return Some(format!("without seed {}, whose cells left no record", seeds.join(", ")));
+    }
+    if let Some((_, why)) = measured.undefined.first() {
+        let seeds: Vec<String> = measured.undefined.iter().map(|(at, _)| at.to_string()).collect();
+        return Some(format!("not defined at seed {}: {why}", seeds.join(", ")));
     }
     if measured.effect.n < FEWEST_SEEDS {
         return Some(format!("fewer than {FEWEST_SEEDS} seeds"));

@@ -1,7 +1,7 @@
 //! The rules as tables. `tests/rates.rs` beside this file simulates how often they err.
 
 use super::*;
-use crate::{Metrics, NotRun, PerSeed, Registered};
+use crate::{Metrics, NotRun, PerSeed, ProtocolError, Registered};
 
 mod rates;
 
@@ -324,6 +324,20 @@ fn a_threshold_that_is_no_threshold_decides_nothing() {
         assert_eq!((contrast.judgement, contrast.effect), (Judgement::Undecided, Some(1.6)));
         assert!(contrast.problem.as_ref().unwrap().contains(&format!("threshold is {threshold}")));
     }
+}
+
+#[test]
+fn a_seed_without_a_value_leaves_a_comparison_undecided_and_is_no_defect() {
+    let records = records(&[("up", 1.0)], 6);
+    let ratio: PerSeed = |seed| match seed.seed() {
+        2 | 4 => Err(ProtocolError::Undefined("a ratio to 0".into())),
+        _ => seed.scalar("up", "m"),
+    };
+    let judged = judge(&[contrast("ratio", ratio)], &[vanishing()], &records, first(6));
+    let found = &judged.contrasts[0];
+    assert_eq!((found.judgement, found.n, &found.problem), (Judgement::Undecided, 4, &None));
+    assert_eq!(found.reason.as_deref(), Some("not defined at seed 2, 4: a ratio to 0"));
+    assert_ne!(judged.verdict, Verdict::Reproduced);
 }
 
 #[test]

@@ -130,3 +130,17 @@ fn misplaced_critiques_name_a_sound_step_and_never_the_first_wrong_one() {
     let shown = arithmetic.misplaced(&chain, &right, &mut stream);
     assert_eq!(shown, arithmetic.criticised(&chain, &right, Critique::Step));
 }
+
+#[test]
+fn tables_need_1_to_100_misconceptions() {
+    let draw = |count| Arithmetic::draw(count, &mut Streams::new(1).stream("tables", &[]));
+    for count in [1, 100] {
+        let believed = draw(count).believed;
+        assert_eq!(believed.iter().flatten().flatten().count(), count);
+    }
+    for count in [0, 101] {
+        let panic = std::panic::catch_unwind(|| draw(count)).unwrap_err();
+        let said = panic.downcast_ref::<String>().unwrap();
+        assert_eq!(*said, format!("{count} misconceptions: allowed are 1 to 100"));
+    }
+}
