@@ -20,7 +20,11 @@ pub(super) fn contrasts() -> Vec<Contrast> {
         }),
         new("Q: R3 alone, end - peak", Direction::Decrease, 0.05, |seed| after_peak(seed, "r3")),
         new("Q: gate, end / peak - 1", Direction::NotBelow, 0.1, |seed| {
-            Ok(after_peak(seed, "gate")? / seed.scalar("gate", "quality at its peak")?)
+            let peak = seed.scalar("gate", "quality at its peak")?;
+            if peak <= 0.0 {
+                return Err(ProtocolError::Undefined(format!("a ratio to a peak of {peak}")));
+            }
+            Ok(after_peak(seed, "gate")? / peak)
         }),
         new("Q at equal used groups: gate - R3 + rubric", Direction::Increase, 0.05, |seed| {
             at_used_groups_of_gate(seed, "quality", "additive-1")
@@ -138,19 +142,19 @@ fn at_used_groups_of_gate(
     let (used, gate) = (seed.series("gate", USED)?, seed.series("gate", &series)?);
     let at_the_end = used[used.len() - 1];
     let other = interpolated(seed.series(arm, USED)?, seed.series(arm, &series)?, at_the_end);
-    Ok(gate[gate.len() - 1] - other)
+    let beyond = || ProtocolError::Undefined(format!("{arm} has no look at {at_the_end} groups"));
+    Ok(gate[gate.len() - 1] - other.ok_or_else(beyond)?)
 }
 
-/// y at x on the line through points of rising x, the first one's before them; NaN beyond them, where nothing was measured.
-fn interpolated(xs: &[f64], ys: &[f64], x: f64) -> f64 {
-    match xs.iter().position(|at| *at >= x) {
-        Some(0) => ys[0],
-        None => f64::NAN,
-        Some(at) => {
+/// y at x on the line through points of rising x, the first one's before them; none beyond them, where nothing was measured.
+fn interpolated(xs: &[f64], ys: &[f64], x: f64) -> Option<f64> {
+    Some(match xs.iter().position(|at| *at >= x)? {
+        0 => ys[0],
+        at => {
             let share = (x - xs[at - 1]) / (xs[at] - xs[at - 1]);
             ys[at - 1] + share * (ys[at] - ys[at - 1])
         }
-    }
+    })
 }
 
 #[cfg(test)]
@@ -160,11 +164,11 @@ mod tests {
     #[test]
     fn curves_are_read_between_their_points() {
         let (xs, ys) = ([10.0, 20.0, 40.0], [1.0, 3.0, -1.0]);
-        assert_eq!(interpolated(&xs, &ys, 5.0), 1.0);
-        assert_eq!(interpolated(&xs, &ys, 15.0), 2.0);
-        assert_eq!(interpolated(&xs, &ys, 20.0), 3.0);
-        assert_eq!(interpolated(&xs, &ys, 30.0), 1.0);
-        assert_eq!(interpolated(&xs, &ys, 40.0), -1.0);
-        assert!(interpolated(&xs, &ys, 50.0).is_nan());
+        assert_eq!(interpolated(&xs, &ys, 5.0), Some(1.0));
+        assert_eq!(interpolated(&xs, &ys, 15.0), Some(2.0));
+        assert_eq!(interpolated(&xs, &ys, 20.0), Some(3.0));
+        assert_eq!(interpolated(&xs, &ys, 30.0), Some(1.0));
+        assert_eq!(interpolated(&xs, &ys, 40.0), Some(-1.0));
+        assert_eq!(interpolated(&xs, &ys, 50.0), None);
     }
 }
