@@ -197,7 +197,7 @@ pub struct Course {
 /// Runs a loop from the base; `looks` of them after the first, and a labelled split of `split` prompts.
 ///
 /// # Panics
-/// Without a look.
+/// Without a look, a test prompt or a labelled one, and when hardly any prompt is as easy as the settings ask.
 #[must_use]
 pub fn run(
     world: &World,
@@ -206,11 +206,13 @@ pub fn run(
     (test, split): (usize, usize),
     streams: &Streams,
 ) -> Course {
-    assert!(looks >= 1, "{looks} looks: allowed are 1 or more");
+    for (what, count) in [("looks", looks), ("test prompts", test), ("labelled prompts", split)] {
+        assert!(count >= 1, "{count} {what}: allowed are 1 or more");
+    }
     let LoopSettings { config, anchor } = settings;
     let classes = world.settings.0.classes;
     let test = world.draw(test, &mut streams.stream("test prompts", &[]));
-    let split = world.draw(split.max(1), &mut streams.stream("labelled split", &[]));
+    let split = world.draw(split, &mut streams.stream("labelled split", &[]));
     let mut policy = world.base.clone();
     let mut average = world.base.clone();
     let mut adam = Adam::new(config.learning_rate, &policy);

@@ -51,8 +51,10 @@ pub(super) fn contrasts() -> Vec<Contrast> {
             |seed| {
                 let poor = seed.scalar("poor-gate", "share accepted")?;
                 let mediocre = seed.scalar("gate", "share accepted")?;
-                // Where neither start passes there is no difference between them.
-                Ok(if mediocre > 0.0 { poor / mediocre - 1.0 } else { 0.0 })
+                if mediocre <= 0.0 {
+                    return Err(ProtocolError::Undefined("no group was accepted".into()));
+                }
+                Ok(poor / mediocre - 1.0)
             },
         ),
         new("AUC of mean probability: T = 64 - T = 4", Direction::Decrease, 0.1, |seed| {

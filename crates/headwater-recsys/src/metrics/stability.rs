@@ -73,8 +73,9 @@ pub fn kendall_tau(first: &[usize], second: &[usize]) -> Result<f64, EvaluationE
     Ok(agreement / scale)
 }
 
-/// Amplification factor by round: the metric with retraining over the metric with the model frozen after the first
-/// round. 1: what bias there is was there at once; what the loop adds shows as a departure from 1.
+/// Amplification factor by round: the metric with retraining over the metric of a comparator. Of a model frozen after the first
+/// round a departure from 1 is what retraining adds, more training included; of [`crate::Arm::OpenLoop`], trained as often on lists that
+/// it did not make, it is what feedback adds.
 ///
 /// # Errors
 /// Lengths that differ, a value that is NaN or infinite, or a frozen value of 0.

@@ -191,6 +191,8 @@ impl Ranker for NeuralRanker {
         let gate_rate = settings.architecture().gate_dropout;
         let place_rate = settings.position.dropout();
         let mut dropout = Dropout::new(gate_rate, place_rate, &self.streams, self.trainings);
+        // Values of places before a step, which goes further for them if they have a rate of their own.
+        let mut before: Vec<f32> = Vec::new();
         for _ in 0..settings.epochs {
             let mut start = 0;
             while start < log.len() {
@@ -198,11 +200,12 @@ impl Ranker for NeuralRanker {
                 model.read(weights, catalogue, log, start..end, &mut dropout, batch);
                 model.differentiate(weights, log, &labels, click_loss, &mut dropout, batch);
                 let (rate, most) = (settings.learning_rate, settings.max_grad_norm);
-                let before = weights.parameters[model.values.clone()].to_vec();
+                before.clear();
+                before.extend_from_slice(&weights.parameters[model.values.clone()]);
                 adam.step(rate, most, &mut weights.parameters, &batch.gradient)?;
                 if settings.place_rate != 1.0 {
                     let values = weights.parameters[model.values.clone()].iter_mut();
-                    for (value, before) in values.zip(before) {
+                    for (value, before) in values.zip(&before) {
                         *value = before + settings.place_rate as f32 * (*value - before);
                     }
                 }

@@ -29,6 +29,9 @@ impl Default for WorldConfig {
     }
 }
 
+/// Batches that are drawn at most to find one batch of easy prompts.
+const MOST_BATCHES: usize = 1000;
+
 /// A checked [`WorldConfig`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct WorldSettings(pub(super) WorldConfig);
@@ -132,10 +135,19 @@ impl World {
     }
 
     /// Prompts on which the base is at least so confident.
+    ///
+    /// # Panics
+    /// When hardly any prompt is such a one.
     pub(super) fn draw_easy(&self, count: usize, least: f64, stream: &mut StreamRng) -> Prompts {
         let WorldConfig { inputs, classes, .. } = self.settings.0;
         let mut easy = Prompts { x: Vec::new(), truth: Vec::new() };
+        let mut drawn_batches = 0;
         while easy.truth.len() < count {
+            assert!(
+                drawn_batches < MOST_BATCHES,
+                "least_confidence {least}: the base is never so confident on {MOST_BATCHES} batches of {count} prompts"
+            );
+            drawn_batches += 1;
             let drawn = self.draw(count, stream);
             let sure = self.base.probabilities(&drawn.x);
             for (at, row) in sure.chunks_exact(classes).enumerate() {

@@ -101,22 +101,22 @@ fn curves(records: &Records, key: &str, n: usize) -> Result<Figure, ProtocolErro
 
 /// Gini coefficient of exposure with retraining, over that without.
 fn amplified(records: &Records, n: usize) -> Result<Figure, ProtocolError> {
-    let label = "Gini coefficient, retrained over frozen";
+    let label = "Gini coefficient, in the loop over in an open loop";
     let mut figure = Figure::lines("What retraining makes of concentration", "round", label, n)
         .reference("as concentrated", 1.0)
         .caption(
-            "The naive ranker, retrained after every round over the same ranker trained on the first round only. It also learns who \
-             is better: concentration alone is no harm.",
+            "The naive ranker, retrained on its own lists, over the same ranker retrained as often on what the legacy prior is told. It also \
+             learns who is better: concentration alone is no harm.",
         );
     for setting in measured() {
-        let [retrained, frozen] =
-            ["naive", "frozen"].map(|server| records.series(&arm(setting.key, server), "gini"));
+        let [retrained, open] =
+            ["naive", "open-loop"].map(|server| records.series(&arm(setting.key, server), "gini"));
         let mut ratios: Vec<Vec<f64>> = Vec::new();
         for (seed, retrained) in retrained {
-            let Some((_, frozen)) = frozen.iter().find(|(other, _)| *other == seed) else {
+            let Some((_, open)) = open.iter().find(|(other, _)| *other == seed) else {
                 continue;
             };
-            ratios.extend(amplification(retrained, frozen).ok());
+            ratios.extend(amplification(retrained, open).ok());
         }
         let length = ratios.iter().map(Vec::len).min().unwrap_or(0);
         let effect = |at: usize| {
