@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataDir, DataError};
 use crate::device::device;
+use crate::parts::{self, Part};
 
 mod concept;
 mod discrimination;
@@ -85,10 +86,6 @@ fn arms(smoke: bool) -> Vec<(String, CellConfig)> {
         .chain(part(recorded::arms(smoke), CellConfig::Recorded))
         .collect()
 }
-
-/// A heading of the report, and what is shown under it.
-type Part =
-    (&'static str, fn(&Records) -> Result<Vec<Figure>, ProtocolError>, fn(&Records) -> Vec<Table>);
 
 const PARTS: [Part; 6] = [
     ("Planted text", planted::figures, planted::tables),
@@ -177,16 +174,11 @@ impl Finding for CausalRewards {
     }
 
     fn figures(&self, records: &Records) -> Result<Vec<Figure>, ProtocolError> {
-        let mut all = Vec::new();
-        for (part, figures, _) in PARTS {
-            all.extend(figures(records)?.into_iter().map(|figure| figure.part(part)));
-        }
-        Ok(all)
+        parts::figures(&PARTS, records)
     }
 
     fn tables(&self, records: &Records) -> Result<Vec<Table>, ProtocolError> {
-        let of = |(part, _, tables): Part| tables(records).into_iter().map(move |t| t.part(part));
-        Ok(PARTS.into_iter().flat_map(of).collect())
+        Ok(parts::tables(&PARTS, records))
     }
 
     fn differs(&self) -> &'static [&'static str] {

@@ -15,6 +15,7 @@ mod device;
 pub mod directive_feedback;
 pub mod feedback_loop;
 pub mod negative_reinforcement;
+mod parts;
 pub mod reasoning_judges;
 mod recorded;
 pub mod rubric_gates;

@@ -24,6 +24,7 @@ use headwater_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
+use crate::parts::{self, Part};
 
 mod classifier;
 mod collapse;
@@ -48,10 +49,6 @@ enum CellConfig {
 
 /// Seeds of the loops over a decoder, which cost the most.
 const DECODER_SEEDS: u64 = 5;
-
-/// A heading of the report, and what is shown under it.
-type Part =
-    (&'static str, fn(&Records) -> Result<Vec<Figure>, ProtocolError>, fn(&Records) -> Vec<Table>);
 
 const PARTS: [Part; 5] = [
     ("A classifier that learns from its own answers", classifier::figures, classifier::tables),
@@ -149,16 +146,11 @@ impl Finding for SelfImprovement {
     }
 
     fn figures(&self, records: &Records) -> Result<Vec<Figure>, ProtocolError> {
-        let mut all = Vec::new();
-        for (part, figures, _) in PARTS {
-            all.extend(figures(records)?.into_iter().map(|figure| figure.part(part)));
-        }
-        Ok(all)
+        parts::figures(&PARTS, records)
     }
 
     fn tables(&self, records: &Records) -> Result<Vec<Table>, ProtocolError> {
-        let of = |(part, _, tables): Part| tables(records).into_iter().map(move |t| t.part(part));
-        Ok(PARTS.into_iter().flat_map(of).collect())
+        Ok(parts::tables(&PARTS, records))
     }
 
     fn differs(&self) -> &'static [&'static str] {

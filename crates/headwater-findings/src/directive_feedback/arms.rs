@@ -306,14 +306,6 @@ mod tests {
     }
 
     #[test]
-    fn what_contrasts_need_is_run() {
-        let arms = style_arms(&Amounts::QUICK);
-        for name in super::super::CONTRASTED {
-            assert!(arms.iter().any(|(arm, _)| arm == name), "{name}");
-        }
-    }
-
-    #[test]
     fn arms_of_one_comparison_differ_in_method_and_learning_rate_only() {
         let arms = style_arms(&Amounts::QUICK);
         let of = |name: &str| arms.iter().find(|(arm, _)| arm == name).unwrap().1.clone();
