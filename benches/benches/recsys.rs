@@ -61,7 +61,7 @@ fn loops(criterion: &mut Criterion) {
     let sharing = Sharing::MultiGate { experts: 4, hidden: vec![16] };
     let mixture = NetworkConfig { sharing, tower: vec![8], ..NetworkConfig::default() };
     for (name, network) in [("tower", plain), ("tower, 4 experts", mixture)] {
-        let position = PositionConfig::Tower { dropout: 0.1 };
+        let position = PositionConfig::Tower { dropout: 0.1, crossed: true };
         let config = NeuralRankerConfig { network, position, ..NeuralRankerConfig::default() };
         let ranker = config.check().expect("the ranker is valid");
         let name = format!("world A, neural ranker with a shallow {name}, 6 retrains");

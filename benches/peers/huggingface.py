@@ -7,7 +7,8 @@ import torch
 from transformers import CompileConfig, LlamaConfig, LlamaForCausalLM
 
 from model import CONTEXT, EPSILON, ROTARY_BASE, SIZES, VOCABULARY
-from works import COMPLETION, GROUP, KL_WEIGHT, LEARNING_RATE, PROMPT, WEIGHT_DECAY, distinct_prompts, enough
+from timing import enough
+from works import COMPLETION, GROUP, KL_WEIGHT, LEARNING_RATE, PROMPT, WEIGHT_DECAY, distinct_prompts
 
 # Padding and end of sequence lie outside of the model's vocabulary, so that neither can be drawn and every completion
 # has the same length.

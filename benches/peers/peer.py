@@ -1,6 +1,6 @@
 """Times one work of a Python peer and prints one line of JSON on standard output; all else goes to standard error.
 
-    python peer.py WORK --size t|s|m --batch N [--engine pytorch|hf|trl] [--steps K] [--warmup W] [--threads 2]
+    python peer.py WORK --size t|s|m --batch N [--engine pytorch|hf|trl|t-recs] [--steps K] [--warmup W] [--threads 2]
         [--compile]
     python peer.py check
 """
@@ -28,33 +28,37 @@ import json
 import platform
 import resource
 
+from timing import measure
+
 WORKS = {
     "train-step": ("pytorch",),
     "sample": ("pytorch", "hf"),
     "grpo-step": ("pytorch", "trl"),
     "mmd": ("pytorch",),
     "mmoe-step": ("pytorch",),
+    "recommend-round": ("t-recs",),
     "start-up": ("pytorch",),
     "check": ("pytorch",),
 }
 SECONDS = 3.0
-BATCHES = {"mmd": 2048, "mmoe-step": 1024, "start-up": 1}
+BATCHES = {"mmd": 2048, "mmoe-step": 1024, "recommend-round": 100, "start-up": 1}
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", choices=WORKS)
     parser.add_argument("--size", choices=("t", "s", "m"), default="s")
-    parser.add_argument("--batch", type=int, help="rows; without it 64, of mmd 2048, of mmoe-step 1024")
-    parser.add_argument("--engine", choices=("pytorch", "hf", "trl"), default="pytorch")
+    parser.add_argument("--batch", type=int, help="rows; without it 64, of mmd 2048, of mmoe-step 1024, of recommend-round 100")
+    parser.add_argument("--engine", choices=("pytorch", "hf", "trl", "t-recs"), help="without it the first of the work's")
     parser.add_argument("--steps", type=int, help="counted steps; without it as many as 3 seconds take, at least 5")
     parser.add_argument("--warmup", type=int, default=4, help="steps before those that count")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true", help="use torch.compile where the engine can")
     parsed = parser.parse_args()
+    parsed.engine = parsed.engine or WORKS[parsed.work][0]
     if parsed.engine not in WORKS[parsed.work]:
         parser.error(f"{parsed.work} runs with {' or '.join(WORKS[parsed.work])}")
-    if parsed.compile and parsed.work in ("start-up", "check"):
+    if parsed.compile and parsed.work in ("recommend-round", "start-up", "check"):
         parser.error(f"{parsed.work} compiles nothing")
     if parsed.batch is None:
         parsed.batch = BATCHES.get(parsed.work, 64)
@@ -170,6 +174,10 @@ def run(options):
     settle(options.threads)
     if options.work == "start-up":
         return start_up()
+    if options.engine == "t-recs":
+        from t_recs import recommend_round
+
+        return measure(recommend_round(options.batch), options.warmup, options.steps, SECONDS)
 
     import torch
 
@@ -196,7 +204,7 @@ def run(options):
         else:
             build = {"train-step": works.train_step, "sample": works.sample, "grpo-step": works.grpo_step}
             model, step = build[options.work](options.size, options.batch, options.compile)
-        milliseconds = works.measure(step, options.warmup, options.steps, SECONDS)
+        milliseconds = measure(step, options.warmup, options.steps, SECONDS)
     if isinstance(model, torch.nn.Module):
         count = sum(weight.numel() for weight in model.parameters())
         print(f"{count:,} parameters ({count / 1e6:.2f}M)", file=sys.stderr)
@@ -204,6 +212,10 @@ def run(options):
 
 
 def versions(engine):
+    if engine == "t-recs":
+        from t_recs import VERSION
+
+        return {"python": platform.python_version(), "trecs": VERSION}
     import torch
 
     found = {"python": platform.python_version(), "torch": torch.__version__}

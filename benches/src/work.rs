@@ -11,6 +11,9 @@ use headwater_nn::{
     sample, supervised_step,
 };
 use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig, Verdict};
+use headwater_recsys::{
+    Exploration, PopularityConfig, Ranker as _, Ranking, Simulator, WorldConfig,
+};
 
 /// Tokens a prompt has where something is generated, and tokens generated.
 const PROMPT: usize = 16;
@@ -49,9 +52,10 @@ pub(crate) fn prepare(name: &str, size: &str, batch: usize) -> Box<dyn FnMut()> 
         "grpo-step" => grpo_step(shape(size), batch),
         "mmd" => mmd(batch),
         "mmoe-step" => mmoe_step(batch),
+        "recommend-round" => recommend_round(batch),
         "start-up" => start_up(shape(size)),
         other => panic!(
-            "work `{other}`: allowed are train-step, sample, grpo-step, mmd, mmoe-step and start-up"
+            "work `{other}`: allowed are train-step, sample, grpo-step, mmd, mmoe-step, recommend-round and start-up"
         ),
     }
 }
@@ -173,6 +177,30 @@ fn mmoe_step(batch: usize) -> Box<dyn FnMut()> {
         let loss = (softplus(logits.clone(), 1.0) - logits * labels.clone()).mean().mul_scalar(2.0);
         let gradients = GradientsParams::from_grads(loss.backward(), &ranker);
         optimizer.step(&mut ranker, gradients, 1.0).expect("finite gradients");
+    })
+}
+
+/// A round of a feedback loop: each of `users` is shown the 10 most popular of 200 items and clicks on what appeals; then
+/// popularity is counted anew.
+fn recommend_round(users: usize) -> Box<dyn FnMut()> {
+    let world = WorldConfig {
+        users: Some(users),
+        sessions: users,
+        items: 200,
+        features: 8,
+        ..WorldConfig::b()
+    };
+    let world = world.check().expect("the world is valid");
+    let mut ranker = PopularityConfig::default().check().expect("the defaults are valid");
+    let mut simulator = Simulator::new(&world, &Streams::new(1));
+    let (mut log, exploration) = (simulator.log(), Exploration::default());
+    let mut round = 0;
+    Box::new(move || {
+        log.keep_last_rounds(0);
+        let ranking = Ranking::Ranker(&mut ranker);
+        simulator.serve(round, ranking, &exploration, &mut log).expect("rounds are in order");
+        round += 1;
+        ranker.train(simulator.items().catalogue(), &log).expect("the log fits");
     })
 }
 

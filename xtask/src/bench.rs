@@ -1,4 +1,4 @@
-//! `bench`: the criterion benches, or the same work beside PyTorch, Hugging Face and TRL.
+//! `bench`: the criterion benches, or the same work beside PyTorch, Hugging Face, TRL and T-RECS.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -32,7 +32,7 @@ pub(crate) struct BenchArguments {
 enum What {
     /// This project's kernels and steps by themselves (arguments of `cargo bench`)
     Criterion,
-    /// Beside PyTorch, Hugging Face and TRL, in a virtual environment of their own
+    /// Beside PyTorch, Hugging Face, TRL and T-RECS, in a virtual environment of their own
     Peers,
 }
 
@@ -57,7 +57,7 @@ struct Row {
 impl Row {
     fn name(&self) -> String {
         match self.work {
-            "mmd" | "mmoe-step" => format!("{} of {}", self.work, self.batch),
+            "mmd" | "mmoe-step" | "recommend-round" => format!("{} of {}", self.work, self.batch),
             "start-up" => self.work.to_owned(),
             work => format!("{work} {} x {}", parameters(self.size), self.batch),
         }
@@ -89,6 +89,7 @@ fn rows() -> Vec<Row> {
     }
     rows.push(Row { work: "mmd", size: "s", batch: 2048, engines: &["pytorch"] });
     rows.push(Row { work: "mmoe-step", size: "s", batch: 1024, engines: &["pytorch"] });
+    rows.push(Row { work: "recommend-round", size: "s", batch: 100, engines: &["t-recs"] });
     rows.push(Row { work: "start-up", size: "s", batch: 1, engines: &["pytorch"] });
     rows
 }
@@ -252,9 +253,13 @@ fn machine() -> Value {
 
 /// Python with the pinned packages: made once, and again when the pins change.
 fn virtual_environment() -> anyhow::Result<PathBuf> {
-    let pins_file = workspace().join("benches/peers/requirements.txt");
-    let pins = fs::read_to_string(&pins_file)
-        .with_context(|| format!("reading {}", pins_file.display()))?;
+    // What T-RECS says it needs can no longer be installed, and it runs without.
+    let lists = [("requirements.txt", None), ("requirements-alone.txt", Some("--no-deps"))];
+    let lists = lists.map(|(name, option)| (workspace().join("benches/peers").join(name), option));
+    let mut pins = String::new();
+    for (file, _) in &lists {
+        pins += &fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    }
     let folder = target().join("peers-venv");
     let (python, stamp) = (folder.join("bin/python"), folder.join("installed.txt"));
     if fs::read_to_string(&stamp).is_ok_and(|installed| installed == pins) {
@@ -263,9 +268,13 @@ fn virtual_environment() -> anyhow::Result<PathBuf> {
     eprintln!("making a virtual environment in {} (PyTorch is large)", folder.display());
     run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
         .context("Python 3.10 or newer with venv is needed for the peers")?;
-    run(Command::new(&python)
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"])
-        .arg(&pins_file))?;
+    for (file, option) in lists {
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(option)
+            .arg("-r")
+            .arg(file))?;
+    }
     fs::write(&stamp, pins)?;
     Ok(python)
 }

@@ -28,7 +28,10 @@ use crate::error::{EvaluationError, all_finite, argument, at_least, in_range, sa
 
 mod clustered;
 
-pub use clustered::{clustered_share_difference, clustered_share_interval, correlation_interval};
+pub use clustered::{
+    clustered_mean_interval, clustered_share_difference, clustered_share_interval,
+    correlation_interval,
+};
 pub(crate) use clustered::{linearised, robust_error};
 
 /// An estimate with a two-sided confidence interval.

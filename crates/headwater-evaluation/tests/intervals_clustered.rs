@@ -1,12 +1,12 @@
-//! Clustered intervals of shares, differences of shares and correlations: golden values, coverage, limits.
+//! Clustered intervals of means, shares, differences of shares and correlations: golden values, coverage, limits.
 
 mod simulation;
 
-use approx::assert_abs_diff_eq;
+use approx::{assert_abs_diff_eq, assert_relative_eq};
 use headwater_core::StreamRng;
 use headwater_evaluation::intervals::{
-    Bootstrap, clustered_share_difference, clustered_share_interval, correlation_interval,
-    wilson_interval,
+    Bootstrap, clustered_mean_interval, clustered_share_difference, clustered_share_interval,
+    correlation_interval, t_interval, wilson_interval,
 };
 use rand::RngExt;
 use simulation::{HARD, NOMINAL, assert_coverage, assert_false_alarms, normal, phi, stream};
@@ -198,4 +198,21 @@ fn what_does_not_vary_keeps_a_width_and_bad_input_is_named() {
     assert!(clustered_share_interval(&[1.0], &[], 0.95).is_err());
     assert!(clustered_share_interval(&[1.0, f64::NAN], &[0, 1], 0.95).is_err());
     assert!(clustered_share_interval(&[1.0], &[0], 1.0).is_err());
+}
+
+#[test]
+fn a_mean_of_single_values_has_the_t_interval_and_copies_add_nothing() {
+    let values = [0.5, -1.25, 3.0, 2.5, 0.0];
+    let plain = t_interval(&values, 0.9).unwrap();
+    let single = clustered_mean_interval(&values, &[9, 2, 5, 1, 7], 0.9).unwrap();
+    assert_relative_eq!(single.low, plain.low, max_relative = 1e-12);
+    assert_relative_eq!(single.high, plain.high, max_relative = 1e-12);
+    let copies = clustered_mean_interval(&values.repeat(4), &[9, 2, 5, 1, 7].repeat(4), 0.9);
+    assert_relative_eq!(copies.unwrap().low, plain.low, max_relative = 1e-12);
+    // By hand: clusters {1, 2} and {6}, mean 3, residuals -3 and 3, se = sqrt(2 * 18) / 3, t with one degree of freedom.
+    let uneven = clustered_mean_interval(&[1.0, 2.0, 6.0], &[0, 0, 1], 0.5).unwrap();
+    assert_relative_eq!(uneven.high, 3.0 + 2.0, max_relative = 1e-9);
+    assert!(clustered_mean_interval(&values, &[1; 5], 0.9).is_err());
+    assert!(clustered_mean_interval(&values, &[1, 2], 0.9).is_err());
+    assert!(clustered_mean_interval(&[f64::NAN, 1.0], &[1, 2], 0.9).is_err());
 }

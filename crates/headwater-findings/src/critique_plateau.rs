@@ -335,6 +335,15 @@ impl Finding for CritiquePlateau {
         // A plateau is flat, and low: two thirds of what is believed still is. Shown with the sign turned.
         let level = |name, per_seed| piloted(name, Direction::NotBelow, 0.35, per_seed);
         vec![
+            breaks("misconceptions: step critique - GRPO, 8 rollouts", |seed| {
+                seed.difference("stuck", "step", "grpo-8")
+            }),
+            breaks("misconceptions: step critique - GRPO, 16 rollouts", |seed| {
+                seed.difference("stuck", "step", "grpo-16")
+            }),
+            breaks("misconceptions: step critique - GRPO, 8 x questions", |seed| {
+                seed.difference("stuck", "step", "grpo-8-questions-x8")
+            }),
             piloted("probability, last third: GRPO, 8 rollouts", Unchanged, 0.1, |seed| {
                 last_third(seed, "grpo-8")
             }),
@@ -352,15 +361,6 @@ impl Finding for CritiquePlateau {
             }),
             level("probability at the end, up to 0.35: GRPO, 8 x questions", |seed| {
                 Ok(-seed.scalar("grpo-8-questions-x8", "probability/stuck")?)
-            }),
-            breaks("misconceptions: step critique - GRPO, 8 rollouts", |seed| {
-                seed.difference("stuck", "step", "grpo-8")
-            }),
-            breaks("misconceptions: step critique - GRPO, 16 rollouts", |seed| {
-                seed.difference("stuck", "step", "grpo-16")
-            }),
-            breaks("misconceptions: step critique - GRPO, 8 x questions", |seed| {
-                seed.difference("stuck", "step", "grpo-8-questions-x8")
             }),
             Contrast {
                 published: Some("+.031 (mean of 8 test sets, .440 to .471; Qwen2.5-7B)"),

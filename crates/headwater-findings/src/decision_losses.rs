@@ -250,7 +250,10 @@ impl Finding for DecisionLosses {
             } => {
                 let rows = population.rows(&self.data, permuted, &streams)?;
                 let name = if own_streams { "training again" } else { "training" };
-                measure::run(method, &rows, &training, repeats, &streams.child(name, &[]))?.into()
+                let [train, _, _, test] = population.sizes;
+                measure::run(method, &rows, &training, repeats, &streams.child(name, &[]))?
+                    .scalar("test rows over training rows", test as f64 / train as f64)
+                    .into()
             }
             CellConfig::Table { cells, share, training } => {
                 measure::run_table(cells, share, &training, &streams)?.into()

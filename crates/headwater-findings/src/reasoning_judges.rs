@@ -94,6 +94,9 @@ const DEEP: RangeInclusive<usize> = 4..=12;
 const VOTES: [usize; 5] = [1, 3, 5, 9, 15];
 /// Leads at which voting stops; at most as many votes are taken as the largest of [`VOTES`].
 const LEADS: [usize; 4] = [1, 2, 3, 4];
+/// Seeds of arms that no contrast or control needs, and these arms.
+const SHOWN_SEEDS: u64 = 3;
+const SHOWN: [&str; 2] = ["direct-equal-labels", "direct-rl"];
 /// Candidates of a pool.
 const MOST: usize = 16;
 /// Votes per match of a knockout.
@@ -222,6 +225,9 @@ impl Finding for ReasoningJudges {
         for seed in settings.seed_range(5) {
             plan.cells.push(Cell::new(self.id(), "base", seed, &base)?);
             for (arm, config) in &arms {
+                if seed >= SHOWN_SEEDS && SHOWN.contains(arm) {
+                    continue;
+                }
                 let from = match config {
                     CellConfig::Reinforced { from, .. } => from,
                     _ => "base",

@@ -89,11 +89,11 @@ impl Finding for SelfImprovement {
                     let cell = Cell::new(self.id(), &arm, seed, &CellConfig::Policy(config))?;
                     plan.cells.push(cell.needing(needs));
                 }
-                for (arm, config) in facts::arms(smoke) {
-                    let needs = config.needs();
-                    let cell = Cell::new(self.id(), &arm, seed, &CellConfig::Facts(config))?;
-                    plan.cells.push(cell.needing(needs));
-                }
+            }
+            for (arm, config) in facts::arms(smoke) {
+                let needs = config.needs();
+                let cell = Cell::new(self.id(), &arm, seed, &CellConfig::Facts(config))?;
+                plan.cells.push(cell.needing(needs));
             }
             for (arm, seeds, config) in language::arms(smoke) {
                 if seed < seeds {

@@ -35,7 +35,7 @@ pub trait Finding: Send + Sync {
     /// Anything; the cell is then reported as failed, and the cells that need it as skipped.
     fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError>;
 
-    /// The comparisons that make up the claim.
+    /// The comparisons that make up the claim; the first stands for it on the report's first page.
     fn contrasts(&self) -> Vec<Contrast>;
 
     /// The comparisons in which the cause is removed and the effect must vanish.

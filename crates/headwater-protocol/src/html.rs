@@ -8,6 +8,7 @@ use crate::{FEWEST_SEEDS, Figure, FindingReport, Preset, Report, Table, TableVal
 
 mod comparisons;
 mod gaps;
+mod summary;
 
 /// Beside every interval over two seeds.
 const TWO_SEEDS: &str = "Intervals over n = 2 seeds mean nothing: with one degree of freedom they are 13 times as \
@@ -33,7 +34,7 @@ pub(crate) fn page(report: &Report) -> String {
             body {
                 main {
                     (head(report))
-                    (summary(report))
+                    (summary::summary(report))
                     @for finding in &report.findings { (section(finding)) }
                     (how_to_read())
                 }
@@ -104,35 +105,6 @@ fn notices(report: &Report) -> Markup {
                     li { code { (dropped.finding) } ": " (dropped.reason) "." }
                 } }
             }
-        }
-    }
-}
-
-fn summary(report: &Report) -> Markup {
-    let count = |verdict| report.findings.iter().filter(|f| f.verdict == verdict).count();
-    let verdicts =
-        [Verdict::Reproduced, Verdict::NotReproduced, Verdict::Inconclusive, Verdict::Invalid];
-    html! {
-        section #summary {
-            h2 { "Verdicts" }
-            p.counts {
-                @for verdict in verdicts {
-                    @if count(verdict) > 0 { span { (badge(verdict)) " " (count(verdict)) } }
-                }
-            }
-            div.wide tabindex="0" { table {
-                thead { tr {
-                    th { "Finding" } th { "Verdict" } th { "Claim" } th.number { "Cost" }
-                } }
-                tbody {
-                    @for finding in &report.findings { tr {
-                        td { a href={ "#" (finding.id) } { (finding.id) } }
-                        td { (badge(finding.verdict)) }
-                        td { (finding.claim) }
-                        td.number { (duration(finding.seconds)) }
-                    } }
-                }
-            } }
         }
     }
 }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// ULTRA's examination probabilities of slots 1 to 10, before the exponent and before θ_1 is made 1.
 pub const ULTRA: [f64; 10] = [0.68, 0.61, 0.48, 0.34, 0.28, 0.20, 0.11, 0.10, 0.08, 0.06];
 
+/// Least probability of a slot: logs hold 32 bits, and what nobody ever looks at has no propensity to divide by.
+const LEAST: f64 = f32::MIN_POSITIVE as f64;
+
 const NAME: &str = "ExaminationConfig";
 
 /// How slots come to be examined; unchecked.
@@ -68,25 +71,25 @@ impl ExaminationConfig {
                 "one number per slot",
             )
         };
-        let exponent = |value: f64| {
+        let curve = |value: f64, base: Vec<f64>| {
             let allowed = "a finite number of at least 0";
-            require(value.is_finite() && value >= 0.0, NAME, "exponent", value, allowed)
+            require(value.is_finite() && value >= 0.0, NAME, "exponent", value, allowed)?;
+            let theta: Vec<f64> = base.into_iter().map(|base| base.powf(value)).collect();
+            let holds = theta.iter().all(|&theta| theta >= LEAST);
+            require(holds, NAME, "exponent", value, "one at which no slot's probability vanishes")?;
+            Ok(Examination::Position(theta))
         };
         Ok(match self {
             Self::Position { theta } => {
-                // A slot that nobody ever looks at has no propensity to divide by.
-                probabilities("theta", theta, f64::MIN_POSITIVE, "numbers in (0, 1]")?;
+                probabilities("theta", theta, LEAST, "numbers in (0, 1], at least 1.2e-38")?;
                 Examination::Position(theta.clone())
             }
             Self::Ultra { exponent: value } => {
-                exponent(*value)?;
                 require(slots <= ULTRA.len(), NAME, "model", "ultra", "at most 10 slots")?;
-                let theta = ULTRA[..slots].iter().map(|theta| (theta / ULTRA[0]).powf(*value));
-                Examination::Position(theta.collect())
+                curve(*value, ULTRA[..slots].iter().map(|theta| theta / ULTRA[0]).collect())?
             }
             Self::Power { exponent: value } => {
-                exponent(*value)?;
-                Examination::Position((1..=slots).map(|k| (k as f64).powf(-value)).collect())
+                curve(*value, (1..=slots).map(|k| (k as f64).recip()).collect())?
             }
             Self::Cascade => Examination::Continuation(vec![0.0; slots]),
             Self::DependentClick { continuation } => {
@@ -107,11 +110,24 @@ impl Examination {
         }
     }
 
+    /// The way of reading under which a list sorted by attraction times worth, best first, has the value that stands for
+    /// the best of its candidates: θ sorted, so that the best item is where most look.
+    ///
+    /// Of position-based models this is the largest value there is. So it is of clicks under a continuation that never
+    /// rises (for the cascade the order does not even matter, only what is in the list), and neither of likes under a
+    /// continuation nor of clicks under one that rises: there a list may do a little better.
+    pub(crate) fn best_first(&self) -> Self {
+        let mut sorted = self.clone();
+        if let Self::Position(theta) = &mut sorted {
+            theta.sort_by(|a, b| b.total_cmp(a));
+        }
+        sorted
+    }
+
     /// Expected value of a list: Σ_k P(slot k is examined) attraction_k worth_k.
     ///
     /// `list` gives attraction (probability of a click if examined) and worth (value of a click) from the top
-    /// downwards. For a position-based model, whose θ falls, sorting by attraction times worth gives the most; for
-    /// the cascade and worths of 1 the order does not matter, only what is in the list.
+    /// downwards.
     pub fn value(&self, list: impl IntoIterator<Item = (f32, f32)>) -> f64 {
         let products = list.into_iter().map(|(attraction, worth)| (f64::from(attraction), worth));
         match self {
@@ -198,6 +214,24 @@ mod tests {
     }
 
     #[test]
+    fn the_best_of_all_orders_is_read_by_a_sorted_curve() {
+        // The middle is looked at most.
+        let curve = Examination::Position(vec![0.3, 1.0, 0.6, 0.1]);
+        let sorted = [(0.9, 1.0), (0.5, 1.0), (0.4, 1.0), (0.2, 1.0)];
+        let mut best = f64::NEG_INFINITY;
+        for order in 0..256 {
+            let order = [0, 2, 4, 6].map(|shift| (order >> shift) & 3);
+            if (0..4).all(|item| order.contains(&item)) {
+                best = best.max(curve.value(order.map(|item| sorted[item])));
+            }
+        }
+        assert_relative_eq!(curve.best_first().value(sorted), best, max_relative = 1e-12);
+        assert!(curve.value(sorted) < 0.8 * best);
+        let falling = ExaminationConfig::Ultra { exponent: 1.0 }.checked(10).unwrap();
+        assert_eq!(falling.best_first(), falling);
+    }
+
+    #[test]
     fn a_reader_who_may_have_left_after_a_click() {
         let dependent = Examination::Continuation(vec![0.5, 0.5, 0.5]);
         let mut reader = Reader::new(&dependent);
@@ -219,8 +253,14 @@ mod tests {
         assert!(text.contains("theta") && text.contains("(0, 1]"), "{text}");
         let text = refused(ExaminationConfig::Position { theta: vec![1.0] }, 2);
         assert!(text.contains("one number per slot"), "{text}");
-        let text = refused(ExaminationConfig::Power { exponent: f64::NAN }, 2);
-        assert!(text.contains("exponent = NaN"), "{text}");
+        for exponent in [f64::NAN, -1.0, 200.0] {
+            for config in
+                [ExaminationConfig::Power { exponent }, ExaminationConfig::Ultra { exponent }]
+            {
+                let text = refused(config, 10);
+                assert!(text.contains(&format!("exponent = {exponent}")), "{text}");
+            }
+        }
         assert!(
             refused(ExaminationConfig::Ultra { exponent: 1.0 }, 11).contains("at most 10 slots")
         );

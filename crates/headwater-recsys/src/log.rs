@@ -246,7 +246,9 @@ impl Log {
         &self.clicks
     }
 
-    /// True probability of examination, by impression: what a click is divided by for an unbiased label.
+    /// True probability of examination, by impression: what a click is divided by for an unbiased label. Where lists are
+    /// read from the top down it is that given the clicks above, which takes the true attraction of what stands there:
+    /// more than the server of a real cascade would know.
     #[must_use]
     pub fn examinations(&self) -> &[f32] {
         &self.examinations

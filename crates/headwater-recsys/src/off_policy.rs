@@ -13,7 +13,7 @@ mod table;
 pub use estimator::Estimator;
 pub use table::{BanditTable, read_bandit};
 
-use headwater_evaluation::intervals::t_interval;
+use headwater_evaluation::intervals::clustered_mean_interval;
 use headwater_evaluation::{EvaluationError, Interval};
 
 use crate::error::{RecsysError, at_least, every, indices_below, same_length};
@@ -135,7 +135,7 @@ pub struct Overlap {
     pub rows: usize,
     /// (Σw)²/Σw²: decisions of the target that the log is worth; 0 where it shares none.
     pub effective_sample_size: f64,
-    /// Mean of w with a 95% t interval. Its expectation is the mass of the target within the logging policy's support:
+    /// Mean of w with a 95% interval, robust to what decisions of a session share where the log has sessions. Its expectation is the mass of the target within the logging policy's support:
     /// an interval below 1 tells of actions never logged, or of propensities reported too large; above 1, too small.
     pub mean_weight: Interval,
     /// 99% of weights are at most this.
@@ -201,10 +201,10 @@ impl LoggedBandit {
     /// How far the logging policy covers the target.
     ///
     /// # Errors
-    /// Weights so large that their squares overflow.
+    /// Fewer than two sessions, or weights so large that their squares overflow.
     pub fn overlap(&self) -> Result<Overlap, RecsysError> {
         let rows = self.weights.len();
-        let mean_weight = t_interval(&self.weights, 0.95)?;
+        let mean_weight = clustered_mean_interval(&self.weights, &self.units, 0.95)?;
         let sum: f64 = self.weights.iter().sum();
         let squares: f64 = self.weights.iter().map(|w| w * w).sum();
         let mut sorted = self.weights.clone();

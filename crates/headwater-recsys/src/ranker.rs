@@ -39,10 +39,10 @@ impl Requests<'_> {
         self.users.len()
     }
 
-    /// Candidates of each session.
+    /// Candidates of each session; 0 where there is none.
     #[must_use]
     pub fn candidates_per_session(&self) -> usize {
-        self.candidates.len() / self.users.len()
+        self.candidates.len().checked_div(self.users.len()).unwrap_or(0)
     }
 }
 

@@ -11,11 +11,11 @@ use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::error::RecsysError;
-use crate::examination::Reader;
+use crate::examination::{Examination, Reader};
 use crate::exploration::{Exploration, Lists, top};
 use crate::log::{Head, Impression, Log, SessionRow};
 use crate::ranker::{Ranker, Requests};
-use crate::world::{Items, World};
+use crate::world::{Items, MOST_INDICES, World};
 
 /// Sessions handed to a ranker at once. Results do not depend on it.
 const BLOCK: usize = 256;
@@ -26,7 +26,8 @@ pub enum Ranking<'a> {
     Legacy,
     /// Chance: every order of the candidates is as likely. Exploration is left out of account.
     Random,
-    /// The truth: probability of a click if examined; for [`Head::Like`] and [`Head::Dwell`], of a click that satisfies.
+    /// The truth, best first: probability of a click if examined; for [`Head::Like`] and [`Head::Dwell`], of a click that
+    /// satisfies. On a curve that does not fall from the top this is less than ideal.
     Oracle(Head),
     /// A ranker.
     Ranker(&'a mut dyn Ranker),
@@ -39,18 +40,20 @@ pub enum Ranking<'a> {
 pub struct Utility {
     /// Of what was shown.
     pub shown: f64,
-    /// Of the candidates sorted by true worth. For interests that drift: by what is true at the time.
+    /// Of the candidates sorted by true worth, the best where most look; for interests that drift, by what is true at the
+    /// time. The largest there is but for likes in lists read on after a click or not, and for clicks where going on
+    /// after one grows likelier downwards: there a list may be worth a little more.
     pub ideal: f64,
 }
 
 impl Utility {
-    /// Shown over ideal: 1 at best.
+    /// Shown over ideal: 1 at best, but for what is said of [`Utility::ideal`]. NaN before anything was served.
     #[must_use]
     pub fn ratio(&self) -> f64 {
         self.shown / self.ideal
     }
 
-    /// Ideal less shown, at least 0.
+    /// Ideal less shown: at least 0, but for what is said of [`Utility::ideal`].
     #[must_use]
     pub fn regret(&self) -> f64 {
         self.ideal - self.shown
@@ -183,7 +186,7 @@ impl Simulator {
     /// Serves the next round, which `round` has to be, and appends it to the log.
     ///
     /// # Errors
-    /// A round out of order, an epsilon slot beyond the list, an oracle of likes where nobody likes, an error of the
+    /// A round out of order or with more than 2^30 items, an epsilon slot beyond the list, an oracle of likes where nobody likes, an error of the
     /// ranker, or a score that is NaN or infinite.
     pub fn serve(
         &mut self,
@@ -195,6 +198,8 @@ impl Simulator {
         if round != self.next_round {
             return Err(RecsysError::Round { found: round, expected: self.next_round });
         }
+        let items = self.world.items_in(round);
+        require(items <= MOST_INDICES, "World", "items", items, "at most 2^30 in any round")?;
         let slots = self.world.config().slots;
         exploration.fits(slots)?;
         let oracle = if let Ranking::Oracle(head) = ranking { Some(head) } else { None };
@@ -356,20 +361,22 @@ impl Simulator {
         let device_truth = &self.world.devices()[device as usize];
         let examination = &device_truth.examination;
         let attraction = &scratch.attraction;
-        let clicks =
-            |order: &[u32]| examination.value(order.iter().map(|&c| (attraction[c as usize], 1.0)));
-        served.clicks.shown += clicks(list.order);
+        let best_first = &device_truth.best_first;
+        let clicks = |reading: &Examination, order: &[u32]| {
+            reading.value(order.iter().map(|&c| (attraction[c as usize], 1.0)))
+        };
+        served.clicks.shown += clicks(examination, list.order);
         top(attraction, slots, &mut scratch.keys, &mut scratch.ideal);
-        served.clicks.ideal += clicks(&scratch.ideal[..slots]);
+        served.clicks.ideal += clicks(best_first, &scratch.ideal[..slots]);
         if config.satisfaction.is_some() {
-            let likes = |order: &[u32]| {
+            let likes = |reading: &Examination, order: &[u32]| {
                 let pair = |&c: &u32| (attraction[c as usize], scratch.liking[c as usize]);
-                examination.value(order.iter().map(pair))
+                reading.value(order.iter().map(pair))
             };
             let sum = served.likes.get_or_insert_default();
-            sum.shown += likes(list.order);
+            sum.shown += likes(examination, list.order);
             top(&scratch.worth, slots, &mut scratch.keys, &mut scratch.ideal);
-            sum.ideal += likes(&scratch.ideal[..slots]);
+            sum.ideal += likes(best_first, &scratch.ideal[..slots]);
         }
 
         // What the user does.

@@ -27,7 +27,7 @@ use crate::examination::{Examination, ExaminationConfig};
 pub struct WorldConfig {
     /// Items there are at the start, at least `slots`.
     pub items: usize,
-    /// Items that arrive before each round but the first.
+    /// Items that arrive before each round but the first; a round that would bring them above 2^30 is refused.
     pub arriving_items: usize,
     /// Features of an item and of a context, at least 1.
     pub features: usize,
@@ -166,6 +166,9 @@ impl WorldConfig {
     }
 }
 
+/// Most users, and items at any time: their indices are kept in 32 bits.
+pub(crate) const MOST_INDICES: usize = 1 << 30;
+
 /// A checked [`WorldConfig`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct World {
@@ -179,6 +182,8 @@ pub(crate) struct Device {
     /// Share of sessions on this device or one before it in the list.
     pub(crate) cumulative_share: f64,
     pub(crate) examination: Examination,
+    /// [`Examination::best_first`], which ideal lists are read by.
+    pub(crate) best_first: Examination,
     pub(crate) trust: f64,
 }
 
@@ -202,7 +207,8 @@ impl World {
     /// Items there are in a round.
     #[must_use]
     pub fn items_in(&self, round: u64) -> usize {
-        self.config.items + self.config.arriving_items * round as usize
+        let arrived = self.config.arriving_items.saturating_mul(round as usize);
+        self.config.items.saturating_add(arrived)
     }
 
     /// Candidates of each session of a round.
@@ -224,9 +230,8 @@ impl Check for WorldConfig {
         ] {
             require(value > 0, NAME, field, value, "1 or more")?;
         }
-        // Indices of users, items and sessions are kept in 32 bits.
         for (field, value) in [("items", self.items), ("users", self.users.unwrap_or(1))] {
-            require(value <= 1 << 30, NAME, field, value, "at most 2^30")?;
+            require(value <= MOST_INDICES, NAME, field, value, "at most 2^30")?;
         }
         let slots = self.slots;
         require((1..=256).contains(&slots), NAME, "slots", slots, "1 to 256")?;
@@ -306,7 +311,9 @@ fn checked_devices(configs: &[DeviceConfig], slots: usize) -> Result<Vec<Device>
         require((0.0..1.0).contains(trust), NAME, "trust", trust, "a number in [0, 1)")?;
         sum += share;
         let examination = examination.checked(slots)?;
-        devices.push(Device { cumulative_share: sum / total, examination, trust: *trust });
+        let best_first = examination.best_first();
+        let cumulative_share = sum / total;
+        devices.push(Device { cumulative_share, examination, best_first, trust: *trust });
     }
     Ok(devices)
 }
@@ -334,10 +341,10 @@ pub struct Catalogue<'a> {
 }
 
 impl Catalogue<'_> {
-    /// Number of items.
+    /// Number of items; 0 where they have no features.
     #[must_use]
     pub fn items(&self) -> usize {
-        self.features.len() / self.width
+        self.features.len().checked_div(self.width).unwrap_or(0)
     }
 }
 

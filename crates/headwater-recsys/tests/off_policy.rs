@@ -181,6 +181,26 @@ fn actions_that_are_never_logged_are_reported() {
 }
 
 #[test]
+fn the_mean_weight_knows_sessions() {
+    let columns = |copies: usize, session: Option<Vec<usize>>| BanditColumns {
+        reward: [1.0, 0.0, 1.0, 0.0].repeat(copies),
+        propensity: [0.5, 0.25, 1.0, 0.5].repeat(copies),
+        target: [0.25, 0.5, 0.75, 0.5].repeat(copies),
+        session,
+        ..BanditColumns::default()
+    };
+    let weight = |columns| LoggedBandit::new(columns).unwrap().overlap().unwrap().mean_weight;
+    let once = weight(columns(1, None));
+    // Three copies of each decision in one session say no more than one, and rows in one session of all say nothing.
+    let sessions = weight(columns(3, Some([4, 1, 7, 2].repeat(3))));
+    assert_relative_eq!(sessions.low, once.low, max_relative = 1e-12);
+    assert_eq!((sessions.n, weight(columns(3, None)).n), (4, 12));
+    assert!(weight(columns(3, None)).half_width() < 0.6 * once.half_width());
+    let alone = LoggedBandit::new(columns(3, Some(vec![0; 12]))).unwrap().overlap().unwrap_err();
+    assert!(alone.to_string().contains("clusters"), "{alone}");
+}
+
+#[test]
 fn intervals_cover_and_sessions_widen_them() {
     let mut rng = Streams::new(2).stream("bootstrap", &[]);
     let covered = (0..60).filter(|&seed| {

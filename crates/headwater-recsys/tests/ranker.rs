@@ -32,7 +32,7 @@ fn remedied(position: PositionConfig) -> NeuralRankerConfig {
     NeuralRankerConfig { position, ..NeuralRankerConfig::default() }
 }
 
-const TOWER: PositionConfig = PositionConfig::Tower { dropout: 0.1 };
+const TOWER: PositionConfig = PositionConfig::Tower { dropout: 0.1, crossed: true };
 
 #[test]
 fn the_curve_of_world_a_is_recovered() {

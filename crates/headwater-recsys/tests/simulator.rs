@@ -218,6 +218,39 @@ fn the_oracle_is_ideal_and_what_likes_want_is_not_what_clicks_want() {
 }
 
 #[test]
+fn on_a_curve_that_rises_no_list_is_better_than_ideal() {
+    let theta = vec![0.2, 0.4, 1.0, 0.6, 0.3];
+    let world = WorldConfig {
+        slots: 5,
+        devices: vec![device(ExaminationConfig::Position { theta })],
+        ..WorldConfig::a()
+    };
+    for (ranking, most) in
+        [(Ranking::Random, 0.9), (Ranking::Legacy, 0.9), (Ranking::Oracle(Head::Click), 0.999)]
+    {
+        let mut simulator = Simulator::new(&world.clone().check().unwrap(), &Streams::new(7));
+        let mut log = simulator.log();
+        let served = simulator.serve(0, ranking, &Exploration::default(), &mut log).unwrap();
+        assert!(served.clicks.ratio() < most, "{}", served.clicks.ratio());
+        assert!(served.clicks.regret() > 0.0);
+    }
+}
+
+#[test]
+fn more_items_than_indices_are_refused_before_anything_is_served() {
+    let world = WorldConfig { arriving_items: usize::MAX, ..small() }.check().unwrap();
+    let mut simulator = Simulator::new(&world, &Streams::new(7));
+    let (mut log, how) = (simulator.log(), Exploration::default());
+    simulator.serve(0, Ranking::Legacy, &how, &mut log).unwrap();
+    let rows = log.len();
+    for _ in 0..2 {
+        let refused = simulator.serve(1, Ranking::Legacy, &how, &mut log).unwrap_err();
+        assert!(refused.to_string().contains("at most 2^30"), "{refused}");
+    }
+    assert_eq!(log.len(), rows);
+}
+
+#[test]
 fn rounds_are_served_once_and_in_order_and_scores_have_to_be_numbers() {
     struct Broken;
     impl Ranker for Broken {

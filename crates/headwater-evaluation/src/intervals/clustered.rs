@@ -1,4 +1,4 @@
-//! Intervals of shares, their differences and correlations where values come in clusters, without
+//! Intervals of means, shares, their differences and correlations where values come in clusters, without
 //! resampling: no random numbers, and no resample that has no spread.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,28 @@ use statrs::distribution::ContinuousCDF;
 
 use super::{Interval, check_level, clustered_mean_and_error, gather, student, wilson};
 use crate::baselines::centred;
-use crate::error::{EvaluationError, at_least, every, in_range, same_length};
+use crate::error::{EvaluationError, all_finite, at_least, every, in_range, same_length};
+
+/// Student's t interval of the mean over all values where whole clusters are independent, their members not.
+///
+/// ȳ ± t_{G-1} se with se² = G/(G-1) Σ_g (Σ_{i in g} (y_i - ȳ))²/N²; clusters of one value each give exactly
+/// [`super::t_interval`]. `clusters[i]` names the cluster of `values[i]`, in any order; `n` is their number G. For skewed
+/// values use [`super::Bootstrap::clustered_mean`]. Source: Liang and Zeger (1986), with G - 1 degrees of freedom.
+///
+/// # Errors
+/// Lengths that differ, fewer than two clusters, values that are not finite or whose squares overflow, or a level
+/// outside (0, 1).
+pub fn clustered_mean_interval(
+    values: &[f64],
+    clusters: &[usize],
+    level: f64,
+) -> Result<Interval, EvaluationError> {
+    same_length("values", values.len(), "clusters", clusters.len())?;
+    all_finite("values", values)?;
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let influence: Vec<f64> = values.iter().map(|value| value - mean).collect();
+    linearised(mean, &influence, clusters, level)
+}
 
 /// Wilson's interval of the mean of `values` in [0, 1] (1 for a success, 1/2 for a tie) where whole
 /// clusters are independent, their members not; within [0, 1].

@@ -6,8 +6,7 @@ use headwater_protocol::{
 
 use super::contrasts::{auc, logit_adjusted, over_cells, ratio_of, relative};
 use super::measure::{GROUPS, WEIGHTS};
-use super::populations::Source;
-use super::{ADULT, OPTIMIZERS, POPULATIONS, REMEDIED, XRAY, population};
+use super::{ADULT, OPTIMIZERS, POPULATIONS, REMEDIED, XRAY};
 
 const SHORT: [&str; 1] = ["adult-rare-short"];
 
@@ -184,9 +183,7 @@ fn corrected(records: &Records) -> Table {
         "Intervals elsewhere say how the comparison varies over splits of these rows, which overlap. The correction is conservative: it \
          widens them by the root of 1 + n times test rows over training rows.",
     );
-    let parts: [(&str, &[&str], Source); 2] =
-        [("adult", &ADULT, Source::Adult), ("x-rays", &XRAY, Source::Xray)];
-    for (name, populations, source) in parts {
+    for (name, populations) in [("adult", &ADULT[..]), ("x-rays", &XRAY[..])] {
         for (which, optimizers) in [("all", &OPTIMIZERS[..]), ("Adam", &["adam"][..])] {
             let of = |seed| {
                 let seed = records.seed(seed);
@@ -194,10 +191,12 @@ fn corrected(records: &Records) -> Table {
                 over_cells(populations, optimizers, loss).ok()
             };
             let values: Vec<f64> = records.seeds().into_iter().filter_map(of).collect();
-            let [train, _, _, test] = population(source, 0.5, false).sizes;
-            let widened = (1.0 + values.len() as f64 * test as f64 / train as f64).sqrt();
+            let arm = format!("{}.adam.unweighted", populations[0]);
+            let shares = records.metric(&arm, "test rows over training rows");
+            let share = shares.first().map(|(_, share)| *share);
             let effect = Effect::over_seeds(&values).ok().filter(|effect| effect.n > 0);
-            let bounds = effect.as_ref().and_then(|effect| {
+            let bounds = effect.as_ref().zip(share).and_then(|(effect, share)| {
+                let widened = (1.0 + values.len() as f64 * share).sqrt();
                 let (middle, (low, high)) = (effect.estimate?, effect.interval?);
                 Some([middle - widened * (middle - low), middle + widened * (high - middle)])
             });

@@ -44,7 +44,7 @@ fn ranker(name: &str, features: usize) -> NeuralRankerConfig {
     let mut config = NeuralRankerConfig {
         network,
         like: Some(head),
-        position: PositionConfig::Tower { dropout: 0.1 },
+        position: PositionConfig::Tower { dropout: 0.1, crossed: true },
         ..NeuralRankerConfig::default()
     };
     match name {

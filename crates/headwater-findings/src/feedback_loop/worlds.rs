@@ -145,7 +145,7 @@ pub(super) const SETTINGS: [Setting; 13] = [
         world: two_devices,
         rounds: 6,
         legacy_temperature: 0.5,
-        servers: &["naive", "tower", "pal", "ips-known", "random"],
+        servers: &["naive", "tower", "tower-uncrossed", "pal", "ips-known", "random"],
     },
     Setting {
         key: "drift",
@@ -224,7 +224,7 @@ pub(super) fn arm(key: &str, server: &str) -> String {
     format!("{key}-{server}")
 }
 
-const TOWER: PositionConfig = PositionConfig::Tower { dropout: 0.1 };
+const TOWER: PositionConfig = PositionConfig::Tower { dropout: 0.1, crossed: true };
 
 /// Who serves under that name.
 fn server(name: &str) -> Server {
@@ -234,7 +234,8 @@ fn server(name: &str) -> Server {
     let position = match name {
         "naive" | "epsilon-slot" => PositionConfig::None,
         "tower" => TOWER,
-        "tower-no-dropout" => PositionConfig::Tower { dropout: 0.0 },
+        "tower-no-dropout" => PositionConfig::Tower { dropout: 0.0, crossed: true },
+        "tower-uncrossed" => PositionConfig::Tower { dropout: 0.1, crossed: false },
         "tower-fast" => {
             let position = TOWER;
             return Server::Retrained(NeuralRankerConfig { place_rate: 10.0, ..ranker(position) });
@@ -376,6 +377,15 @@ pub(super) fn contrasts() -> Vec<Contrast> {
         contrast("two devices, utility: tower - naive", Increase, 0.01, |seed| {
             against(seed, UTILITY, "devices", ["tower", "naive"])
         }),
+        Contrast {
+            registered: Registered::PostHoc,
+            ..contrast(
+                "two devices, utility: tower crossed with the device - not crossed",
+                Increase,
+                0.005,
+                |seed| against(seed, UTILITY, "devices", ["tower", "tower-uncrossed"]),
+            )
+        },
         // A frozen ranker is behind wherever one round is too little to learn from; this is what drift adds to that.
         Contrast {
             registered: Registered::PostHoc,

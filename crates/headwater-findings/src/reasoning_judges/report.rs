@@ -155,7 +155,10 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
             ("no verdict", "no verdict"),
         ],
     )
-    .note("Greedy; a judgement without a verdict counts one half. Columns with a tag are on 4 to 6 steps.");
+    .note(
+        "Greedy; a judgement without a verdict counts one half. Columns with a tag are on 4 to 6 steps. The judges with equal labels and \
+         with policy gradient on the direct one have three seeds.",
+    );
 
     let cost = scalars(
         "What training cost",

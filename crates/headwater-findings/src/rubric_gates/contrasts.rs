@@ -11,6 +11,9 @@ pub(super) fn contrasts() -> Vec<Contrast> {
         Contrast::new(name, direction, smallest_effect, Registered::AfterPilot, per_seed)
     };
     vec![
+        new("Q at equal used groups: gate - R3 + rubric", Direction::Increase, 0.05, |seed| {
+            at_used_groups_of_gate(seed, "quality", "additive-1")
+        }),
         new("judge: R3 + rubric, end - start", Direction::Increase, 0.2, |seed| {
             let judge = seed.series("additive-1", "look/judge")?;
             Ok(seed.scalar("additive-1", "judge")? - judge[0])
@@ -25,9 +28,6 @@ pub(super) fn contrasts() -> Vec<Contrast> {
                 return Err(ProtocolError::Undefined(format!("a ratio to a peak of {peak}")));
             }
             Ok(after_peak(seed, "gate")? / peak)
-        }),
-        new("Q at equal used groups: gate - R3 + rubric", Direction::Increase, 0.05, |seed| {
-            at_used_groups_of_gate(seed, "quality", "additive-1")
         }),
         new("Q at equal used groups: gate - R3 alone", Direction::Increase, 0.05, |seed| {
             at_used_groups_of_gate(seed, "quality", "r3")

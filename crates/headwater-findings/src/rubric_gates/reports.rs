@@ -324,9 +324,11 @@ fn describe(
             credits.extend(keys.enumerate().map(credit));
         }
     }
-    // Where nothing is newly credited, as where a gate lets nothing through, none of it is refused.
-    let rate = exploitation_rate(&credits)?.unwrap_or(0.0);
-    Ok(metrics.scalar("exploitation rate", rate))
+    // Where nothing is newly credited there is no rate.
+    Ok(match exploitation_rate(&credits)? {
+        Some(rate) => metrics.scalar("exploitation rate", rate),
+        None => metrics,
+    })
 }
 
 #[cfg(test)]

@@ -310,11 +310,20 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
     Ok(vec![accuracy, alike, coverage, judges(records)?, strengths(records)?])
 }
 
-/// Gain over the base, over the first few seeds that all places have.
-fn gain_of(records: &Records, arm: &str) -> Result<Effect, ProtocolError> {
-    let seeds = records.seeds().into_iter().filter(|seed| *seed < SHOWN_SEEDS);
-    let gains = seeds.filter_map(|seed| gain(&records.seed(seed), arm, "accuracy").ok());
-    Effect::over_seeds(&gains.collect::<Vec<f64>>())
+/// Gain over the base of the arm at each place, over the first few seeds that all places have.
+fn gains(
+    records: &Records,
+    places: &[f64],
+    arm: impl Fn(f64) -> String,
+) -> Result<Vec<Point>, ProtocolError> {
+    let mut points = Vec::new();
+    for place in places {
+        let seeds = records.seeds().into_iter().filter(|seed| *seed < SHOWN_SEEDS);
+        let gain = |seed| gain(&records.seed(seed), &arm(*place), "accuracy").ok();
+        let effect = Effect::over_seeds(&seeds.filter_map(gain).collect::<Vec<f64>>())?;
+        points.extend(Point::measured(*place, &effect));
+    }
+    Ok(points)
 }
 
 fn judges(records: &Records) -> Result<Figure, ProtocolError> {
@@ -328,11 +337,7 @@ fn judges(records: &Records) -> Result<Figure, ProtocolError> {
     .reference("base", 0.0)
     .caption("Above the line the loop improves, below it falls. The base's majority is right in about half of the prompts.");
     for correlation in CORRELATIONS {
-        let mut points = Vec::new();
-        for accuracy in ACCURACIES {
-            let effect = gain_of(records, &judge_arm(accuracy, correlation))?;
-            points.extend(Point::measured(accuracy, &effect));
-        }
+        let points = gains(records, &ACCURACIES, |accuracy| judge_arm(accuracy, correlation))?;
         figure = figure.series(format!("correlation {correlation}"), points);
     }
     Ok(figure)
@@ -349,10 +354,7 @@ fn strengths(records: &Records) -> Result<Figure, ProtocolError> {
     .reference("base", 0.0)
     .caption("Where a line crosses the base's, collapse turns into improvement.");
     for (name, label) in [("corrections", "user corrections"), ("tool", "tool")] {
-        let mut points = Vec::new();
-        for share in SHARES {
-            points.extend(Point::measured(share, &gain_of(records, &format!("{name}-{share}"))?));
-        }
+        let points = gains(records, &SHARES, |share| format!("{name}-{share}"))?;
         figure = figure.series(label, points);
     }
     Ok(figure)

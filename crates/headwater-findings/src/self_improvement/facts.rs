@@ -1,6 +1,6 @@
 //! A table of random facts: what a policy does not know, it cannot verify.
 //!
-//! Keys have random values. One base per seed is shown half of the keys with their values and the other half with a value drawn
+//! Keys have random values. One base per seed is shown some keys with their values and the others with a value drawn
 //! anew every time, so that it knows the former and guesses the latter; it learns to verify on answers to keys that it knows.
 //! A verdict on a guess can be worth nothing, as there is no rule by which a value could be checked: the gap between
 //! generation and verification must be 0, and learning from one's own verdicts must not raise accuracy. With a checker
@@ -30,8 +30,10 @@ use serde::{Deserialize, Serialize};
 use crate::device::device;
 use crate::schedule::warmup_then_cosine;
 
-/// Keys; the first half of them is known.
-const KEYS: u32 = 256;
+/// Keys that are known, the first ones, and all. What a policy guesses of one key it always guesses in the end, so that chance
+/// averages out over keys alone: of unknown ones there are many.
+const KNOWN: u32 = 128;
+const KEYS: u32 = KNOWN + 512;
 const VALUES: u32 = 16;
 /// Token ids of the first key and the first value.
 const KEY: u32 = 3;
@@ -42,7 +44,7 @@ const FORMAT: VerificationFormat = VerificationFormat {
     wrong: VALUE + VALUES + 2,
 };
 /// Answers per key when measured.
-const SAMPLES: usize = 64;
+const SAMPLES: usize = 32;
 
 const BASE: &str = "facts-base";
 const SELF: &str = "facts-self";
@@ -123,25 +125,28 @@ impl Facts {
     }
 
     fn is_known(key: u32) -> bool {
-        key < KEYS / 2
+        key < KNOWN
     }
 
-    /// A key with its value where it is known, and with a guess where it is not.
+    /// A key with its value where it is known, and with a guess where it is not; every other key is known.
     fn demonstration(&self, stream: &mut StreamRng) -> Example {
-        let key = stream.random_range(0..KEYS);
+        let of = if stream.random::<bool>() { 0..KNOWN } else { KNOWN..KEYS };
+        let key = stream.random_range(of);
         let guess = stream.random_range(0..VALUES);
         let value = if Self::is_known(key) { self.0[key as usize] } else { guess };
         Example { prompt: vec![KEY + key], completion: vec![VALUE + value] }
     }
 
-    /// A known key with its own or another value, and the verdict on it.
+    /// A known key with its own value, with another or with what is no value, and the verdict on it. A verifier that was never
+    /// shown what is no value may accept it, and a loop then finds that.
     fn verdict(&self, stream: &mut StreamRng) -> Example {
-        let key = stream.random_range(0..KEYS / 2);
+        let key = stream.random_range(0..KNOWN);
         let right = self.0[key as usize];
         let other = (right + stream.random_range(1..VALUES)) % VALUES;
+        let none = stream.random_range(0..VALUE);
         let is_right = stream.random::<bool>();
-        let value = if is_right { right } else { other };
-        FORMAT.example(&[KEY + key], &[VALUE + value], is_right)
+        let wrong = if stream.random::<bool>() { VALUE + other } else { none };
+        FORMAT.example(&[KEY + key], &[if is_right { VALUE + right } else { wrong }], is_right)
     }
 
     /// Whether each answer is the key's value.
@@ -210,7 +215,7 @@ pub(super) fn run(
     }
 }
 
-/// Accuracy and the gap of the policy's own verdicts, by whether a key is known.
+/// Accuracy, of unknown keys among answers that are values at all, and the gap of the policy's own verdicts.
 fn measure(policy: &Decoder, facts: &Facts, streams: &Streams) -> Result<Metrics, CellError> {
     let (sampling, streams) = (sampling().check()?, streams.child("test", &[]));
     let answers = Generations::sample(policy, &keys(), SAMPLES, &sampling, &streams)?;
@@ -218,6 +223,9 @@ fn measure(policy: &Decoder, facts: &Facts, streams: &Streams) -> Result<Metrics
     let scores = FORMAT.scores(policy, answers.pairs())?;
     // By known and unknown: right answers, gaps, accepted right answers, accepted wrong ones.
     let mut of = [[0.0; 4]; 2];
+    let is_value = |token: u32| (VALUE..VALUE + VALUES).contains(&token);
+    let values = answers.pairs().filter(|(key, _)| !Facts::is_known(key[0] - KEY));
+    let values = values.filter(|(_, answer)| is_value(answer[0])).count();
     let keys = right.chunks(SAMPLES).zip(scores.chunks(SAMPLES)).enumerate();
     for (key, (right, scores)) in keys {
         let accepted: Vec<f64> = scores.iter().map(|s| f64::from(u8::from(*s >= 0.5))).collect();
@@ -232,29 +240,32 @@ fn measure(policy: &Decoder, facts: &Facts, streams: &Streams) -> Result<Metrics
         sums[2] += among(true);
         sums[3] += among(false);
     }
-    let half = f64::from(KEYS / 2);
-    let samples = half * SAMPLES as f64;
+    let keys = [KNOWN, KEYS - KNOWN].map(f64::from);
+    let samples = keys.map(|keys| keys * SAMPLES as f64);
     let [known, unknown] = of;
-    let rate = |accepted: f64, of: f64| if of == 0.0 { 0.0 } else { accepted / of };
-    Ok(Metrics::new()
-        .scalar("accuracy", (known[0] + unknown[0]) / (2.0 * samples))
-        .scalar("accuracy, known", known[0] / samples)
-        .scalar("accuracy, unknown", unknown[0] / samples)
-        .scalar("gap", (known[1] + unknown[1]) / (2.0 * half))
-        .scalar("gap, unknown", unknown[1] / half)
-        .scalar("TPR, unknown", rate(unknown[2], unknown[0]))
-        .scalar("FPR, unknown", rate(unknown[3], samples - unknown[0])))
+    let metrics = Metrics::new()
+        .scalar("accuracy, known", known[0] / samples[0])
+        .scalar("values, unknown", values as f64 / samples[1])
+        .scalar("gap, known", known[1] / keys[0])
+        .scalar("gap, unknown", unknown[1] / keys[1]);
+    let rates = [
+        ("accuracy, unknown", unknown[0], values as f64),
+        ("TPR, unknown", unknown[2], unknown[0]),
+        ("FPR, unknown", unknown[3], samples[1] - unknown[0]),
+    ];
+    let defined = rates.into_iter().filter(|(_, _, of)| *of > 0.0);
+    Ok(defined.fold(metrics, |metrics, (name, accepted, of)| metrics.scalar(name, accepted / of)))
 }
 
 pub(super) fn contrasts() -> Vec<Contrast> {
     vec![Contrast {
-        name: "facts, accuracy: learning from the table - base",
+        name: "facts, accuracy on unknown keys: learning from the table - base",
         direction: Direction::Increase,
         smallest_effect: 0.05,
         registered: Registered::AfterPilot,
         published: None,
-        attainable: Some(|seed| Ok(1.0 - seed.scalar(BASE, "accuracy")?)),
-        per_seed: |seed| seed.difference("accuracy", GOLD, BASE),
+        attainable: Some(|seed| Ok(1.0 - seed.scalar(BASE, "accuracy, unknown")?)),
+        per_seed: |seed| seed.difference("accuracy, unknown", GOLD, BASE),
     }]
 }
 
@@ -267,9 +278,9 @@ pub(super) fn controls() -> Vec<Control> {
             per_seed: |seed| seed.scalar(BASE, "gap, unknown"),
         },
         Control {
-            name: "facts, accuracy: learning from one's own verdicts - base",
+            name: "facts, accuracy on unknown keys: learning from one's own verdicts - base",
             margin: 0.02,
-            per_seed: |seed| seed.difference("accuracy", SELF, BASE),
+            per_seed: |seed| seed.difference("accuracy, unknown", SELF, BASE),
         },
     ]
 }
@@ -280,16 +291,17 @@ pub(super) fn figures(_records: &Records) -> Result<Vec<Figure>, ProtocolError> 
 
 pub(super) fn tables(records: &Records) -> Vec<Table> {
     let metrics = [
-        "accuracy",
         "accuracy, known",
         "accuracy, unknown",
-        "gap",
+        "values, unknown",
+        "gap, known",
         "gap, unknown",
         "TPR, unknown",
         "FPR, unknown",
     ];
     let mut table = Table::new("Facts", std::iter::once("arm").chain(metrics)).note(
-        "Half of the keys are known; values of the others were guesses in training, of which 1 in 16 is right. The gap is what \
+        "128 keys are known; values of the 512 others were guesses in training, of which 1 in 16 is right. Their accuracy is among answers that are values, whose \
+         share stands beside it. The gap is what \
          accuracy would gain from keeping accepted answers alone.",
     );
     for arm in [BASE, SELF, GOLD] {

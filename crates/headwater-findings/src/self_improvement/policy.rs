@@ -4,10 +4,12 @@
 //! imperfect demonstrations and, in a format of its own, on verdicts over a limited set of labelled answers, so that it
 //! verifies with error rates of its own. Every arm forks it and generates the same number of answers; arms differ
 //! in who says which of them to learn from: the policy itself, the policy as it was, a better verifier trained apart, both,
-//! the exact checker, its own majority. All is measured on held-out questions after every round.
+//! the exact checker (with fits that go on, that restart from the base, and that learn from second attempts with a hint), its
+//! own majority. All is measured on held-out questions after every round.
 //!
 //! A policy trained the same but for verification shows that a task which is easy to check is of no use to one who never
-//! learnt to check it. Controls: verdicts, and votes, permuted among the answers of a round.
+//! learnt to check it. Controls: verdicts permuted among the answers of a round, and
+//! rewards by votes among the answers to a question.
 
 use headwater_core::{Check, Streams};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig};
@@ -101,11 +103,22 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, PolicyConfig)> {
         warmup_steps: 5,
         adamw: adamw(learning_rate),
     };
+    let kept_of =
+        |samples| RejectionConfig { samples, sampling: sampling(), fit: fit(36, 160, 1e-3) };
     let rejection = |source, restart| Loop::Rejection {
         source,
         restart,
+        rationalise: false,
         prompts,
-        round: RejectionConfig { samples: SAMPLES, sampling: sampling(), fit: fit(36, 160, 1e-3) },
+        round: kept_of(SAMPLES),
+    };
+    // One attempt at each of many questions. With a second one at those that failed, fewer questions make as many attempts.
+    let single = |rationalise| Loop::Rejection {
+        source: Source::Tool,
+        restart: true,
+        rationalise,
+        prompts: if rationalise { prompts * SAMPLES * 5 / 8 } else { prompts * SAMPLES },
+        round: kept_of(1),
     };
     let majority = |fixed, permuted| Loop::Majority {
         trainer: TrainerConfig {
@@ -155,6 +168,9 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, PolicyConfig)> {
         ("policy-third-party", looped(rejection(Source::ThirdParty, false))),
         ("policy-both", looped(rejection(Source::Both, false))),
         ("policy-gold", looped(rejection(Source::Tool, false))),
+        ("policy-gold-restart", looped(rejection(Source::Tool, true))),
+        ("policy-star", looped(single(true))),
+        ("policy-star-no-hint", looped(single(false))),
         ("policy-permuted", looped(rejection(Source::Permuted, false))),
         ("policy-majority", looped(majority(false, false))),
         ("policy-majority-fixed", looped(majority(true, false))),

@@ -82,6 +82,18 @@ impl TwoSum {
         numbers.chain([TARGET + self.target]).collect()
     }
 
+    /// The same question with as few numbers as are ever shown: those of a right answer are left, of the others the smallest.
+    /// An answer to it is one to the question itself. Without a right answer it stays as it is.
+    #[must_use]
+    pub fn easiest(&self) -> Self {
+        let Some(answer) = self.solutions().first().copied() else { return self.clone() };
+        let others = self.numbers.iter().filter(|number| !answer.contains(number));
+        let spared = SIZES[0].saturating_sub(ANSWER_TOKENS);
+        let mut numbers: Vec<u32> = others.take(spared).chain(&answer).copied().collect();
+        numbers.sort_unstable();
+        Self { numbers, target: self.target }
+    }
+
     /// The question as a demonstration of how to propose one: numbers, then a target.
     #[must_use]
     pub fn proposal(&self) -> Example {
@@ -243,6 +255,10 @@ mod tests {
             let question = TwoSum::draw(split, &mut stream);
             assert_eq!(split_of(&question.numbers), split);
             assert!(SIZES.contains(&question.size()) && !question.solutions().is_empty());
+            let easiest = question.easiest();
+            assert_eq!((easiest.size(), easiest.target), (SIZES[0], question.target));
+            assert!(easiest.numbers.is_sorted() && !easiest.solutions().is_empty());
+            assert!(easiest.solutions().iter().all(|pair| question.is_solved_by(*pair)));
             let Example { prompt, completion } = question.proposal();
             assert_eq!(TwoSum::proposed(&prompt, &completion), Some(question.clone()));
             for target in [&[][..], &[TARGET], &[NUMBER + 1], &[TARGET + 5, NUMBER]] {

@@ -39,6 +39,9 @@ pub enum PositionConfig {
         /// Probability with which training takes a row's place for missing, in [0, 1).
         #[serde(default = "tenth")]
         dropout: f64,
+        /// Whether every device has a bias of its own for each slot, as in the paper; else all share one curve.
+        #[serde(default = "yes")]
+        crossed: bool,
     },
     /// The place as one more feature of the network, one-hot; all zeros when missing.
     Feature {
@@ -86,6 +89,10 @@ fn tenth() -> f64 {
     0.1
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn twentieth() -> f64 {
     0.05
 }
@@ -121,7 +128,7 @@ impl PositionConfig {
         const NAME: &str = "PositionConfig";
         match *self {
             Self::None | Self::Product => Ok(()),
-            Self::Tower { dropout } | Self::Feature { dropout, .. } => {
+            Self::Tower { dropout, .. } | Self::Feature { dropout, .. } => {
                 let holds = (0.0..1.0).contains(&dropout);
                 require(holds, NAME, "dropout", dropout, "a number in [0, 1)")
             }
@@ -146,7 +153,7 @@ impl PositionConfig {
     /// Probability with which training takes a place for missing.
     pub(crate) fn dropout(&self) -> f64 {
         match *self {
-            Self::Tower { dropout } | Self::Feature { dropout, .. } => dropout,
+            Self::Tower { dropout, .. } | Self::Feature { dropout, .. } => dropout,
             _ => 0.0,
         }
     }
@@ -182,7 +189,9 @@ pub(crate) struct ClickGradients<'a> {
 pub(crate) enum ClickLoss {
     /// Clicks as they are: no remedy, or one that is not in the loss.
     Direct,
-    Tower,
+    Tower {
+        crossed: bool,
+    },
     Product,
     /// By the log's propensities.
     Known {
@@ -205,7 +214,7 @@ impl ClickLoss {
             PositionConfig::None
             | PositionConfig::Feature { .. }
             | PositionConfig::Adversarial { .. } => Self::Direct,
-            PositionConfig::Tower { .. } => Self::Tower,
+            PositionConfig::Tower { crossed, .. } => Self::Tower { crossed },
             PositionConfig::Product => Self::Product,
             PositionConfig::InversePropensity { propensities, least } => match propensities {
                 Propensities::Known => Self::Known { least },
@@ -220,7 +229,7 @@ impl ClickLoss {
 
     /// Whether there is a value for each place that is trained by gradients.
     pub(crate) fn has_values(&self) -> bool {
-        matches!(self, Self::Tower | Self::Product | Self::Dual { .. })
+        matches!(self, Self::Tower { .. } | Self::Product | Self::Dual { .. })
     }
 
     /// What is to be known of a log before training on it. `place` is that of a slot and a device.
@@ -250,7 +259,7 @@ impl ClickLoss {
         let clicks = shown.clicks.iter().map(|&click| f64::from(click));
         match self {
             Self::Direct => labelled(clicks, logits, gradients.logits),
-            Self::Tower => tower::loss(shown, logits, values, gradients),
+            Self::Tower { crossed } => tower::loss(shown, logits, values, *crossed, gradients),
             Self::Product => product::loss(shown, logits, values, gradients),
             Self::Known { least } => {
                 let theta = shown.examinations.iter().map(|&theta| f64::from(theta).max(*least));
@@ -280,7 +289,7 @@ impl ClickLoss {
     ) -> f64 {
         match self {
             Self::Direct | Self::Dual { .. } => sigmoid(z),
-            Self::Tower => sigmoid(z + f64::from(values[place])),
+            Self::Tower { crossed } => sigmoid(z + tower::bias(values, place, slots, *crossed)),
             Self::Product => product::seen(values, place, slots) * sigmoid(z),
             Self::Known { .. } => examination * sigmoid(z),
             Self::Estimated { theta, .. } => theta[place] * sigmoid(z),
@@ -293,9 +302,11 @@ impl ClickLoss {
         let logarithms = |theta: &[f64]| theta.iter().map(|theta| theta.ln()).collect();
         match self {
             Self::Direct | Self::Known { .. } => None,
-            Self::Tower | Self::Dual { .. } => {
-                Some(values.iter().map(|&value| f64::from(value)).collect())
+            Self::Tower { crossed } => {
+                let places = 0..values.len();
+                Some(places.map(|place| tower::bias(values, place, slots, *crossed)).collect())
             }
+            Self::Dual { .. } => Some(values.iter().map(|&value| f64::from(value)).collect()),
             Self::Product => {
                 let places = 0..values.len();
                 Some(places.map(|place| product::seen(values, place, slots).ln()).collect())
@@ -394,7 +405,8 @@ pub(crate) mod tests {
     #[test]
     fn a_config_is_read_with_its_defaults_and_refused_by_name() {
         let read = |text: &str| toml::from_str::<PositionConfig>(text).unwrap();
-        assert_eq!(read("kind = \"tower\""), PositionConfig::Tower { dropout: 0.1 });
+        let tower = PositionConfig::Tower { dropout: 0.1, crossed: true };
+        assert_eq!(read("kind = \"tower\""), tower);
         let serving = ServingPosition::Missing;
         let feature = PositionConfig::Feature { dropout: 0.0, serving };
         assert_eq!(read("kind = \"feature\"\ndropout = 0\nserving = \"missing\""), feature);
@@ -404,7 +416,7 @@ pub(crate) mod tests {
         assert_eq!(read("kind = \"inverse-propensity\"\npropensities = \"estimated\""), ips);
         assert!(toml::from_str::<PositionConfig>("kind = \"tower\"\nlambda = 1").is_err());
         for (config, field) in [
-            (PositionConfig::Tower { dropout: 1.0 }, "dropout"),
+            (PositionConfig::Tower { dropout: 1.0, crossed: true }, "dropout"),
             (PositionConfig::Adversarial { lambda: -1.0 }, "lambda"),
             (PositionConfig::InversePropensity { propensities, least: 0.0 }, "least"),
             (PositionConfig::DualLearning { most_weight: 0.5 }, "most_weight"),

@@ -34,15 +34,15 @@ pub(in super::super) fn contrasts() -> Vec<Contrast> {
     };
     use Direction::{Decrease, Increase, NotBelow};
     vec![
-        contrast("flattery, log-odds at dose 1 - 0: reward model", Increase, 0.5, |seed| {
-            favoured(seed, "model", "model/log-odds")
-        }),
         contrast(
             "flattery, log-odds at dose 1 - 0: best of 64 - reward model",
             Increase,
             0.25,
             |seed| magnified(seed, "model", "best of 64/log-odds"),
         ),
+        contrast("flattery, log-odds at dose 1 - 0: reward model", Increase, 0.5, |seed| {
+            favoured(seed, "model", "model/log-odds")
+        }),
         contrast(
             "flattery, log-odds at dose 1 - 0: GRPO with KL - reward model",
             Increase,
@@ -345,7 +345,7 @@ fn everything(records: &Records) -> Table {
     let columns = ["policy"].into_iter().chain(metrics);
     let mut table = Table::new("Every policy of the chain", columns).note(
         "Flattery against the base (log-odds), flattering words a response, true quality, stated confidence less the share \
-         good, different over all responses, reward in standard deviations of the base, KL from it in nats.",
+         good, different over all responses, reward in standard deviations of the base, KL from it in nats. Arms of PPO have three seeds.",
     );
     for (arm, ..) in policies(false) {
         let mut row = vec![TableValue::from(arm.as_str())];

@@ -222,7 +222,8 @@ pub(in super::super) fn tables(records: &Records) -> Vec<Table> {
             let columns = ["method"].into_iter().chain(metrics.map(|(name, _)| name));
             let mut table = Table::new(format!("{factor}, {structure}"), columns).note(
                 "Toggle effect in standard deviations of the score. Accuracies on pairs with fair labels whose factor is by \
-                 chance. Selected: best of 64 less a random response, in the factor (0 to 1) and in true quality.",
+                 chance. Selected: best of 64 less a random response, in the factor (0 to 1) and in true quality. Methods that no \
+                 contrast reads have three seeds.",
             );
             for (method, _) in methods() {
                 let arm = arm(factor, structure, &method);

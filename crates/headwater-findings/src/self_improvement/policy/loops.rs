@@ -7,7 +7,7 @@ use headwater_protocol::{CellError, Metrics};
 use headwater_self_improvement::fit::FitConfig;
 use headwater_self_improvement::majority::graded_by_majority;
 use headwater_self_improvement::proposer_solver::{Roles, Tool, proposer_solver_step};
-use headwater_self_improvement::rejection::{RejectionConfig, Start, rejection_round};
+use headwater_self_improvement::rejection::{Hint, RejectionConfig, Start, rejection_round};
 use headwater_self_improvement::self_judging::{
     JudgedPair, Rejected, SelfJudgingConfig, self_judging_round,
 };
@@ -48,6 +48,8 @@ pub(in super::super) enum Loop {
         source: Source,
         /// Whether every fit starts from the base.
         restart: bool,
+        /// Whether questions of which nothing was kept are tried again with fewer numbers to choose from.
+        rationalise: bool,
         prompts: usize,
         round: RejectionConfig,
     },
@@ -57,7 +59,7 @@ pub(in super::super) enum Loop {
         steps: usize,
         /// Whether every round asks the questions of the first.
         fixed: bool,
-        /// Whether verdicts are permuted among the answers of a step.
+        /// Whether rewards are permuted among the answers to a question: as many are paid, whatever they say.
         permuted: bool,
     },
     /// DPO on the best against the worst of one's own answers, by one's own score.
@@ -138,10 +140,15 @@ pub(super) fn run(
     };
     let mut looks = vec![look(base)?];
     match of {
-        Loop::Rejection { source, restart, prompts, round } => {
+        Loop::Rejection { source, restart, rationalise, prompts, round } => {
             let settings = round.check()?;
             let mut policy = base.clone();
-            let mut kept = Vec::new();
+            let (mut kept, mut rationalised) = (Vec::new(), Vec::new());
+            let hint = |plain: &Prompt| {
+                let question = plain.reference.as_deref().and_then(TwoSum::parse);
+                question.map_or_else(|| plain.tokens.clone(), |asked| asked.easiest().tokens())
+            };
+            let hint = rationalise.then_some(&hint as &Hint<'_>);
             for at in 0..rounds as u64 {
                 let questions = questions(prompts, at, streams);
                 let streams = streams.child("round", &[at]);
@@ -156,14 +163,19 @@ pub(super) fn run(
                 };
                 let start = if restart { Start::Restart(base) } else { Start::Continue };
                 let done = rejection_round(
-                    &policy, start, &questions, &filter, None, &settings, &streams,
+                    &policy, start, &questions, &filter, hint, &settings, &streams,
                 )?;
                 let accepted = done.kept.iter().filter(|kept| **kept).count();
                 kept.push(accepted as f64 / done.kept.len() as f64);
+                let learnt = (accepted + done.rationalised).max(1);
+                rationalised.push(done.rationalised as f64 / learnt as f64);
                 policy = done.policy;
                 looks.push(look(&policy)?);
             }
-            Ok(report(&looks, Metrics::new().series("kept/rounds", kept)))
+            let metrics = Metrics::new()
+                .series("kept/rounds", kept)
+                .series("rationalised/rounds", rationalised);
+            Ok(report(&looks, metrics))
         }
         Loop::Majority { trainer: config, steps, fixed, permuted } => {
             let vocabulary = vocabulary();
@@ -171,7 +183,9 @@ pub(super) fn run(
             let grader = |groups: &[Group], step: u64| {
                 let mut verdicts = by_majority(groups, step);
                 if permuted {
-                    verdicts.shuffle(&mut streams.stream("permuted votes", &[step]));
+                    let mut stream = streams.stream("permuted votes", &[step]);
+                    let groups = verdicts.chunks_mut(config.group_size);
+                    groups.for_each(|group| group.shuffle(&mut stream));
                 }
                 verdicts
             };
@@ -207,17 +221,21 @@ pub(super) fn run(
                 let (after, pairs) =
                     self_judging_round(&policy, rejected, &questions, &judge, &settings, &streams)?;
                 contrasts.push(true_contrast(&questions, &pairs));
-                let scores: f64 = pairs.iter().map(|pair| pair.chosen - pair.rejected).sum();
-                by_score.push(scores / pairs.len().max(1) as f64);
+                let scores: Vec<f64> = pairs.iter().map(|p| p.chosen - p.rejected).collect();
+                by_score.push(mean(&scores));
                 policy = after;
                 looks.push(look(&policy)?);
             }
-            let last = |values: &[f64]| values.last().copied().unwrap_or(0.0);
-            let metrics = Metrics::new()
-                .scalar("contrast", last(&contrasts))
-                .scalar("score contrast", last(&by_score))
-                .series("contrast/rounds", contrasts)
-                .series("score contrast/rounds", by_score);
+            // Without a pair in some round there is nothing to show of the course.
+            let mut metrics = Metrics::new();
+            for (name, by_round) in [("contrast", contrasts), ("score contrast", by_score)] {
+                if let Some(last) = by_round.last().copied().flatten() {
+                    metrics = metrics.scalar(name, last);
+                }
+                if let Some(series) = by_round.into_iter().collect::<Option<Vec<f64>>>() {
+                    metrics = metrics.series(format!("{name}/rounds"), series);
+                }
+            }
             Ok(report(&looks, metrics))
         }
         Loop::Spin { demonstrations, slip, lambda, sampling, fit } => {
@@ -268,12 +286,17 @@ pub(super) fn run(
                     &streams,
                 )?;
                 valid.push(step.valid);
-                solved.push(step.solve_rate.unwrap_or(0.0));
+                solved.push(step.solve_rate.map_or(0.0, |rate| step.valid * rate));
                 if (at + 1) % steps as u64 == 0 {
                     looks.push(look(&policy)?);
                 }
             }
-            let metrics = Metrics::new().series("valid", valid).series("solve rate", solved);
+            let by_round = |values: &[f64]| -> Vec<f64> {
+                values.chunks(steps).map(|round| round.iter().sum::<f64>() / steps as f64).collect()
+            };
+            let metrics = Metrics::new()
+                .series("valid/rounds", by_round(&valid))
+                .series("solved/rounds", by_round(&solved));
             Ok(report(&looks, metrics))
         }
     }
@@ -282,8 +305,12 @@ pub(super) fn run(
 /// Steps over which the proposer-solver's learning rate rises.
 const WARMUP: f64 = 10.0;
 
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
 /// Share right of the chosen answers minus that of the rejected ones: what there is in the pairs to learn from.
-fn true_contrast(questions: &[Prompt], pairs: &[JudgedPair]) -> f64 {
+fn true_contrast(questions: &[Prompt], pairs: &[JudgedPair]) -> Option<f64> {
     let vocabulary = vocabulary();
     let is_right = |pair: &JudgedPair, answer: &[u32]| {
         let question = questions.iter().find(|q| q.tokens == pair.preference.prompt);
@@ -295,5 +322,5 @@ fn true_contrast(questions: &[Prompt], pairs: &[JudgedPair]) -> f64 {
     let differences = pairs.iter().map(|pair| {
         is_right(pair, &pair.preference.chosen) - is_right(pair, &pair.preference.rejected)
     });
-    differences.sum::<f64>() / pairs.len().max(1) as f64
+    mean(&differences.collect::<Vec<f64>>())
 }

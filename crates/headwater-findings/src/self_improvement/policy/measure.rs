@@ -7,7 +7,7 @@ use headwater_evaluation::pass_at_k::{Tally, mean_pass_at_k};
 use headwater_nn::{Completion, Decoder, SequenceBatch};
 use headwater_optimizers::Prompt;
 use headwater_protocol::{CellError, Metrics};
-use headwater_self_improvement::gap::{gap, relative_gap};
+use headwater_self_improvement::gap::{DefinedMean, gap, relative_gap};
 use headwater_self_improvement::{Generations, SelfImprovementError};
 use serde::{Deserialize, Serialize};
 
@@ -39,8 +39,8 @@ pub(super) struct Test {
     streams: Streams,
 }
 
-/// One measurement: metrics by name.
-pub(super) struct Look(Vec<(&'static str, f64)>);
+/// One measurement: metrics by name, those that are defined.
+pub(super) struct Look(Vec<(&'static str, Option<f64>)>);
 
 /// Sampled answers to one question: every distinct completion once, with how often it came.
 struct Counted {
@@ -122,7 +122,7 @@ impl Test {
             let accepted = flags(&|row| scores[row] >= 0.5);
             // Where nothing is accepted nothing is learnt: accuracy gains 0.
             gaps.push(gap(&share, &utility, &accepted)?.unwrap_or(0.0));
-            relative.extend(relative_gap(&share, &utility, &accepted, 1.0)?);
+            relative.push(relative_gap(&share, &utility, &accepted, 1.0)?);
 
             let mut of_question: HashMap<Option<Pair>, (usize, bool)> = HashMap::new();
             let mut correct = 0;
@@ -151,8 +151,7 @@ impl Test {
             let (sum, total) = values.fold((0.0, 0.0), |(sum, total), (count, value)| {
                 (sum + count as f64 * value, total + count as f64)
             });
-            // A rate among no answers is 0.
-            if total == 0.0 { 0.0 } else { sum / total }
+            (total > 0.0).then(|| sum / total)
         };
         let rate = |among: bool| {
             let rows = counts.iter().zip(&right).zip(&scores).filter(|((_, r), _)| **r == among);
@@ -164,21 +163,22 @@ impl Test {
             |values: &[f64]| weighted(&mut counts.iter().copied().zip(values.iter().copied()));
         let prompts = self.prompts.len() as f64;
         let pass = |k: usize| mean_pass_at_k(&tallies, k);
-        let size = |at: usize| by_size[at].0 / f64::max(by_size[at].1, 1.0);
+        let size = |at: usize| (by_size[at].1 > 0.0).then(|| by_size[at].0 / by_size[at].1);
+        let accuracy = pass(KS[0])?;
         Ok(Look(vec![
-            ("pass@1", pass(KS[0])?),
-            ("pass@4", pass(KS[1])?),
-            ("pass@16", pass(KS[2])?),
-            ("pass@64", pass(KS[3])?),
-            ("gap", gaps.iter().sum::<f64>() / prompts),
-            ("relative gap", relative.iter().sum::<f64>() / relative.len().max(1) as f64),
+            ("pass@1", Some(accuracy)),
+            ("pass@4", Some(pass(KS[1])?)),
+            ("pass@16", Some(pass(KS[2])?)),
+            ("pass@64", Some(pass(KS[3])?)),
+            ("gap", Some(gaps.iter().sum::<f64>() / prompts)),
+            ("relative gap", DefinedMean::of(relative).mean),
             ("TPR", rate(true)),
             ("FPR", rate(false)),
-            ("score - truth", mean(&scores) - pass(1)?),
-            ("distinct right", distinct as f64 / prompts),
-            ("consensus", consensus as f64 / (prompts * n)),
-            ("majority right", majority_right as f64 / prompts),
-            ("top answer", answers.values().max().map_or(0.0, |most| *most as f64 / (prompts * n))),
+            ("score - truth", mean(&scores).map(|score| score - accuracy)),
+            ("distinct right", Some(distinct as f64 / prompts)),
+            ("consensus", Some(consensus as f64 / (prompts * n))),
+            ("majority right", Some(majority_right as f64 / prompts)),
+            ("top answer", answers.values().max().map(|most| *most as f64 / (prompts * n))),
             ("KL", mean(&drift)),
             ("pass@1, 5 numbers", size(0)),
             ("pass@1, 6 numbers", size(1)),
@@ -190,16 +190,22 @@ impl Test {
 impl Look {
     /// The measurement as scalars.
     pub(super) fn report(&self, metrics: Metrics) -> Metrics {
-        self.0.iter().fold(metrics, |metrics, (name, value)| metrics.scalar(*name, *value))
+        self.0.iter().fold(metrics, |metrics, (name, value)| match value {
+            Some(value) => metrics.scalar(*name, *value),
+            None => metrics,
+        })
     }
 }
 
-/// A loop's measurements: each metric as a series that starts at the base, and its last value as a scalar.
+/// A loop's measurements: each metric that is defined at all of them as a series that starts at the base, and its last
+/// value as a scalar.
 pub(super) fn report(looks: &[Look], mut metrics: Metrics) -> Metrics {
     let Some(last) = looks.last() else { return metrics };
     for (at, (name, _)) in last.0.iter().enumerate() {
-        let series = looks.iter().map(|look| look.0[at].1).collect();
-        metrics = metrics.series(format!("{name}/rounds"), series);
+        let series: Option<Vec<f64>> = looks.iter().map(|look| look.0[at].1).collect();
+        if let Some(series) = series {
+            metrics = metrics.series(format!("{name}/rounds"), series);
+        }
     }
     last.report(metrics)
 }

@@ -202,7 +202,7 @@ mod tests {
         let head = HeadConfig { weight: -1.0, ..HeadConfig::default() };
         let text = refused(NeuralRankerConfig { dwell: Some(head), ..Default::default() });
         assert!(text.contains("weight = -1"), "{text}");
-        let position = PositionConfig::Tower { dropout: 2.0 };
+        let position = PositionConfig::Tower { dropout: 2.0, crossed: true };
         let text = refused(NeuralRankerConfig { position, ..Default::default() });
         assert!(text.contains("dropout = 2"), "{text}");
     }

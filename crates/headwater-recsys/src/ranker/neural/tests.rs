@@ -85,7 +85,7 @@ fn gradients_through_the_whole_ranker() {
     let propensities = Propensities::Known;
     for position in [
         PositionConfig::None,
-        PositionConfig::Tower { dropout: 0.3 },
+        PositionConfig::Tower { dropout: 0.3, crossed: false },
         PositionConfig::Feature { dropout: 0.3, serving: ServingPosition::First },
         PositionConfig::Adversarial { lambda: 0.7 },
         PositionConfig::Product,
@@ -202,7 +202,7 @@ fn what_is_served_does_not_depend_on_the_logged_position() {
     let turned = turned(&log, &world);
     let catalogue = items.catalogue();
     for position in [
-        PositionConfig::Tower { dropout: 0.1 },
+        PositionConfig::Tower { dropout: 0.1, crossed: true },
         PositionConfig::Product,
         PositionConfig::Feature { dropout: 0.1, serving: ServingPosition::Last },
         PositionConfig::Feature { dropout: 0.1, serving: ServingPosition::Missing },
@@ -304,7 +304,7 @@ fn items_that_arrive_later_are_scored_as_the_mean_and_start_there() {
 #[test]
 fn the_score_is_the_weighted_product_of_what_the_heads_predict() {
     let (items, log) = served(&world());
-    let mut ranker = ranker(config(PositionConfig::Tower { dropout: 0.1 }));
+    let mut ranker = ranker(config(PositionConfig::Tower { dropout: 0.1, crossed: true }));
     ranker.train(items.catalogue(), &log).unwrap();
     let heads = [Head::Click, Head::Like, Head::Dwell];
     let predicted = heads.map(|head| {
@@ -329,7 +329,7 @@ fn the_same_streams_give_the_same_bits() {
     let (items, log) = served(&world());
     let propensities = Propensities::Estimated;
     for position in [
-        PositionConfig::Tower { dropout: 0.1 },
+        PositionConfig::Tower { dropout: 0.1, crossed: true },
         PositionConfig::InversePropensity { propensities, least: 0.1 },
         PositionConfig::DualLearning { most_weight: 100.0 },
         PositionConfig::RegressionEm { rate: 0.05 },
@@ -356,7 +356,7 @@ fn the_same_streams_give_the_same_bits() {
 #[test]
 fn a_cold_start_forgets() {
     let (items, log) = served(&world());
-    let mut config = config(PositionConfig::Tower { dropout: 0.0 });
+    let mut config = config(PositionConfig::Tower { dropout: 0.0, crossed: true });
     config.warm_start = false;
     let mut ranker = ranker(config);
     ranker.train(items.catalogue(), &log).unwrap();
