@@ -396,6 +396,7 @@ mod tests {
             "quality at its peak",
             "magic",
             "exploitation rate",
+            "new credit",
             "share accepted",
             "steps to 80%",
             "accuracy",

@@ -36,7 +36,7 @@ pub(super) fn contrasts() -> Vec<Contrast> {
             seed.difference("magic", "additive-1", "gate")
         }),
         new("exploitation rate: R3 + rubric - gate", Direction::Increase, 0.1, |seed| {
-            seed.difference("exploitation rate", "additive-1", "gate")
+            Ok(exploited(seed, "additive-1")? - exploited(seed, "gate")?)
         }),
         new(
             "Q, rubric silent on the answer: gate - gate of the other rubric",
@@ -126,6 +126,13 @@ pub(super) fn controls() -> Vec<Control> {
 
 fn after_peak(seed: &SeedRecords<'_>, arm: &str) -> Result<f64, ProtocolError> {
     Ok(seed.scalar(arm, "quality")? - seed.scalar(arm, "quality at its peak")?)
+}
+
+fn exploited(seed: &SeedRecords<'_>, arm: &str) -> Result<f64, ProtocolError> {
+    if seed.scalar(arm, "new credit")? == 0.0 {
+        return Err(ProtocolError::Undefined(format!("{arm} is credited nothing new")));
+    }
+    seed.scalar(arm, "exploitation rate")
 }
 
 fn from_short_to_long(seed: &SeedRecords<'_>, series: &str) -> Result<f64, ProtocolError> {

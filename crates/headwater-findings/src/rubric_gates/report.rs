@@ -169,7 +169,13 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
         let mut table = Table::new(title, columns);
         for arm in arms {
             let mut row = vec![TableValue::from(arm.as_str())];
-            row.extend(metrics.iter().map(|(metric, _)| records.value(arm, metric)));
+            row.extend(metrics.iter().map(|(metric, _)| {
+                // A rate of new credit is nothing where there is none.
+                let is_undefined = *metric == "exploitation rate"
+                    && records.has_arm(arm)
+                    && records.metric(arm, metric).is_empty();
+                if is_undefined { TableValue::Absent } else { records.value(arm, metric) }
+            }));
             table = table.row(row);
         }
         table
@@ -206,15 +212,17 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
             ("used groups", "groups used"),
             ("graded groups", "groups sampled"),
             ("share accepted", "share accepted"),
+            ("new credit", "new credit"),
             ("exploitation rate", "exploitation rate"),
             ("correlation of advantage and magic", "corr(A, magic)"),
             ("groups with and without magic", "groups with both"),
         ],
     )
     .note(
-        "Exploitation rate: of the credit that is new since the checkpoint before, the share that two honest judges both \
-         refuse (of gate-silent they refuse what is read and not stated); four checkpoints. The correlation is within used \
-         groups that hold reports with and without magic: what a gate conditions on could leak into it.",
+        "New credit: share of the statements asked for that the judge credits and did not at the checkpoint before; four \
+         checkpoints. Exploitation rate: of that credit, the share that two honest judges both refuse (of gate-silent they \
+         refuse what is read and not stated). The correlation is within used groups that hold reports with and without magic: \
+         what a gate conditions on could leak into it.",
     );
     let mut names: Vec<String> = Vec::new();
     for fillers in [4, 64] {

@@ -324,6 +324,8 @@ fn describe(
             credits.extend(keys.enumerate().map(credit));
         }
     }
+    let fresh = credits.iter().filter(|credit| credit.now && !credit.before).count();
+    let metrics = metrics.scalar("new credit", fresh as f64 / credits.len() as f64);
     // Where nothing is newly credited there is no rate.
     Ok(match exploitation_rate(&credits)? {
         Some(rate) => metrics.scalar("exploitation rate", rate),

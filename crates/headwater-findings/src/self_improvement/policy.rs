@@ -71,7 +71,7 @@ const SLIP: f64 = 0.3;
 
 pub(super) fn arms(smoke: bool) -> Vec<(String, PolicyConfig)> {
     let test = TestConfig {
-        prompts: if smoke { 4 } else { 64 },
+        prompts: if smoke { 16 } else { 64 },
         // Twice the largest k, so that pass@k is more than "any right".
         samples: 2 * measure::LARGEST,
     };

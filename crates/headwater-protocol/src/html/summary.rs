@@ -44,7 +44,8 @@ fn row(finding: &FindingReport) -> Markup {
         td { (controls(&finding.controls)) }
         td {
             @if let Some(first) = finding.contrasts.first() {
-                (first.name) ": "
+                @let (class, sign) = mark(first.judgement);
+                span class=(class) { (sign) } " " (first.name) ": "
                 span.effect { (interval(first.effect, first.low, first.high)) }
             } @else { "–" }
         }
@@ -52,37 +53,44 @@ fn row(finding: &FindingReport) -> Markup {
     } }
 }
 
+/// Class and sign of a judgement.
+fn mark(judgement: Judgement) -> (&'static str, &'static str) {
+    match judgement {
+        Judgement::Holds => ("good", "✓"),
+        Judgement::Refuted => ("bad", "✕"),
+        Judgement::Undecided => ("open", "?"),
+    }
+}
+
 /// How the contrasts that the verdict rests on came out.
 fn contrasts(results: &[ContrastResult]) -> Markup {
-    let count = |judgement| {
+    let words = [
+        (Judgement::Holds, "hold"),
+        (Judgement::Refuted, "refuted"),
+        (Judgement::Undecided, "undecided"),
+    ];
+    tallies(words.map(|(judgement, word)| {
         let counted = results.iter().filter(|result| result.registered != Registered::PostHoc);
-        counted.filter(|result| result.judgement == judgement).count()
-    };
-    let (holds, refuted) = (count(Judgement::Holds), count(Judgement::Refuted));
-    let undecided = count(Judgement::Undecided);
-    tallies(&[
-        ("good", "✓", holds, "hold"),
-        ("bad", "✕", refuted, "refuted"),
-        ("open", "?", undecided, "undecided"),
-    ])
+        (mark(judgement), counted.filter(|result| result.judgement == judgement).count(), word)
+    }))
 }
 
 fn controls(results: &[ControlResult]) -> Markup {
-    let count = |judgement| results.iter().filter(|result| result.judgement == judgement).count();
-    let (vanish, appear) = (count(ControlJudgement::Vanishes), count(ControlJudgement::Appears));
-    let undecided = count(ControlJudgement::Undecided);
-    tallies(&[
-        ("good", "✓", vanish, "vanish"),
-        ("bad", "✕", appear, "appear"),
-        ("open", "?", undecided, "undecided"),
-    ])
+    let words = [
+        (ControlJudgement::Vanishes, ("good", "✓"), "vanish"),
+        (ControlJudgement::Appears, ("bad", "✕"), "appear"),
+        (ControlJudgement::Undecided, ("open", "?"), "undecided"),
+    ];
+    tallies(words.map(|(judgement, mark, word)| {
+        (mark, results.iter().filter(|result| result.judgement == judgement).count(), word)
+    }))
 }
 
-/// Each count above 0 on a line of its own: class, sign, count, word.
-fn tallies(counts: &[(&str, &str, usize, &str)]) -> Markup {
-    let some = counts.iter().filter(|(_, _, count, _)| *count > 0);
+/// Each count above 0 on a line of its own, with its mark before it and its word behind.
+fn tallies(counts: [((&str, &str), usize, &str); 3]) -> Markup {
+    let some = counts.into_iter().filter(|(_, count, _)| *count > 0);
     html! {
-        @for (at, (class, sign, count, word)) in some.enumerate() {
+        @for (at, ((class, sign), count, word)) in some.enumerate() {
             @if at > 0 { br; }
             span class=(class) { (sign) " " (count) " " (word) }
         }
