@@ -24,6 +24,8 @@ VERSION = importlib.metadata.version("trecs")
 def recommend_round(users):
     """One timestep: each user is shown the 10 most popular items and takes one; then popularity is counted."""
     warnings.simplefilter("ignore")  # that nothing is measured
+    # Each step turns the scores into text, for a log that is off: all of them unless told otherwise.
+    np.set_printoptions(threshold=0, edgeitems=1)
     generator = np.random.default_rng(1)
     recommender = PopularityRecommender(
         user_representation=np.ones((users, 1), dtype=int),

@@ -180,8 +180,8 @@ fn mmoe_step(batch: usize) -> Box<dyn FnMut()> {
     })
 }
 
-/// A round of a feedback loop: each of `users` is shown the 10 most popular of 200 items and clicks on what appeals; then
-/// popularity is counted anew.
+/// A round of a feedback loop: in as many sessions as there are `users` one of them is shown the 10 items of 200 that were most
+/// popular in the round before, and clicks on what appeals.
 fn recommend_round(users: usize) -> Box<dyn FnMut()> {
     let world = WorldConfig {
         users: Some(users),

@@ -30,7 +30,7 @@ pub(crate) struct BenchArguments {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
-    /// This project's kernels and steps by themselves (arguments of `cargo bench`)
+    /// This project's kernels, simulator and loops by themselves
     Criterion,
     /// Beside PyTorch, Hugging Face, TRL and T-RECS, in a virtual environment of their own
     Peers,
@@ -39,7 +39,9 @@ enum What {
 pub(crate) fn bench(arguments: &BenchArguments) -> anyhow::Result<Outcome> {
     match arguments.what {
         What::Criterion => {
-            run(cargo().args(["bench", "--locked", "--package", "headwater-benches"]))?;
+            // The profile of tests and of `repro`: what is timed is what runs, and nothing is built anew.
+            let package = ["--package", "headwater-benches"];
+            run(cargo().args(["bench", "--locked", "--profile", "dev"]).args(package))?;
         }
         What::Peers => peers(arguments)?,
     }
@@ -267,7 +269,7 @@ fn virtual_environment() -> anyhow::Result<PathBuf> {
     }
     eprintln!("making a virtual environment in {} (PyTorch is large)", folder.display());
     run(Command::new("python3").args(["-m", "venv"]).arg(&folder))
-        .context("Python 3.10 or newer with venv is needed for the peers")?;
+        .context("Python 3.11 or newer with venv is needed for the peers")?;
     for (file, option) in lists {
         run(Command::new(&python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])

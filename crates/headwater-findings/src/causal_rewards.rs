@@ -87,8 +87,8 @@ fn arms(smoke: bool) -> Vec<(String, CellConfig)> {
         .collect()
 }
 
-/// Seeds of arms of planted text that no contrast or control needs.
-const SHOWN_SEEDS: u64 = 3;
+/// Seeds of arms of planted text that no contrast or control needs, and those that its figures are over.
+pub(crate) const SHOWN_SEEDS: u64 = 3;
 
 const PARTS: [Part; 6] = [
     ("Planted text", planted::figures, planted::tables),

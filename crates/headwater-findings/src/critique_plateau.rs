@@ -458,28 +458,3 @@ impl Finding for CritiquePlateau {
 fn tables(world: World, streams: &Streams) -> Arithmetic {
     Arithmetic::draw(world.misconceptions, &mut streams.stream("tables", &[]))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_contrasts_and_controls_read_is_run_at_every_seed() {
-        let scalars = [
-            "last third",
-            "probability/stuck",
-            "stuck",
-            "rescued/step",
-            "rescued/indicative",
-            "growth per place/reward",
-            "growth per place/place",
-            "exponent of length/place",
-            "samples at 4/place",
-            "samples at 4/correction",
-        ];
-        let series: [&str; 0] = [];
-        let records = crate::parts::at_the_last_seed(&CritiquePlateau, &scalars, &series);
-        let missing = crate::parts::missing_at_the_last_seed(&CritiquePlateau, &records);
-        assert!(missing.is_empty(), "{missing:?}");
-    }
-}

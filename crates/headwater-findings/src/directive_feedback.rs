@@ -329,26 +329,3 @@ impl Finding for DirectiveFeedback {
         ]
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_contrasts_and_controls_read_is_run_at_every_seed() {
-        let scalars = [
-            "log2 interactions to 90%",
-            "success",
-            "sorted",
-            "area",
-            "whole",
-            "entries",
-            "pass",
-            "slots",
-        ];
-        let series: [&str; 0] = [];
-        let records = crate::parts::at_the_last_seed(&DirectiveFeedback, &scalars, &series);
-        let missing = crate::parts::missing_at_the_last_seed(&DirectiveFeedback, &records);
-        assert!(missing.is_empty(), "{missing:?}");
-    }
-}

@@ -43,3 +43,57 @@ pub fn all(data: data::DataDir) -> Vec<Box<dyn Finding>> {
         Box::new(cascade::Cascade { data }),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_protocol::{
+        DeviceKind, Metrics, PerSeed, Plan, Preset, ProtocolError, Records, Settings,
+    };
+
+    /// Whether every arm that `read` reads is planned at a seed, whatever its metrics are called: asked for one, all arms get it. Nothing
+    /// where an arm is not run, as its data set is missing.
+    fn finds_its_arms(plan: &Plan, seed: u64, read: PerSeed) -> Option<bool> {
+        let mut metrics = Metrics::new();
+        loop {
+            let cells = plan.cells.iter().filter(|cell| cell.seed == seed);
+            let records = Records::new(cells.map(|cell| (cell.arm.clone(), seed, metrics.clone())));
+            metrics = match read(&records.seed(seed)) {
+                Err(ProtocolError::NoMetric { metric, kind: "scalar", .. }) => {
+                    metrics.scalar(metric, 0.5)
+                }
+                Err(ProtocolError::NoMetric { metric, .. }) => {
+                    metrics.series(metric, (1..=40).map(|at| f64::from(at) / 64.0).collect())
+                }
+                Err(ProtocolError::NoRecord { arm, .. }) => {
+                    let is_left_out = plan.not_run.iter().any(|not_run| not_run.arm == arm);
+                    return (!is_left_out).then_some(false);
+                }
+                _ => return Some(true),
+            };
+        }
+    }
+
+    #[test]
+    fn what_contrasts_and_controls_read_is_run_at_five_seeds_or_more() {
+        for finding in all(data::DataDir::default()) {
+            let settings =
+                Settings { preset: Preset::Quick, seeds: None, device: DeviceKind::Flex };
+            let plan = finding.plan(&settings).unwrap();
+            let most = plan.cells.iter().map(|cell| cell.seed).max().unwrap();
+            let contrasts = finding.contrasts().into_iter().map(|c| (c.name, c.per_seed));
+            let controls = finding.controls().into_iter().map(|c| (c.name, c.per_seed));
+            let mut compared = 0;
+            for (name, read) in contrasts.chain(controls) {
+                let seeds: Option<Vec<bool>> =
+                    (0..=most).map(|seed| finds_its_arms(&plan, seed, read)).collect();
+                let Some(seeds) = seeds else { continue };
+                let found = seeds.iter().filter(|found| **found).count();
+                assert!(found >= 5, "{}, {name}: {found} seeds", finding.id());
+                compared += 1;
+            }
+            let needs_data = ["decision-losses"].contains(&finding.id());
+            assert!(compared > 0 || needs_data, "{}", finding.id());
+        }
+    }
+}

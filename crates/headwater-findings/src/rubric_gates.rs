@@ -389,33 +389,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_contrasts_and_controls_read_is_run_at_every_seed() {
-        let scalars = [
-            "judge",
-            "quality",
-            "quality at its peak",
-            "magic",
-            "exploitation rate",
-            "new credit",
-            "share accepted",
-            "steps to 80%",
-            "accuracy",
-        ];
-        let series: [&str; 7] = [
-            "look/judge",
-            "look/magic",
-            "smooth/used groups",
-            "smooth/quality",
-            "AUC/mean probability",
-            "AUC/R3",
-            "AUC/oracle slots",
-        ];
-        let records = crate::parts::at_the_last_seed(&RubricGates, &scalars, &series);
-        let missing = crate::parts::missing_at_the_last_seed(&RubricGates, &records);
-        assert!(missing.is_empty(), "{missing:?}");
-    }
-
-    #[test]
     fn every_arm_has_its_own_name() {
         let mut names: Vec<String> =
             report_arms().into_iter().map(|(name, ..)| name.to_owned()).collect();

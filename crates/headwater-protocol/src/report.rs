@@ -95,6 +95,8 @@ pub struct FindingReport {
     pub cells: usize,
     /// Wall time of its cells together, whenever they ran.
     pub seconds: f64,
+    /// Name of the contrast that stands for the claim on the first page, measured or not.
+    pub first_contrast: Option<String>,
     #[serde(skip)]
     pub(crate) figures: Vec<(String, Figure)>,
     #[serde(skip)]
@@ -206,6 +208,7 @@ fn report_finding(
         verdict: judged.verdict,
         why: judged.why,
         seeds_by_hand: planned.seeds_by_hand,
+        first_contrast: finding.contrasts().first().map(|contrast| contrast.name.to_owned()),
         contrasts: judged.contrasts,
         controls: judged.controls,
         omitted: judged.omitted,

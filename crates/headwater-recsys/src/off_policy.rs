@@ -133,7 +133,7 @@ pub struct LoggedBandit {
 pub struct Overlap {
     /// Decisions in the log.
     pub rows: usize,
-    /// (Σw)²/Σw²: decisions of the target that the log is worth; 0 where it shares none.
+    /// (Σw)²/Σw²: decisions of the target that the log is worth if all are independent; 0 where it shares none.
     pub effective_sample_size: f64,
     /// Mean of w with a 95% interval, robust to what decisions of a session share where the log has sessions. Its expectation is the mass of the target within the logging policy's support:
     /// an interval below 1 tells of actions never logged, or of propensities reported too large; above 1, too small.
@@ -204,6 +204,7 @@ impl LoggedBandit {
     /// Fewer than two sessions, or weights so large that their squares overflow.
     pub fn overlap(&self) -> Result<Overlap, RecsysError> {
         let rows = self.weights.len();
+        at_least("sessions", self.unit_count, 2)?;
         let mean_weight = clustered_mean_interval(&self.weights, &self.units, 0.95)?;
         let sum: f64 = self.weights.iter().sum();
         let squares: f64 = self.weights.iter().map(|w| w * w).sum();

@@ -197,7 +197,7 @@ fn the_mean_weight_knows_sessions() {
     assert_eq!((sessions.n, weight(columns(3, None)).n), (4, 12));
     assert!(weight(columns(3, None)).half_width() < 0.6 * once.half_width());
     let alone = LoggedBandit::new(columns(3, Some(vec![0; 12]))).unwrap().overlap().unwrap_err();
-    assert!(alone.to_string().contains("clusters"), "{alone}");
+    assert!(alone.to_string().contains("sessions"), "{alone}");
 }
 
 #[test]

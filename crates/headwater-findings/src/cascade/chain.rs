@@ -59,10 +59,10 @@ pub(super) enum ChainConfig {
     SelfTraining { model: String, policy: String, config: SelfTrainingConfig },
 }
 
-/// The cells of one seed.
 /// Seeds of the arms of PPO.
 const PPO_SEEDS: u64 = 3;
 
+/// The cells of one seed.
 pub(super) fn plan(
     finding: &str,
     seed: u64,
@@ -81,7 +81,7 @@ pub(super) fn plan(
     }
     for (arm, model, config) in policies(smoke) {
         // PPO is shown beside GRPO, and trains two networks: no contrast reads it.
-        if seed >= PPO_SEEDS && arm.contains("ppo") {
+        if seed >= PPO_SEEDS && (arm.ends_with("-ppo") || arm.ends_with("-ppo-kl")) {
             continue;
         }
         let needs = ["base", &model];

@@ -2,7 +2,8 @@
 //!
 //! The task is [`crate::tasks::two_sum`]: two of the numbers shown that sum to a target. One base per seed is trained on
 //! imperfect demonstrations and, in a format of its own, on verdicts over a limited set of labelled answers, so that it
-//! verifies with error rates of its own. Every arm forks it and generates the same number of answers; arms differ
+//! verifies with error rates of its own. Every arm forks it and generates the same number of answers (with second attempts about
+//! as many: the report has the number); arms differ
 //! in who says which of them to learn from: the policy itself, the policy as it was, a better verifier trained apart, both,
 //! the exact checker (with fits that go on, that restart from the base, and that learn from second attempts with a hint), its
 //! own majority. All is measured on held-out questions after every round.
@@ -29,7 +30,7 @@ mod measure;
 mod report;
 mod supervised;
 
-use loops::{Loop, Source};
+use loops::{Again, Loop, Source};
 use measure::{Test, TestConfig};
 pub(super) use report::{contrasts, controls, figures, tables};
 use supervised::{Supervision, supervise};
@@ -108,16 +109,16 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, PolicyConfig)> {
     let rejection = |source, restart| Loop::Rejection {
         source,
         restart,
-        rationalise: false,
+        again: Again::No,
         prompts,
         round: kept_of(SAMPLES),
     };
-    // One attempt at each of many questions. With a second one at those that failed, fewer questions make as many attempts.
-    let single = |rationalise| Loop::Rejection {
+    // One attempt at each of many questions. With a second one at those that failed, fewer questions make about as many attempts.
+    let single = |again| Loop::Rejection {
         source: Source::Tool,
         restart: true,
-        rationalise,
-        prompts: if rationalise { prompts * SAMPLES * 5 / 8 } else { prompts * SAMPLES },
+        again,
+        prompts: if again == Again::No { prompts * SAMPLES } else { prompts * SAMPLES * 5 / 8 },
         round: kept_of(1),
     };
     let majority = |fixed, permuted| Loop::Majority {
@@ -169,8 +170,9 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, PolicyConfig)> {
         ("policy-both", looped(rejection(Source::Both, false))),
         ("policy-gold", looped(rejection(Source::Tool, false))),
         ("policy-gold-restart", looped(rejection(Source::Tool, true))),
-        ("policy-star", looped(single(true))),
-        ("policy-star-no-hint", looped(single(false))),
+        ("policy-star", looped(single(Again::Hinted))),
+        ("policy-star-no-hint", looped(single(Again::Plain))),
+        ("policy-single", looped(single(Again::No))),
         ("policy-permuted", looped(rejection(Source::Permuted, false))),
         ("policy-majority", looped(majority(false, false))),
         ("policy-majority-fixed", looped(majority(true, false))),

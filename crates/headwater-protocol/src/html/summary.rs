@@ -40,17 +40,30 @@ fn row(finding: &FindingReport) -> Markup {
     html! { tr {
         td { a href={ "#" (finding.id) } { (finding.id) } br; small { (finding.claim) } }
         td { (badge(finding.verdict)) }
-        td { (contrasts(&finding.contrasts)) }
-        td { (controls(&finding.controls)) }
         td {
-            @if let Some(first) = finding.contrasts.first() {
-                @let (class, sign) = mark(first.judgement);
-                span class=(class) { (sign) } " " (first.name) ": "
-                span.effect { (interval(first.effect, first.low, first.high)) }
-            } @else { "–" }
+            (contrasts(&finding.contrasts))
+            @let missing = finding.omitted.iter().filter(|omitted| omitted.counts).count();
+            @if missing > 0 { br; span.open { (missing) " not run, controls included" } }
         }
+        td { (controls(&finding.controls)) }
+        td { (first(finding)) }
         td.number { (duration(finding.seconds)) }
     } }
+}
+
+/// The contrast that stands for the claim.
+fn first(finding: &FindingReport) -> Markup {
+    let Some(name) = &finding.first_contrast else { return html! { "–" } };
+    html! {
+        @match finding.contrasts.iter().find(|contrast| contrast.name == *name) {
+            Some(first) => {
+                @let (class, sign) = mark(first.judgement);
+                span class=(class) { (sign) } " " (name) ": "
+                span.effect { (interval(first.effect, first.low, first.high)) }
+            }
+            None => { (name) ": not run" }
+        }
+    }
 }
 
 /// Class and sign of a judgement.

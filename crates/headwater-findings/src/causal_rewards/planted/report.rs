@@ -1,10 +1,11 @@
 //! What is claimed of planted text, and how it is shown.
 
 use headwater_protocol::{
-    Contrast, Control, Direction, Figure, Point, ProtocolError, Records, Registered, Scale,
+    Contrast, Control, Direction, Effect, Figure, Point, ProtocolError, Records, Registered, Scale,
     SeedRecords, Table, TableValue,
 };
 
+use super::super::SHOWN_SEEDS;
 use super::super::methods::WEIGHTS;
 use super::{FACTORS, STRUCTURES, VARIANTS, arm, methods};
 
@@ -150,10 +151,20 @@ pub(in super::super) fn controls() -> Vec<Control> {
     ]
 }
 
+/// Toggle effects of an arm at the seeds that all arms have: the points of a figure are of the same seeds.
+fn shown_seeds(records: &Records, arm: &str) -> impl Iterator<Item = f64> {
+    let effects = records.metric(arm, "toggle").into_iter();
+    effects.filter(|(seed, _)| *seed < SHOWN_SEEDS).map(|(_, effect)| effect)
+}
+
+fn toggle(records: &Records, arm: &str) -> Result<Effect, ProtocolError> {
+    Effect::over_seeds(&shown_seeds(records, arm).collect::<Vec<f64>>())
+}
+
 pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
     let mut figures = Vec::new();
     for (factor, _) in FACTORS {
-        let n = records.metric(&arm(factor, "label-first", "vanilla"), "toggle").len();
+        let n = shown_seeds(records, &arm(factor, "label-first", "vanilla")).count();
         let title = format!("{factor}: bias left, by weight of the penalty");
         let mut figure =
             Figure::lines(title, "weight λ", "toggle effect, standard deviations of the score", n)
@@ -169,7 +180,7 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
                 let mut points = Vec::new();
                 for weight in WEIGHTS {
                     let arm = arm(factor, structure, &format!("{variant}-{weight}"));
-                    points.extend(Point::measured(weight, &records.effect(&arm, "toggle")?));
+                    points.extend(Point::measured(weight, &toggle(records, &arm)?));
                 }
                 figure = figure.series(format!("{structure}, {variant}"), points);
             }
@@ -190,15 +201,14 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
         "wrong-factor",
     ];
     for (factor, _) in FACTORS {
-        let n = records.metric(&arm(factor, "label-first", "vanilla"), "toggle").len();
+        let n = shown_seeds(records, &arm(factor, "label-first", "vanilla")).count();
         let title = format!("{factor}: what every method leaves");
         let mut figure =
             Figure::dots(title, shown, "toggle effect, standard deviations of the score", n)
                 .reference("no bias", 0.0);
         for (structure, _) in STRUCTURES {
-            let effects = shown
-                .iter()
-                .map(|method| records.effect(&arm(factor, structure, method), "toggle"));
+            let effects =
+                shown.iter().map(|method| toggle(records, &arm(factor, structure, method)));
             figure = figure.by_category(structure, effects.collect::<Result<Vec<_>, _>>()?);
         }
         figures.push(figure);

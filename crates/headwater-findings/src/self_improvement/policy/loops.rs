@@ -39,6 +39,18 @@ pub(in super::super) enum Source {
     Permuted,
 }
 
+/// Second attempts at questions of which nothing was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in super::super) enum Again {
+    /// None.
+    No,
+    /// As many, at the question as it is.
+    Plain,
+    /// As many, with as few numbers to choose from as are ever shown (at a question that shows no more: as it is).
+    Hinted,
+}
+
 /// What a round consists of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -48,8 +60,8 @@ pub(in super::super) enum Loop {
         source: Source,
         /// Whether every fit starts from the base.
         restart: bool,
-        /// Whether questions of which nothing was kept are tried again with fewer numbers to choose from.
-        rationalise: bool,
+        /// What happens to questions of which nothing was kept.
+        again: Again,
         prompts: usize,
         round: RejectionConfig,
     },
@@ -140,15 +152,21 @@ pub(super) fn run(
     };
     let mut looks = vec![look(base)?];
     match of {
-        Loop::Rejection { source, restart, rationalise, prompts, round } => {
+        Loop::Rejection { source, restart, again, prompts, round } => {
+            let samples = round.samples;
             let settings = round.check()?;
             let mut policy = base.clone();
-            let (mut kept, mut rationalised) = (Vec::new(), Vec::new());
-            let hint = |plain: &Prompt| {
+            let [mut kept, mut second, mut attempts] = [(); 3].map(|()| Vec::new());
+            let as_it_is = |plain: &Prompt| plain.tokens.clone();
+            let hinted = |plain: &Prompt| {
                 let question = plain.reference.as_deref().and_then(TwoSum::parse);
-                question.map_or_else(|| plain.tokens.clone(), |asked| asked.easiest().tokens())
+                question.expect("a question is its own reference").easiest().tokens()
             };
-            let hint = rationalise.then_some(&hint as &Hint<'_>);
+            let hint: Option<&Hint<'_>> = match again {
+                Again::No => None,
+                Again::Plain => Some(&as_it_is),
+                Again::Hinted => Some(&hinted),
+            };
             for at in 0..rounds as u64 {
                 let questions = questions(prompts, at, streams);
                 let streams = streams.child("round", &[at]);
@@ -168,13 +186,17 @@ pub(super) fn run(
                 let accepted = done.kept.iter().filter(|kept| **kept).count();
                 kept.push(accepted as f64 / done.kept.len() as f64);
                 let learnt = (accepted + done.rationalised).max(1);
-                rationalised.push(done.rationalised as f64 / learnt as f64);
+                second.push(done.rationalised as f64 / learnt as f64);
+                let failed = done.kept.chunks(samples).filter(|group| !group.contains(&true));
+                let repeated = if again == Again::No { 0 } else { failed.count() * samples };
+                attempts.push((done.kept.len() + repeated) as f64);
                 policy = done.policy;
                 looks.push(look(&policy)?);
             }
             let metrics = Metrics::new()
                 .series("kept/rounds", kept)
-                .series("rationalised/rounds", rationalised);
+                .series("second/rounds", second)
+                .series("attempts/rounds", attempts);
             Ok(report(&looks, metrics))
         }
         Loop::Majority { trainer: config, steps, fixed, permuted } => {
@@ -215,11 +237,13 @@ pub(super) fn run(
             let rejected = if temporal { Rejected::Past(base) } else { Rejected::Current };
             let mut policy = base.clone();
             let (mut contrasts, mut by_score) = (Vec::new(), Vec::new());
+            let mut pairs_at_the_end = 0;
             for at in 0..rounds as u64 {
                 let questions = questions(prompts, at, streams);
                 let streams = streams.child("round", &[at]);
                 let (after, pairs) =
                     self_judging_round(&policy, rejected, &questions, &judge, &settings, &streams)?;
+                pairs_at_the_end = pairs.len();
                 contrasts.push(true_contrast(&questions, &pairs));
                 let scores: Vec<f64> = pairs.iter().map(|p| p.chosen - p.rejected).collect();
                 by_score.push(mean(&scores));
@@ -227,7 +251,7 @@ pub(super) fn run(
                 looks.push(look(&policy)?);
             }
             // Without a pair in some round there is nothing to show of the course.
-            let mut metrics = Metrics::new();
+            let mut metrics = Metrics::new().scalar("pairs", pairs_at_the_end as f64);
             for (name, by_round) in [("contrast", contrasts), ("score contrast", by_score)] {
                 if let Some(last) = by_round.last().copied().flatten() {
                     metrics = metrics.scalar(name, last);

@@ -1,6 +1,6 @@
 //! Contrasts, controls, figures and tables of the part.
 //!
-//! All but the one on hints were fixed after pilots on other data: budgets and learning rates came from those. Coverage is compared at k = 16: with at
+//! Contrasts were fixed after pilots on other data: budgets and learning rates came from those. Coverage is compared at k = 16: with at
 //! most 42 answers to a question 64 random ones nearly always hold a right one, whatever a policy has lost.
 
 use headwater_protocol::{
@@ -11,7 +11,7 @@ use headwater_protocol::{
 use super::{BASE, JUDGE, ROUNDS, UNVERIFIED};
 
 /// Arms that learn, in the order of the tables.
-const LOOPS: [&str; 17] = [
+const LOOPS: [&str; 18] = [
     "policy-self",
     "policy-self-restart",
     "policy-frozen",
@@ -22,6 +22,7 @@ const LOOPS: [&str; 17] = [
     "policy-gold-restart",
     "policy-star",
     "policy-star-no-hint",
+    "policy-single",
     "policy-majority",
     "policy-majority-fixed",
     "policy-majority-permuted",
@@ -91,15 +92,12 @@ pub(in super::super) fn contrasts() -> Vec<Contrast> {
             0.01,
             |seed| Ok(last_gain(seed, "policy-gold")? - last_gain(seed, "policy-self")?),
         ),
-        Contrast {
-            registered: Registered::Before,
-            ..contrast(
-                "policy, pass@1, fits from the base: second attempts with a hint - none",
-                Increase,
-                0.01,
-                |seed| seed.difference("pass@1", "policy-star", "policy-star-no-hint"),
-            )
-        },
+        contrast(
+            "policy, pass@1, fits from the base: second attempts with a hint - without",
+            Increase,
+            0.01,
+            |seed| seed.difference("pass@1", "policy-star", "policy-star-no-hint"),
+        ),
         contrast("policy, pass@1: third party - own verifier", Increase, 0.03, |seed| {
             seed.difference("pass@1", "policy-third-party", "policy-self")
         }),
@@ -116,7 +114,15 @@ pub(in super::super) fn contrasts() -> Vec<Contrast> {
             "policy, right chosen less right rejected: temporal - self-judging",
             Increase,
             0.05,
-            |seed| seed.difference("contrast", "policy-temporal", "policy-self-judging"),
+            |seed| {
+                let of = |arm: &str| match seed.scalar(arm, "pairs")? {
+                    0.0 => {
+                        Err(ProtocolError::Undefined(format!("{arm} has no pair to learn from")))
+                    }
+                    _ => seed.scalar(arm, "contrast"),
+                };
+                Ok(of("policy-temporal")? - of("policy-self-judging")?)
+            },
         ),
         contrast("policy, pass@1: SPIN - base, on data like the base's", Unchanged, 0.03, |seed| {
             seed.difference("pass@1", "policy-spin", BASE)
@@ -213,16 +219,17 @@ pub(in super::super) fn tables(records: &Records) -> Vec<Table> {
     })
     .note(
         "Of pairs: share right, and self-score, of the chosen answers minus those of the rejected ones. Kept: share of the answers \
-         to plain questions that the filter keeps; from second attempts: share of all that is learnt. Valid: share of proposed targets \
+         to plain questions that the filter keeps; from second attempts: share of all that is learnt; attempts: of both kinds. Valid: share of proposed targets \
          that have an answer; solved: of those times the share of right attempts at them.",
     );
     let pairs = [("chosen less rejected, right", "contrast"), ("by score", "score contrast")];
-    let second = [("kept", "kept"), ("from second attempts", "rationalised")];
+    let second = [("kept", "kept"), ("from second attempts", "second"), ("attempts", "attempts")];
     let proposed = [("valid", "valid"), ("solved", "solved")];
     for (arm, series) in [
         ("policy-self", &second[..1]),
         ("policy-gold", &second[..1]),
         ("policy-star", &second),
+        ("policy-star-no-hint", &second),
         ("policy-self-judging", &pairs),
         ("policy-temporal", &pairs),
         ("policy-proposer-solver", &proposed),
