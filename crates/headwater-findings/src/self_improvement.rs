@@ -47,9 +47,6 @@ enum CellConfig {
     Facts(facts::FactsConfig),
 }
 
-/// Seeds of the loops over a decoder, which cost the most.
-const DECODER_SEEDS: u64 = 5;
-
 const PARTS: [Part; 5] = [
     ("A classifier that learns from its own answers", classifier::figures, classifier::tables),
     ("Regressions on their own outputs", collapse::figures, collapse::tables),
@@ -83,12 +80,13 @@ impl Finding for SelfImprovement {
                     plan.cells.push(Cell::new(self.id(), &arm, seed, &config)?);
                 }
             }
-            if seed < DECODER_SEEDS {
-                for (arm, config) in policy::arms(smoke) {
-                    let needs = config.needs();
-                    let cell = Cell::new(self.id(), &arm, seed, &CellConfig::Policy(config))?;
-                    plan.cells.push(cell.needing(needs));
+            for (arm, config) in policy::arms(smoke) {
+                if seed >= policy::SHOWN_SEEDS && policy::is_only_shown(&arm) {
+                    continue;
                 }
+                let needs = config.needs();
+                let cell = Cell::new(self.id(), &arm, seed, &CellConfig::Policy(config))?;
+                plan.cells.push(cell.needing(needs));
             }
             for (arm, config) in facts::arms(smoke) {
                 let needs = config.needs();
@@ -110,8 +108,8 @@ impl Finding for SelfImprovement {
 
     fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
         let streams = workbench.streams.child("tasks that no pilot saw", &[]);
-        // Drawn anew after two controls of these parts were made sharper in view of their results.
-        let anew = workbench.streams.child("tasks drawn after the third reading", &[]);
+        // Drawn anew after controls, step sizes and seeds of these parts were changed in view of their results.
+        let anew = workbench.streams.child("tasks drawn after the fourth run", &[]);
         let metrics = match cell.config()? {
             CellConfig::Policy(config) => return policy::run(config, workbench, &anew),
             CellConfig::Facts(config) => return facts::run(config, workbench, &anew),

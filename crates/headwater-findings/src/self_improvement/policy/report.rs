@@ -177,13 +177,13 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
             "pass@1",
             &LOOPS[..7],
             "Rejection fine-tuning; equal generations and updates. Restart fits from the base in every round; permuted is the \
-             own verifier with its verdicts dealt out at random.",
+             own verifier with its verdicts dealt out at random. Restart and frozen have three seeds.",
         )?,
         by_round(
             "The gap by round",
             "gap",
             &LOOPS[..5],
-            "What accuracy would gain if only answers were kept that the arm's own verifier accepts, held-out questions.",
+            "What accuracy would gain if only answers were kept that the arm's own verifier accepts, held-out questions. Self-restart and frozen have three seeds.",
         )?,
         by_round(
             "Coverage by round",
@@ -196,7 +196,8 @@ pub(in super::super) fn figures(records: &Records) -> Result<Vec<Figure>, Protoc
                 "policy-majority-fixed",
                 "policy-majority-permuted",
             ],
-            "The majority arms are policy-gradient runs of as many generations. Fixed asks the questions of the first round again.",
+            "The majority arms are policy-gradient runs of as many generations. Fixed asks the questions of the first round again, and \
+             has three seeds.",
         )?,
     ])
 }
@@ -256,7 +257,7 @@ pub(in super::super) fn tables(records: &Records) -> Vec<Table> {
         .note(
             "128 answers to each of 64 held-out questions, unbiased estimates. Majority right is the share of questions whose \
              commonest answer is right, consensus the mean share of that answer, top answer the share of the commonest answer over \
-             all questions. KL is from the base, nats per answer.",
+             all questions. KL is from the base, nats per answer. Arms that no contrast reads have three seeds.",
         ),
         table(records, "Verdicts at the end", &all, &[
             "gap",
