@@ -54,23 +54,27 @@ mod tests {
     /// Whether every arm that `read` reads is planned at a seed, whatever its metrics are called: asked for one, all arms get it. Nothing
     /// where an arm is not run, as its data set is missing.
     fn finds_its_arms(plan: &Plan, seed: u64, read: PerSeed) -> Option<bool> {
-        let mut metrics = Metrics::new();
+        let (mut scalars, mut series) = (Vec::new(), Vec::new());
         loop {
+            let metrics = || {
+                let rising = || (1..=40).map(|at| f64::from(at) / 64.0).collect();
+                let with_scalars = scalars
+                    .iter()
+                    .fold(Metrics::new(), |m, name: &String| m.scalar(name.as_str(), 0.5));
+                let series = series.iter();
+                series.fold(with_scalars, |m, name: &String| m.series(name.as_str(), rising()))
+            };
             let cells = plan.cells.iter().filter(|cell| cell.seed == seed);
-            let records = Records::new(cells.map(|cell| (cell.arm.clone(), seed, metrics.clone())));
-            metrics = match read(&records.seed(seed)) {
-                Err(ProtocolError::NoMetric { metric, kind: "scalar", .. }) => {
-                    metrics.scalar(metric, 0.5)
-                }
-                Err(ProtocolError::NoMetric { metric, .. }) => {
-                    metrics.series(metric, (1..=40).map(|at| f64::from(at) / 64.0).collect())
-                }
+            let records = Records::new(cells.map(|cell| (cell.arm.clone(), seed, metrics())));
+            match read(&records.seed(seed)) {
+                Err(ProtocolError::NoMetric { metric, kind: "scalar", .. }) => scalars.push(metric),
+                Err(ProtocolError::NoMetric { metric, .. }) => series.push(metric),
                 Err(ProtocolError::NoRecord { arm, .. }) => {
                     let is_left_out = plan.not_run.iter().any(|not_run| not_run.arm == arm);
                     return (!is_left_out).then_some(false);
                 }
                 _ => return Some(true),
-            };
+            }
         }
     }
 
