@@ -229,7 +229,7 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
         excess = excess.series(label, by_round(records, name, "excess")?);
     }
     let label = "mean log of the model's probability over the source's";
-    let mut tails = Figure::lines("Tails go first", "round", label, n)
+    let mut tails = Figure::lines("Rare and frequent symbols", "round", label, n)
         .caption("Rare: the least common quarter of the symbols; frequent: the most common one. 0 is the source.");
     for (name, label) in
         [("replace", "replaced"), ("cool", "temperature 0.8"), ("real", "all real")]
