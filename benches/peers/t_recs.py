@@ -5,9 +5,15 @@ pandas; lenskit serves its matrix factorisation only, which is not used here, an
 """
 
 import importlib.metadata
+import os
 import sys
+import tempfile
 import types
 import warnings
+
+# It writes a log to the current directory, whatever it is told.
+FOLDER = tempfile.TemporaryDirectory()
+os.chdir(FOLDER.name)
 
 for name in ("lenskit", "lenskit.algorithms", "lenskit.algorithms.als"):
     sys.modules[name] = types.ModuleType(name)
