@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{DataDir, DataError};
 use crate::device::device;
 use crate::parts::{self, Part};
+use crate::seeds::SHOWN_SEEDS;
 
 mod concept;
 mod discrimination;
@@ -86,9 +87,6 @@ fn arms(smoke: bool) -> Vec<(String, CellConfig)> {
         .chain(part(recorded::arms(smoke), CellConfig::Recorded))
         .collect()
 }
-
-/// Seeds of arms of planted text that no contrast or control needs, and those that its figures are over.
-pub(crate) const SHOWN_SEEDS: u64 = 3;
 
 const PARTS: [Part; 6] = [
     ("Planted text", planted::figures, planted::tables),

@@ -27,6 +27,7 @@ use headwater_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
+use crate::seeds::SHOWN_SEEDS;
 use crate::tasks::misconceptions::{
     Arithmetic, Critique, Doubt, PROMPT_TOKENS, STEPS, Shares, vocabulary,
 };
@@ -85,8 +86,6 @@ const STARTS: [(f64, &str, &str); 4] = [
     (3e-2, "base.p3e-2", ".p3e-2"),
 ];
 
-/// Seeds of the cells that no contrast and no control needs.
-const SHOWN_SEEDS: u64 = 3;
 /// Those cells, beside all that start from 1.5e-3.
 const SHOWN: [&str; 11] = [
     "indicative",

@@ -23,6 +23,7 @@ use headwater_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
+use crate::seeds::SHOWN_SEEDS;
 use crate::tasks::house_style::{Request, User};
 use crate::tasks::operator::{OperatorTable, Problem};
 
@@ -58,8 +59,6 @@ enum CellConfig {
 /// Densities and noises of hints on the phase map.
 const MAP_DENSITIES: [f64; 3] = [1.0, 0.3, 0.1];
 const MAP_NOISES: [f64; 2] = [0.0, 0.5];
-/// Seeds of the arms that no contrast and no control needs.
-const SHOWN_SEEDS: u64 = 3;
 /// Arms of the house style that contrasts and controls need.
 const CONTRASTED: [&str; 15] = [
     "grpo",

@@ -20,6 +20,7 @@ pub mod reasoning_judges;
 mod recorded;
 pub mod rubric_gates;
 mod schedule;
+mod seeds;
 pub mod self_improvement;
 pub mod tasks;
 

@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::device;
 use crate::schedule::warmup_then_cosine;
+use crate::seeds::{ALL_SEEDS, SHOWN_SEEDS};
 use crate::tasks::countdown::{ANSWER_TOKENS, Puzzle, Split, checked_verifier, vocabulary};
 
 mod measure;
@@ -73,11 +74,6 @@ struct TestConfig {
 
 /// The k of the pass@k curves.
 const KS: [usize; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
-
-/// Seeds of arms that contrasts and controls need; `Settings` may ask for fewer.
-const ALL_SEEDS: u64 = u64::MAX;
-/// Seeds of those that are only shown.
-const SHOWN_SEEDS: u64 = 3;
 
 /// Every arm: its objective, whether its verdicts are permuted, and its seeds.
 fn arms() -> Vec<(&'static str, Objective, bool, u64)> {

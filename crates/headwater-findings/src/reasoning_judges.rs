@@ -27,6 +27,7 @@ use headwater_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
+use crate::seeds::SHOWN_SEEDS;
 use crate::tasks::chains::{COMPLETION_TOKENS, PROMPT_TOKENS, vocabulary};
 
 mod cap;
@@ -94,8 +95,7 @@ const DEEP: RangeInclusive<usize> = 4..=12;
 const VOTES: [usize; 5] = [1, 3, 5, 9, 15];
 /// Leads at which voting stops; at most as many votes are taken as the largest of [`VOTES`].
 const LEADS: [usize; 4] = [1, 2, 3, 4];
-/// Seeds of arms that no contrast or control needs, and these arms.
-const SHOWN_SEEDS: u64 = 3;
+/// Judges that no contrast or control reads.
 const SHOWN: [&str; 2] = ["direct-equal-labels", "direct-rl"];
 /// Candidates of a pool.
 const MOST: usize = 16;

@@ -26,6 +26,7 @@ use headwater_rewards::{GroupGateConfig, ReferenceRewardConfig, SpreadFilterConf
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
+use crate::seeds::SHOWN_SEEDS;
 use crate::tasks::{budgeted_report, diluted_reference};
 
 mod contrasts;
@@ -105,9 +106,6 @@ fn report_arms() -> Vec<(&'static str, Signal, Asks, f64, usize)> {
         ("rubric-permuted", Signal::PermutedRubric, fooled, 1.0, STEPS),
     ]
 }
-
-/// Seeds of the cells that no contrast and no control needs.
-const SHOWN_SEEDS: u64 = 3;
 
 /// Whether a contrast or a control needs an arm.
 fn is_contrasted(arm: &str) -> bool {

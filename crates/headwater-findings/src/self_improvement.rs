@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::device;
 use crate::parts::{self, Part};
+use crate::seeds::SHOWN_SEEDS;
 
 mod classifier;
 mod collapse;
@@ -81,7 +82,7 @@ impl Finding for SelfImprovement {
                 }
             }
             for (arm, config) in policy::arms(smoke) {
-                if seed >= policy::SHOWN_SEEDS && policy::is_only_shown(&arm) {
+                if seed >= SHOWN_SEEDS && policy::is_only_shown(&arm) {
                     continue;
                 }
                 let needs = config.needs();

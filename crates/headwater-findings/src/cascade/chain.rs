@@ -20,6 +20,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::warmup_then_cosine;
+use crate::seeds::SHOWN_SEEDS;
 use crate::tasks::topics::{Author, COMPLETION_TOKENS, COUNT, vocabulary};
 
 mod measure;
@@ -59,9 +60,6 @@ pub(super) enum ChainConfig {
     SelfTraining { model: String, policy: String, config: SelfTrainingConfig },
 }
 
-/// Seeds of the arms of PPO.
-const PPO_SEEDS: u64 = 3;
-
 /// The cells of one seed.
 pub(super) fn plan(
     finding: &str,
@@ -81,7 +79,7 @@ pub(super) fn plan(
     }
     for (arm, model, config) in policies(smoke) {
         // PPO is shown beside GRPO, and trains two networks: no contrast reads it.
-        if seed >= PPO_SEEDS && (arm.ends_with("-ppo") || arm.ends_with("-ppo-kl")) {
+        if seed >= SHOWN_SEEDS && (arm.ends_with("-ppo") || arm.ends_with("-ppo-kl")) {
             continue;
         }
         let needs = ["base", &model];

@@ -9,6 +9,8 @@ use headwater_self_improvement::anchor::AnchorConfig;
 use headwater_self_improvement::classifier::{self, Look, LoopConfig, Voters, World, WorldConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::seeds::{ALL_SEEDS, SHOWN_SEEDS};
+
 /// What decides a cell's result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -21,11 +23,6 @@ pub(super) struct ClassifierConfig {
     test: usize,
     split: usize,
 }
-
-/// Seeds of arms that contrasts and controls need; `Settings` may ask for fewer.
-const ALL_SEEDS: u64 = u64::MAX;
-/// Seeds of those that are only shown.
-const SHOWN_SEEDS: u64 = 3;
 
 const LOOKS: usize = 20;
 /// Small steps: Adam moves every weight by about the rate times the root of the steps whatever the reward says, which labels by chance

@@ -15,6 +15,8 @@ use headwater_self_improvement::collapse::language::{LanguageConfig as LoopConfi
 use headwater_self_improvement::collapse::source::{Source, SourceConfig};
 use serde::{Deserialize, Serialize};
 
+use crate::seeds::{ALL_SEEDS, SHOWN_SEEDS};
+
 /// What decides a cell's result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,11 +24,6 @@ pub(super) struct LanguageConfig {
     source: SourceConfig,
     course: LoopConfig,
 }
-
-/// Seeds of arms that contrasts and controls need; `Settings` may ask for fewer.
-const ALL_SEEDS: u64 = u64::MAX;
-/// Seeds of those that are only shown.
-const SHOWN_SEEDS: u64 = 3;
 
 const ROUNDS: usize = 8;
 

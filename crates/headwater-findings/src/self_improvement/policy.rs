@@ -67,8 +67,6 @@ const PROMPTS: usize = 256;
 const SAMPLES: usize = 16;
 /// Policy-gradient steps that generate as much as a round.
 const STEPS: usize = 16;
-/// Seeds of arms that no contrast or control needs.
-pub(super) const SHOWN_SEEDS: u64 = 3;
 
 /// Whether no contrast or control reads an arm.
 pub(super) fn is_only_shown(arm: &str) -> bool {
