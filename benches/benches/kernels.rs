@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use headwater_kernels as kernels;
 use headwater_kernels::{
     AdamWStep, AttentionShape, AttentionWeights, FeedForwardWeights, Into, MmdEstimator, Rotary,
-    SamplePair, Scored, Strided,
+    SamplePair, Scored, Strided, Tree,
 };
 
 fn values(count: usize) -> Vec<f32> {
@@ -35,7 +35,7 @@ fn halves(criterion: &mut Criterion) {
     let (sequences, positions, width, hidden) = (16, 64, 128, 352);
     let x = values(sequences * positions * width);
     let [norm, square, wide] = [width, width * width, width * hidden].map(values);
-    let shape = AttentionShape { positions, width, heads: 4, key_value_heads: 4, epsilon: 1e-5 };
+    let shape = AttentionShape { width, heads: 4, key_value_heads: 4, epsilon: 1e-5 };
     let weights = AttentionWeights {
         norm: &norm,
         query: &square,
@@ -44,10 +44,11 @@ fn halves(criterion: &mut Criterion) {
         output: &square,
     };
     let rotary = Rotary::new(positions, 16, 1e4);
+    let trees = vec![Tree::sequence(positions); sequences];
     criterion.bench_function("attention, forward and backward, 16 x 64 x 128", |bencher| {
         bencher.iter(|| {
-            let (mut out, kept) = kernels::attention_keeping(&shape, &rotary, weights, &x);
-            kernels::attention_backward(&shape, &rotary, weights, &x, &kept, &mut out)
+            let (mut out, kept) = kernels::attention_keeping(&shape, &rotary, weights, &trees, &x);
+            kernels::attention_backward(&shape, &rotary, weights, &trees, &x, &kept, &mut out)
         });
     });
     let weights =

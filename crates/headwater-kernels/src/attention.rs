@@ -1,10 +1,10 @@
 //! The attention half of a decoder block: norm, projections, rotary positions, causal grouped-query
 //! attention, output projection, residual.
 //!
-//! Rows are tokens, `[sequences][positions]`; matrices are row-major `[in][out]`. Sequences are independent, so
-//! they are worked off a few at a time, to stay in cache, and spread over threads. The scores
-//! `[positions][positions]` of one head are never kept: the backward pass computes them again from the kept
-//! queries, keys and log-sums.
+//! Rows are tokens, laid out by [`Tree`]s, so that what several sequences begin with is computed once; matrices are
+//! row-major `[in][out]`. Trees are independent, so they are worked off a few at a time, to stay in cache, and
+//! spread over threads. The scores of one head are never kept: the backward pass computes them again from the
+//! kept queries, keys and log-sums.
 
 use std::ops::Range;
 
@@ -13,7 +13,8 @@ use crate::buffer::{Buffer, zeros};
 use crate::heads::{AttentionShape, attend, attend_backward};
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::norm::{normalise, normalise_backward};
-use crate::threads::{cut, parts, run, total};
+use crate::threads::{cut, run, total};
+use crate::tree::{Segment, Stretch, Tree, parts, rows};
 
 /// Weights of an attention half, borrowed.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +57,7 @@ pub struct AttentionKept {
     pub(crate) value: Buffer,
     /// What the heads read, before the output projection, `[tokens][width]`.
     mixed: Buffer,
-    /// Log of the sum of the exponentiated scores, `[sequences][heads][positions]`.
+    /// Log of the sum of the exponentiated scores, `[heads][tokens]` of each trunk and of all branches of a tree.
     log_sums: Buffer,
 }
 
@@ -92,16 +93,15 @@ impl AttentionKept {
 }
 
 impl<'a> Slices<'a> {
-    /// Cut at the bounds of `parts`, which count sequences.
+    /// Cut at the bounds of `parts`, which count tokens.
     fn cut(self, shape: &AttentionShape, parts: &[Range<usize>]) -> Vec<Slices<'a>> {
-        let wide = shape.positions * shape.width;
-        let narrow = shape.positions * shape.key_value_width();
+        let (wide, narrow) = (shape.width, shape.key_value_width());
         let rows = cut(self.query, parts, wide)
             .into_iter()
             .zip(cut(self.key, parts, narrow))
             .zip(cut(self.value, parts, narrow))
             .zip(cut(self.mixed, parts, wide))
-            .zip(cut(self.log_sums, parts, shape.positions * shape.heads));
+            .zip(cut(self.log_sums, parts, shape.heads));
         rows.map(|((((query, key), value), mixed), log_sums)| Slices {
             query,
             key,
@@ -113,30 +113,36 @@ impl<'a> Slices<'a> {
     }
 }
 
-/// `x` plus the attention of its sequences; `x` is `[sequences][positions][width]`.
+/// Their rows, one after another.
+fn bounds(stretches: &[Stretch<'_>]) -> Vec<Range<usize>> {
+    stretches.iter().map(|stretch| stretch.rows.clone()).collect()
+}
+
+/// `x` plus the attention of its sequences; `x` is `[tokens][width]`, laid out as `trees`.
 ///
 /// # Panics
-/// When slices do not fit the shape, or `rotary` has fewer positions.
+/// When slices do not fit the shape or `trees`, or `rotary` has fewer positions.
 #[must_use]
 pub fn attention(
     shape: &AttentionShape,
     rotary: &Rotary,
     weights: AttentionWeights<'_>,
+    trees: &[Tree],
     x: &[f32],
 ) -> Vec<f32> {
+    assert_eq!(x.len(), rows(trees) * shape.width, "a row for each token of the trees");
     let mut out = x.to_vec();
-    let sequences = x.len() / (shape.positions * shape.width);
-    let parts = parts(sequences, 1);
-    let tasks = cut(&mut out, &parts, shape.positions * shape.width);
-    run(tasks, |out| {
+    let parts = parts(trees);
+    let tasks = parts.iter().zip(cut(&mut out, &bounds(&parts), shape.width)).collect();
+    run(tasks, |(part, out)| {
         // Nothing is kept: one chunk's intermediate results are the next one's.
-        let size = shape.positions * shape.width;
-        let chunk = shape.chunk().min(out.len() / size).max(1);
-        let mut kept = AttentionKept::new(shape, chunk * shape.positions);
-        for out in out.chunks_mut(chunk * size) {
-            let part = 0..out.len() / size;
-            for slices in kept.slices().cut(shape, std::slice::from_ref(&part)) {
-                forward_chunk(shape, rotary, weights, out, slices);
+        let chunks = part.chunks();
+        let longest = chunks.iter().map(|chunk| chunk.rows.len()).max().unwrap_or(0);
+        let mut kept = AttentionKept::new(shape, longest);
+        for (chunk, out) in chunks.iter().zip(cut(out, &bounds(&chunks), shape.width)) {
+            let all = 0..chunk.rows.len();
+            for slices in kept.slices().cut(shape, std::slice::from_ref(&all)) {
+                forward_chunk(shape, rotary, weights, chunk.trees, out, slices);
             }
         }
     });
@@ -149,23 +155,23 @@ pub fn attention_keeping(
     shape: &AttentionShape,
     rotary: &Rotary,
     weights: AttentionWeights<'_>,
+    trees: &[Tree],
     x: &[f32],
 ) -> (Vec<f32>, AttentionKept) {
+    let tokens = rows(trees);
+    assert_eq!(x.len(), tokens * shape.width, "a row for each token of the trees");
     let mut out = x.to_vec();
-    let size = shape.positions * shape.width;
-    let sequences = x.len() / size;
-    let mut kept = AttentionKept::new(shape, sequences * shape.positions);
-    let parts = parts(sequences, 1);
-    let outs = cut(&mut out, &parts, size);
-    let tasks = outs.into_iter().zip(kept.slices().cut(shape, &parts)).collect();
-    run(tasks, |(out, slices)| {
-        let sequences = out.len() / size;
-        let chunks: Vec<_> = (0..sequences)
-            .step_by(shape.chunk())
-            .map(|first| first..sequences.min(first + shape.chunk()))
-            .collect();
-        for (out, slices) in cut(out, &chunks, size).into_iter().zip(slices.cut(shape, &chunks)) {
-            forward_chunk(shape, rotary, weights, out, slices);
+    let mut kept = AttentionKept::new(shape, tokens);
+    let parts = parts(trees);
+    let outs = cut(&mut out, &bounds(&parts), shape.width);
+    let slices = kept.slices().cut(shape, &bounds(&parts));
+    let tasks = parts.iter().zip(outs).zip(slices).collect();
+    run(tasks, |((part, out), slices)| {
+        let chunks = part.chunks();
+        let outs = cut(out, &bounds(&chunks), shape.width);
+        let slices = slices.cut(shape, &bounds(&chunks));
+        for ((chunk, out), slices) in chunks.iter().zip(outs).zip(slices) {
+            forward_chunk(shape, rotary, weights, chunk.trees, out, slices);
         }
     });
     (out, kept)
@@ -176,10 +182,11 @@ fn forward_chunk(
     shape: &AttentionShape,
     rotary: &Rotary,
     weights: AttentionWeights<'_>,
+    trees: &[Tree],
     out: &mut [f32],
     Slices { query, key, value, mixed, log_sums }: Slices<'_>,
 ) {
-    let (positions, width, narrow) = (shape.positions, shape.width, shape.key_value_width());
+    let (width, narrow) = (shape.width, shape.key_value_width());
     let tokens = out.len() / width;
     let mut normed = Buffer::any(out.len());
     normalise(&mut normed, out, weights.norm, shape.epsilon);
@@ -187,23 +194,33 @@ fn forward_chunk(
     product(query, width, normed, weights.query, width, (tokens, width, width), Into::Set);
     product(key, narrow, normed, weights.key, narrow, (tokens, width, narrow), Into::Set);
     product(value, narrow, normed, weights.value, narrow, (tokens, width, narrow), Into::Set);
-    rotary.turn(query, width, 0, positions);
-    rotary.turn(key, narrow, 0, positions);
-    for sequence in 0..tokens / positions {
-        let wide = sequence * positions * width..(sequence + 1) * positions * width;
-        let slim = sequence * positions * narrow..(sequence + 1) * positions * narrow;
-        let sums = sequence * positions * shape.heads..(sequence + 1) * positions * shape.heads;
-        attend(
-            shape,
-            &mut mixed[wide.clone()],
-            &mut log_sums[sums],
-            &query[wide],
-            &key[slim.clone()],
-            &value[slim],
-        );
+    let mut first = 0;
+    for tree in trees {
+        for Segment { past, rows } in tree.segments(first) {
+            let n = rows.len();
+            rotary.turn(&mut query[at(&rows, width)], width, past, n);
+            rotary.turn(&mut key[at(&rows, narrow)], narrow, past, n);
+        }
+        let mut attend = |rows: Range<usize>, lengths: &[usize], past: Range<usize>| {
+            let memory = |rows: &Range<usize>| (&key[at(rows, narrow)], &value[at(rows, narrow)]);
+            let wide = at(&rows, width);
+            let out = (&mut mixed[wide.clone()], &mut log_sums[at(&rows, shape.heads)]);
+            attend(shape, lengths, out, &query[wide], memory(&rows), memory(&past));
+        };
+        let [trunk, branches] = tree.halves(first);
+        attend(trunk.clone(), &[tree.trunk], first..first);
+        if !branches.is_empty() {
+            attend(branches, &tree.branches, trunk);
+        }
+        first += tree.rows();
     }
     let mixed = Strided::rows(mixed, width);
     product(out, width, mixed, weights.output, width, (tokens, width, width), Into::Add);
+}
+
+/// Where `rows` of `width` lie.
+fn at(rows: &Range<usize>, width: usize) -> Range<usize> {
+    rows.start * width..rows.end * width
 }
 
 /// Gradients of [`attention`]: of the weights, returned, and of `x`, into `gradient`, which holds that of the
@@ -216,20 +233,19 @@ pub fn attention_backward(
     shape: &AttentionShape,
     rotary: &Rotary,
     weights: AttentionWeights<'_>,
+    trees: &[Tree],
     x: &[f32],
     kept: &AttentionKept,
     gradient: &mut [f32],
 ) -> AttentionGradients {
-    let size = shape.positions * shape.width;
-    let parts = parts(x.len() / size, 1);
+    let parts = parts(trees);
     let pass = Backward { shape, rotary, norm: weights.norm, turned: Turned::new(shape, weights) };
-    let tasks = parts.iter().zip(cut(gradient, &parts, size)).collect();
+    let tasks = parts.iter().zip(cut(gradient, &bounds(&parts), shape.width)).collect();
     let sums = run(tasks, |(part, gradient)| {
         let mut sums = Sums::new(shape);
-        for first in part.clone().step_by(shape.chunk()) {
-            let chunk = first..part.end.min(first + shape.chunk());
-            let rows = (first - part.start) * size..(chunk.end - part.start) * size;
-            pass.chunk(x, kept, chunk, &mut gradient[rows], &mut sums);
+        let chunks = part.chunks();
+        for (chunk, gradient) in chunks.iter().zip(cut(gradient, &bounds(&chunks), shape.width)) {
+            pass.chunk(x, kept, chunk, gradient, &mut sums);
         }
         sums
     });
@@ -291,18 +307,18 @@ impl Backward<'_> {
         &self,
         x: &[f32],
         kept: &AttentionKept,
-        chunk: Range<usize>,
+        chunk: &Stretch<'_>,
         gradient: &mut [f32],
         Sums([dnorm, dquery_weights, dkey_weights, dvalue_weights, doutput]): &mut Sums,
     ) {
         let Self { shape, rotary, norm, turned } = self;
-        let (positions, width, narrow) = (shape.positions, shape.width, shape.key_value_width());
-        let tokens = chunk.len() * positions;
-        let at = |width: usize| chunk.start * positions * width..chunk.end * positions * width;
-        let x = &x[at(width)];
-        let (query, mixed) = (&kept.query[at(width)], &kept.mixed[at(width)]);
-        let (key, value) = (&kept.key[at(narrow)], &kept.value[at(narrow)]);
-        let log_sums = &kept.log_sums[at(shape.heads)];
+        let (width, narrow) = (shape.width, shape.key_value_width());
+        let tokens = chunk.rows.len();
+        let (wide, slim) = (at(&chunk.rows, width), at(&chunk.rows, narrow));
+        let x = &x[wide.clone()];
+        let (query, mixed) = (&kept.query[wide.clone()], &kept.mixed[wide]);
+        let (key, value) = (&kept.key[slim.clone()], &kept.value[slim]);
+        let log_sums = &kept.log_sums[at(&chunk.rows, shape.heads)];
 
         let mut dmixed = Buffer::any(tokens * width);
         let square = (tokens, width, width);
@@ -324,19 +340,42 @@ impl Backward<'_> {
         let mut dquery = Buffer::any(tokens * width);
         let (mut dkey, mut dvalue) =
             (Buffer::zeros(tokens * narrow), Buffer::zeros(tokens * narrow));
-        for sequence in 0..chunk.len() {
-            let of =
-                |width: usize| sequence * positions * width..(sequence + 1) * positions * width;
-            attend_backward(
-                shape,
-                (&mut dquery[of(width)], &mut dkey[of(narrow)], &mut dvalue[of(narrow)]),
-                (&query[of(width)], &key[of(narrow)], &value[of(narrow)]),
-                &log_sums[of(shape.heads)],
-                &dmixed[of(width)],
-            );
+        let mut first = 0;
+        for tree in chunk.trees {
+            let [trunk, branches] = tree.halves(first);
+            let memory = |rows: &Range<usize>| (&key[at(rows, narrow)], &value[at(rows, narrow)]);
+            let mut back = |rows: &Range<usize>, lengths: &[usize], past: &Range<usize>| {
+                let wide = at(rows, width);
+                let outer =
+                    (&query[wide.clone()], &log_sums[at(rows, shape.heads)], &dmixed[wide.clone()]);
+                // The past lies before.
+                let [(dpast_key, dkey), (dpast_value, dvalue)] = [&mut dkey, &mut dvalue]
+                    .map(|sums| sums[..rows.end * narrow].split_at_mut(rows.start * narrow));
+                attend_backward(
+                    shape,
+                    lengths,
+                    outer,
+                    memory(rows),
+                    memory(past),
+                    &mut dquery[wide],
+                    (dkey, dvalue),
+                    (
+                        &mut dpast_key[past.start * narrow..],
+                        &mut dpast_value[past.start * narrow..],
+                    ),
+                );
+            };
+            if !branches.is_empty() {
+                back(&branches, &tree.branches, &trunk);
+            }
+            back(&trunk, &[tree.trunk], &(first..first));
+            for Segment { past, rows } in tree.segments(first) {
+                let n = rows.len();
+                rotary.turn_back(&mut dquery[at(&rows, width)], width, past, n);
+                rotary.turn_back(&mut dkey[at(&rows, narrow)], narrow, past, n);
+            }
+            first += tree.rows();
         }
-        rotary.turn_back(&mut dquery, width, 0, positions);
-        rotary.turn_back(&mut dkey, narrow, 0, positions);
 
         let mut normed = Buffer::any(tokens * width);
         normalise(&mut normed, x, norm, shape.epsilon);

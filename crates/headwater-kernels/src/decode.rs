@@ -14,11 +14,12 @@ use crate::matmul::{Into, Strided, product, transpose};
 use crate::norm::normalise;
 use crate::scores::softmax_in_place;
 use crate::simd::{arch, inline};
+use crate::tree::Tree;
 
 /// A decoder's weights, borrowed, and what is derived from them once.
 #[derive(Debug)]
 pub struct DecoderWeights<'a> {
-    /// Sizes; `positions` is of no meaning here.
+    /// Sizes.
     pub shape: AttentionShape,
     /// Tables for at least as many positions as a row will have.
     pub rotary: &'a Rotary,
@@ -71,25 +72,23 @@ impl DecoderWeights<'_> {
         capacity: usize,
     ) -> (Cache, Vec<f32>) {
         let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
-        let shape = AttentionShape { positions: longest, ..self.shape };
-        let width = shape.width;
-        // What stands behind a shorter prompt's end is read by nothing before it.
-        let mut x = Vec::with_capacity(prompts.len() * longest * width);
-        for prompt in prompts {
-            let padding = std::iter::repeat_n(prompt[0], longest - prompt.len());
-            for token in prompt.iter().copied().chain(padding) {
-                x.extend_from_slice(&self.embedding[token as usize * width..][..width]);
-            }
+        let trees: Vec<_> = prompts.iter().map(|prompt| Tree::sequence(prompt.len())).collect();
+        let width = self.shape.width;
+        let mut x = Vec::new();
+        for token in prompts.iter().copied().flatten() {
+            x.extend_from_slice(&self.embedding[*token as usize * width..][..width]);
         }
         let mut cache = Cache::new(self, prompts, copies, capacity.max(longest));
         for (layer, (attention, forward)) in self.blocks.iter().enumerate() {
-            let (y, kept) = attention_keeping(&shape, self.rotary, *attention, &x);
-            cache.fill(self, layer, longest, &kept.key, &kept.value, copies);
+            let (y, kept) = attention_keeping(&self.shape, self.rotary, *attention, &trees, &x);
+            cache.fill(self, layer, prompts, &kept.key, &kept.value, copies);
             x = feed_forward(*forward, &y);
         }
         let mut last = Vec::with_capacity(prompts.len() * width);
-        for (prompt, states) in prompts.iter().zip(x.chunks(longest * width)) {
-            last.extend_from_slice(&states[(prompt.len() - 1) * width..prompt.len() * width]);
+        let mut end = 0;
+        for prompt in prompts {
+            end += prompt.len();
+            last.extend_from_slice(&x[(end - 1) * width..end * width]);
         }
         let mut logits = zeros(prompts.len() * self.vocabulary());
         self.logits(&mut logits, output, &last);
@@ -193,12 +192,12 @@ impl Cache {
         (layer * self.rows + row) * shape.key_value_width() * self.capacity
     }
 
-    /// Copies the prompts' keys and values of a layer, `[prompts][longest][key-value width]`, to their rows.
+    /// Copies the prompts' keys and values of a layer, `[tokens of all prompts][key-value width]`, to their rows.
     fn fill(
         &mut self,
         weights: &DecoderWeights<'_>,
         layer: usize,
-        longest: usize,
+        prompts: &[&[u32]],
         keys: &[f32],
         values: &[f32],
         copies: &[usize],
@@ -206,11 +205,16 @@ impl Cache {
         let shape = &weights.shape;
         let (narrow, capacity) = (shape.key_value_width(), self.capacity);
         let head_width = shape.head_width();
-        let (mut row, size) = (0, narrow * capacity);
-        for (prompt, copies) in copies.iter().enumerate().filter(|(_, copies)| **copies > 0) {
+        let (mut row, mut first, size) = (0, 0, narrow * capacity);
+        for (prompt, copies) in prompts.iter().zip(copies) {
+            let tokens = first..first + prompt.len();
+            first = tokens.end;
+            if *copies == 0 {
+                continue;
+            }
             let at = self.at(shape, (layer, row));
-            for position in 0..self.lengths[row] {
-                let token = (prompt * longest + position) * narrow;
+            for (position, token) in tokens.enumerate() {
+                let token = token * narrow;
                 for column in 0..narrow {
                     let (head, within) = (column / head_width, column % head_width);
                     self.keys[at + column * capacity + position] = keys[token + column];

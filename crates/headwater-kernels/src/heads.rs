@@ -1,4 +1,6 @@
-//! Causal attention of one sequence, all heads.
+//! Causal attention of one sequence, or of a branch that continues one, all heads.
+
+use std::ops::Range;
 
 use pulp::Simd;
 
@@ -9,8 +11,6 @@ use crate::simd::{arch, exp, largest, sum};
 /// Sizes of an attention half.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AttentionShape {
-    /// Tokens per sequence.
-    pub positions: usize,
     /// Width of the residual stream.
     pub width: usize,
     /// Query heads; divides `width`.
@@ -31,79 +31,127 @@ impl AttentionShape {
     pub fn key_value_width(&self) -> usize {
         self.head_width() * self.key_value_heads
     }
-
-    /// Sequences worked off together: about 256 tokens.
-    pub(crate) fn chunk(&self) -> usize {
-        (256 / self.positions).max(1)
-    }
 }
 
 /// Query rows worked off together: what lies right of their last diagonal element is never computed.
 const BLOCK: usize = 12;
 
-/// `mixed` and `log_sums` from rotated queries and keys, and values.
+/// Rows of a branch that are worked off together.
+struct Block {
+    /// The first of them.
+    first: usize,
+    rows: usize,
+    /// All rows of the branch.
+    branch: Range<usize>,
+}
+
+impl Block {
+    /// Rows of the branch up to the block's last one.
+    fn seen(&self) -> usize {
+        self.first + self.rows - self.branch.start
+    }
+}
+
+/// The blocks of branches of `lengths` rows.
+fn blocks(lengths: &[usize]) -> impl Iterator<Item = Block> {
+    let mut end = 0;
+    lengths.iter().flat_map(move |length| {
+        let branch = end..end + length;
+        end = branch.end;
+        let block = move |first| Block {
+            first,
+            rows: BLOCK.min(branch.end - first),
+            branch: branch.clone(),
+        };
+        (end - length..end).step_by(BLOCK).map(block)
+    })
+}
+
+/// What queries read: rotated keys, and values, `[tokens][key-value width]` each.
+pub(crate) type Memory<'a> = (&'a [f32], &'a [f32]);
+
+/// Columns of one head, turned: `[head width][tokens]`.
+fn turn(turned: &mut [f32], rows: &[f32], shared: usize, shape: &AttentionShape) {
+    let narrow = shape.key_value_width();
+    if let Some(from) = rows.get(shared..) {
+        transpose_rows(turned, from, narrow, (rows.len() / narrow, shape.head_width()));
+    }
+}
+
+/// `mixed` and `log_sums` `[heads][tokens]` of branches that lie one after another, of `lengths` tokens. A token
+/// reads the whole past and of its own branch what stands up to it.
+///
+/// A sequence by itself is one branch without a past.
 pub(crate) fn attend(
     shape: &AttentionShape,
-    mixed: &mut [f32],
-    log_sums: &mut [f32],
+    lengths: &[usize],
+    (mixed, log_sums): (&mut [f32], &mut [f32]),
     query: &[f32],
-    key: &[f32],
-    value: &[f32],
+    (key, value): Memory<'_>,
+    (past_key, past_value): Memory<'_>,
 ) {
-    let (positions, width, narrow) = (shape.positions, shape.width, shape.key_value_width());
-    let head_width = shape.head_width();
+    let (width, narrow, head_width) = (shape.width, shape.key_value_width(), shape.head_width());
+    let (tokens, past) = (query.len() / width, past_key.len() / narrow);
+    // A token's scores: with the past, then with its branch.
+    let stride = past + lengths.iter().max().unwrap_or(&0);
+    let mut scores = Buffer::any(tokens * stride);
+    let [mut turned, mut turned_past] = [tokens, past].map(|n| Buffer::any(head_width * n));
     let scale = 1.0 / (head_width as f32).sqrt();
-    let mut turned = Buffer::any(head_width * positions);
-    let mut scores = Buffer::any(BLOCK.min(positions) * positions);
     let sharing = shape.heads / shape.key_value_heads;
     for head in 0..shape.heads {
         let (at, shared) = (head * head_width, head / sharing * head_width);
         if head % sharing == 0 {
-            transpose_rows(&mut turned, &key[shared..], narrow, (positions, head_width));
+            turn(&mut turned, key, shared, shape);
+            turn(&mut turned_past, past_key, shared, shape);
         }
-        let sums = &mut log_sums[head * positions..(head + 1) * positions];
-        for first in (0..positions).step_by(BLOCK) {
-            let end = positions.min(first + BLOCK);
-            let rows = end - first;
+        if past > 0 {
+            let (queries, all) = (Strided::rows(&query[at..], width), (tokens, head_width, past));
+            product(&mut scores, stride, queries, &turned_past, past, all, Into::Set);
+        }
+        let sums = &mut log_sums[head * tokens..(head + 1) * tokens];
+        for block in blocks(lengths) {
+            let Block { first, rows, ref branch } = block;
+            let (seen, scores) = (block.seen(), &mut scores[first * stride..]);
             let queries = Strided::rows(&query[first * width + at..], width);
-            product(
-                &mut scores,
-                end,
-                queries,
-                &turned,
-                positions,
-                (rows, head_width, end),
-                Into::Set,
-            );
-            softmax_rows(&mut scores[..rows * end], &mut sums[first..end], first, scale);
+            let keys = &turned[branch.start..];
+            let dimensions = (rows, head_width, seen);
+            product(&mut scores[past..], stride, queries, keys, tokens, dimensions, Into::Set);
+            let from = (past + seen - rows, stride);
+            softmax_rows(&mut scores[..rows * stride], &mut sums[first..first + rows], from, scale);
             product(
                 &mut mixed[first * width + at..],
                 width,
-                Strided::rows(&scores, end),
-                &value[shared..],
+                Strided::rows(&scores[past..], stride),
+                &value[branch.start * narrow + shared..],
                 narrow,
-                (rows, end, head_width),
+                (rows, seen, head_width),
                 Into::Set,
             );
+        }
+        if past > 0 {
+            let (scores, all) = (Strided::rows(&scores, stride), (tokens, past, head_width));
+            let values = &past_value[shared..];
+            product(&mut mixed[at..], width, scores, values, narrow, all, Into::Add);
         }
     }
 }
 
-/// Softmax of each row of scaled scores up to its diagonal element, zeros right of it.
+/// Softmax of each row of scaled scores up to its diagonal element; zeros right of it, as far as the block
+/// reaches.
 ///
-/// Row r is the query at position `first + r`; rows are as wide as the block's last position.
+/// Row r is the query at position `first + r`; rows are `stride` apart.
 #[pulp::with_simd(softmax_rows = arch())]
 #[inline(always)]
 fn softmax_rows_with<'a, S: Simd>(
     simd: S,
     scores: &'a mut [f32],
     log_sums: &'a mut [f32],
-    first: usize,
+    (first, stride): (usize, usize),
     scale: f32,
 ) {
     let end = first + log_sums.len();
-    for (row, (scores, log_sum)) in scores.chunks_exact_mut(end).zip(log_sums).enumerate() {
-        let (seen, unseen) = scores.split_at_mut(first + row + 1);
+    for (row, (scores, log_sum)) in scores.chunks_exact_mut(stride).zip(log_sums).enumerate() {
+        let (seen, unseen) = scores[..end].split_at_mut(first + row + 1);
         let top = scale * largest(simd, seen);
         exponentiate(simd, seen, scale, top);
         let total = sum(
@@ -139,67 +187,95 @@ fn exponentiate<S: Simd>(simd: S, x: &mut [f32], scale: f32, shift: f32) {
     }
 }
 
-/// Gradients of [`attend`]; that of the queries is written, those of keys and values (which several heads
-/// may share) are added.
+/// Gradients of [`attend`]; those of queries are written, those of keys and values, which several queries and heads
+/// may share, are added.
 pub(crate) fn attend_backward(
     shape: &AttentionShape,
-    (dquery, dkey, dvalue): (&mut [f32], &mut [f32], &mut [f32]),
-    (query, key, value): (&[f32], &[f32], &[f32]),
-    log_sums: &[f32],
-    dmixed: &[f32],
+    lengths: &[usize],
+    (query, log_sums, dmixed): (&[f32], &[f32], &[f32]),
+    (key, value): Memory<'_>,
+    (past_key, past_value): Memory<'_>,
+    dquery: &mut [f32],
+    (dkey, dvalue): (&mut [f32], &mut [f32]),
+    (dpast_key, dpast_value): (&mut [f32], &mut [f32]),
 ) {
-    let (positions, width, narrow) = (shape.positions, shape.width, shape.key_value_width());
-    let head_width = shape.head_width();
+    let (width, narrow, head_width) = (shape.width, shape.key_value_width(), shape.head_width());
+    let (tokens, past) = (query.len() / width, past_key.len() / narrow);
+    let stride = past + lengths.iter().max().unwrap_or(&0);
+    let [mut weights, mut dscores] = [(); 2].map(|()| Buffer::any(tokens * stride));
+    let [mut turned_key, mut turned_value] = [(); 2].map(|()| Buffer::any(head_width * tokens));
+    let [mut turned_past_key, mut turned_past_value] =
+        [(); 2].map(|()| Buffer::any(head_width * past));
     let scale = 1.0 / (head_width as f32).sqrt();
-    let mut turned_key = Buffer::any(head_width * positions);
-    let mut turned_value = Buffer::any(head_width * positions);
-    let mut weights = Buffer::any(positions * positions);
-    let mut dscores = Buffer::any(positions * positions);
     let sharing = shape.heads / shape.key_value_heads;
     for head in 0..shape.heads {
         let (at, shared) = (head * head_width, head / sharing * head_width);
         if head % sharing == 0 {
-            transpose_rows(&mut turned_key, &key[shared..], narrow, (positions, head_width));
-            transpose_rows(&mut turned_value, &value[shared..], narrow, (positions, head_width));
+            turn(&mut turned_key, key, shared, shape);
+            turn(&mut turned_value, value, shared, shape);
+            turn(&mut turned_past_key, past_key, shared, shape);
+            turn(&mut turned_past_value, past_value, shared, shape);
         }
-        let sums = &log_sums[head * positions..(head + 1) * positions];
-        for first in (0..positions).step_by(BLOCK) {
-            let end = positions.min(first + BLOCK);
-            let (rows, block) = (end - first, first * positions..end * positions);
-            let dimensions = (rows, head_width, end);
-            let (weights, dscores) = (&mut weights[block.clone()], &mut dscores[block]);
-            let queries = Strided::rows(&query[first * width + at..], width);
-            product(weights, positions, queries, &turned_key, positions, dimensions, Into::Set);
-            let dmixed = Strided::rows(&dmixed[first * width + at..], width);
-            product(dscores, positions, dmixed, &turned_value, positions, dimensions, Into::Set);
-            softmax_rows_backward(weights, dscores, &sums[first..end], (first, positions), scale);
+        let (queries, outer) = (&query[at..], &dmixed[at..]);
+        if past > 0 {
+            for (out, left, right) in [
+                (&mut weights, queries, &turned_past_key),
+                (&mut dscores, outer, &turned_past_value),
+            ] {
+                let (left, all) = (Strided::rows(left, width), (tokens, head_width, past));
+                product(out, stride, left, right, past, all, Into::Set);
+            }
+        }
+        let sums = &log_sums[head * tokens..(head + 1) * tokens];
+        for block in blocks(lengths) {
+            let Block { first, rows, ref branch } = block;
+            let (seen, all) = (block.seen(), first * stride..(first + rows) * stride);
+            let (weights, dscores) = (&mut weights[all.clone()], &mut dscores[all]);
+            for (out, left, right) in
+                [(&mut *weights, queries, &turned_key), (&mut *dscores, outer, &turned_value)]
+            {
+                let left = Strided::rows(&left[first * width..], width);
+                let (right, dimensions) = (&right[branch.start..], (rows, head_width, seen));
+                product(&mut out[past..], stride, left, right, tokens, dimensions, Into::Set);
+            }
+            let (sums, from) = (&sums[first..first + rows], (past + seen - rows, stride));
+            softmax_rows_backward(weights, dscores, sums, from, scale);
             product(
                 &mut dquery[first * width + at..],
                 width,
-                Strided::rows(dscores, positions),
-                &key[shared..],
+                Strided::rows(&dscores[past..], stride),
+                &key[branch.start * narrow + shared..],
                 narrow,
-                (rows, end, head_width),
+                (rows, seen, head_width),
                 Into::Set,
             );
         }
-        // A key is read by the queries from its own position on.
-        for first in (0..positions).step_by(BLOCK) {
-            let rows = BLOCK.min(positions - first);
-            let dimensions = (rows, positions - first, head_width);
-            let corner = first * positions + first;
+        // A key is read by the queries of its branch from its own position on.
+        for Block { first, rows, branch } in blocks(lengths) {
+            let corner = first * stride + past + first - branch.start;
             for (out, left, right) in
-                [(&mut *dkey, &dscores, query), (&mut *dvalue, &weights, dmixed)]
+                [(&mut *dkey, &dscores, queries), (&mut *dvalue, &weights, outer)]
             {
                 product(
                     &mut out[first * narrow + shared..],
                     narrow,
-                    Strided::columns(&left[corner..], positions),
-                    &right[first * width + at..],
+                    Strided::columns(&left[corner..], stride),
+                    &right[first * width..],
                     width,
-                    dimensions,
+                    (rows, branch.end - first, head_width),
                     Into::Add,
                 );
+            }
+        }
+        if past > 0 {
+            let (left, keys) = (Strided::rows(&dscores, stride), &past_key[shared..]);
+            let all = (tokens, past, head_width);
+            product(&mut dquery[at..], width, left, keys, narrow, all, Into::Add);
+            for (out, left, right) in
+                [(&mut *dpast_key, &dscores, queries), (&mut *dpast_value, &weights, outer)]
+            {
+                let (left, all) = (Strided::columns(left, stride), (past, tokens, head_width));
+                product(&mut out[shared..], narrow, left, right, width, all, Into::Add);
             }
         }
     }
@@ -214,11 +290,11 @@ fn softmax_rows_backward_with<'a, S: Simd>(
     weights: &'a mut [f32],
     gradients: &'a mut [f32],
     log_sums: &'a [f32],
-    (first, positions): (usize, usize),
+    (first, stride): (usize, usize),
     scale: f32,
 ) {
     let end = first + log_sums.len();
-    let rows = weights.chunks_exact_mut(positions).zip(gradients.chunks_exact_mut(positions));
+    let rows = weights.chunks_exact_mut(stride).zip(gradients.chunks_exact_mut(stride));
     for (row, ((weights, gradients), log_sum)) in rows.zip(log_sums).enumerate() {
         let (weights, unseen) = weights[..end].split_at_mut(first + row + 1);
         let (gradients, unseen_gradients) = gradients[..end].split_at_mut(first + row + 1);

@@ -41,6 +41,7 @@ mod scores;
 mod simd;
 mod sparse;
 mod threads;
+mod tree;
 
 pub use activation::Activation;
 pub use adamw::{AdamWStep, adamw};
@@ -73,3 +74,4 @@ pub use scores::{
 pub use simd::{InstructionSet, with_instruction_set};
 pub use sparse::{SparseRows, sparse_product, sparse_product_backward};
 pub use threads::{in_parts, threads, with_threads};
+pub use tree::Tree;

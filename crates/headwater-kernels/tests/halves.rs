@@ -5,7 +5,7 @@ mod common;
 
 use common::{check_gradients, close, dot, double, sets, times, values};
 use headwater_kernels::{
-    AttentionShape, AttentionWeights, FeedForwardWeights, Rotary, Scored, attention,
+    AttentionShape, AttentionWeights, FeedForwardWeights, Rotary, Scored, Tree, attention,
     attention_backward, attention_keeping, divergence, divergence_backward, feed_forward,
     feed_forward_backward, feed_forward_keeping, rms_norm, rms_norm_backward, token_scores,
     token_scores_backward, with_instruction_set, with_threads,
@@ -24,9 +24,33 @@ fn normed(x: &[f64], gain: &[f64]) -> Vec<f64> {
     .collect()
 }
 
-/// Tensors: x, norm, query, key, value, output.
-fn plain_attention(shape: &AttentionShape, tensors: &[Vec<f64>]) -> Vec<f64> {
-    let (positions, width) = (shape.positions, shape.width);
+/// Tensors: x, norm, query, key, value, output. Each sequence of a tree by itself, from its first token on.
+fn plain_attention(shape: &AttentionShape, trees: &[Tree], tensors: &[Vec<f64>]) -> Vec<f64> {
+    let width = shape.width;
+    let mut out = Vec::new();
+    let mut first = 0;
+    for tree in trees {
+        let trunk = first..first + tree.trunk;
+        let of = |rows: &[usize]| -> Vec<f64> {
+            let x = rows.iter().flat_map(|row| &tensors[0][row * width..(row + 1) * width]);
+            let own = std::iter::once(x.copied().collect()).chain(tensors[1..].iter().cloned());
+            plain_sequence(shape, &own.collect::<Vec<_>>())
+        };
+        out.extend(of(&trunk.clone().collect::<Vec<_>>()));
+        let mut start = trunk.end;
+        for rows in &tree.branches {
+            let sequence: Vec<_> = trunk.clone().chain(start..start + rows).collect();
+            out.extend(&of(&sequence)[tree.trunk * width..]);
+            start += rows;
+        }
+        first = start;
+    }
+    out
+}
+
+/// Attention of one sequence.
+fn plain_sequence(shape: &AttentionShape, tensors: &[Vec<f64>]) -> Vec<f64> {
+    let width = shape.width;
     let head_width = width / shape.heads;
     let narrow = head_width * shape.key_value_heads;
     let n = normed(&tensors[0], &tensors[1]);
@@ -36,7 +60,7 @@ fn plain_attention(shape: &AttentionShape, tensors: &[Vec<f64>]) -> Vec<f64> {
             for (column, out) in out.iter_mut().enumerate() {
                 let (half, within) = (head_width / 2, column % head_width);
                 let pair = within % half;
-                let angle = (row % positions) as f64 * 1e4f64.powf(-(pair as f64) / half as f64);
+                let angle = row as f64 * 1e4f64.powf(-(pair as f64) / half as f64);
                 let (a, b) = (
                     x[row * width + column - within + pair],
                     x[row * width + column - within + pair + half],
@@ -56,7 +80,6 @@ fn plain_attention(shape: &AttentionShape, tensors: &[Vec<f64>]) -> Vec<f64> {
     let tokens = n.len() / width;
     let mut mixed = vec![0.0; n.len()];
     for token in 0..tokens {
-        let first = token / positions * positions;
         for head in 0..shape.heads {
             let at = head * head_width;
             let shared = head / (shape.heads / shape.key_value_heads) * head_width;
@@ -65,10 +88,10 @@ fn plain_attention(shape: &AttentionShape, tensors: &[Vec<f64>]) -> Vec<f64> {
                     .map(|c| query[token * width + at + c] * key[other * narrow + shared + c]);
                 product.sum::<f64>() / (head_width as f64).sqrt()
             };
-            let weights: Vec<f64> = (first..=token).map(|other| score(other).exp()).collect();
+            let weights: Vec<f64> = (0..=token).map(|other| score(other).exp()).collect();
             let total: f64 = weights.iter().sum();
             for c in 0..head_width {
-                mixed[token * width + at + c] = (first..=token)
+                mixed[token * width + at + c] = (0..=token)
                     .zip(&weights)
                     .map(|(other, w)| w / total * value[other * narrow + shared + c])
                     .sum();
@@ -114,8 +137,11 @@ proptest! {
 
     #[test]
     fn attention_and_its_gradients(
-        sequences in 1usize..4,
-        positions in 1usize..30,
+        trees in prop::collection::vec(
+            (1usize..30, prop::collection::vec(0usize..20, 0..4))
+                .prop_map(|(trunk, branches)| Tree { trunk, branches }),
+            1..4,
+        ),
         (heads, key_value_heads) in prop::sample::select(vec![(1, 1), (2, 1), (4, 2), (3, 3)]),
         half in 1usize..10,
         set in sets(),
@@ -123,12 +149,11 @@ proptest! {
         seed in 1u64..1000,
     ) {
         let width = heads * 2 * half;
-        let shape =
-            AttentionShape { positions, width, heads, key_value_heads, epsilon: EPSILON as f32 };
+        let shape = AttentionShape { width, heads, key_value_heads, epsilon: EPSILON as f32 };
         let narrow = shape.key_value_width();
+        let tokens: usize = trees.iter().map(Tree::rows).sum();
         let sizes = [
-            sequences * positions * width, width, width * width, width * narrow, width * narrow,
-            width * width,
+            tokens * width, width, width * width, width * narrow, width * narrow, width * width,
         ];
         let tensors: Vec<Vec<f32>> =
             sizes.iter().zip(seed..).map(|(size, seed)| values(*size, seed)).collect();
@@ -136,19 +161,20 @@ proptest! {
             norm: &tensors[1], query: &tensors[2], key: &tensors[3], value: &tensors[4],
             output: &tensors[5],
         };
-        let rotary = Rotary::new(positions, half, 1e4);
+        let rotary = Rotary::new(50, half, 1e4);
         let doubles: Vec<Vec<f64>> = tensors.iter().map(|t| double(t)).collect();
         let outer = values(sizes[0], seed + 99);
+        let x = &tensors[0];
         let (out, kept_out, dx, dw) = with_instruction_set(set, || with_threads(threads, || {
-            let (kept_out, kept) = attention_keeping(&shape, &rotary, weights, &tensors[0]);
+            let (kept_out, kept) = attention_keeping(&shape, &rotary, weights, &trees, x);
             let mut dx = outer.clone();
-            let dw = attention_backward(&shape, &rotary, weights, &tensors[0], &kept, &mut dx);
-            (attention(&shape, &rotary, weights, &tensors[0]), kept_out, dx, dw)
+            let dw = attention_backward(&shape, &rotary, weights, &trees, x, &kept, &mut dx);
+            (attention(&shape, &rotary, weights, &trees, x), kept_out, dx, dw)
         }));
         prop_assert_eq!(&out, &kept_out);
-        close(&out, &plain_attention(&shape, &doubles));
+        close(&out, &plain_attention(&shape, &trees, &doubles));
         let gradients: [&[f32]; 6] = [&dx, &dw.norm, &dw.query, &dw.key, &dw.value, &dw.output];
-        check_gradients(&doubles, &gradients, |t| dot(&plain_attention(&shape, t), &outer));
+        check_gradients(&doubles, &gradients, |t| dot(&plain_attention(&shape, &trees, t), &outer));
     }
 
     #[test]

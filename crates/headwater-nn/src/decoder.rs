@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::NnError;
 use crate::ops::host::HostTensor;
-use crate::ops::{self, Attention, FeedForward, TokenScores};
+use crate::ops::{self, Attention, FeedForward, TokenScores, Tree};
 use crate::shape::DecoderShape;
 use crate::weights::{NamedTensor, named_tensors};
 
@@ -143,12 +143,35 @@ impl Decoder {
     /// `tokens` has shape `[sequences, positions]`. Attention is causal, so padding on the right of a
     /// sequence changes nothing before it.
     pub fn hidden(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        let [sequences, positions] = tokens.dims();
+        let trees = vec![Tree::sequence(positions); sequences].into();
+        let every: Vec<_> = (0..sequences * positions).collect();
+        let hidden = self.hidden_at(tokens.reshape([every.len()]), &trees, &every);
+        hidden.reshape([sequences, positions, self.shape.width])
+    }
+
+    /// Final hidden states of some tokens, the rows `at`, in that order: `[rows, width]`.
+    ///
+    /// `tokens` has shape `[tokens]`, laid out as `trees`; nothing of the last feed-forward half is computed for
+    /// tokens that `at` leaves out.
+    pub fn hidden_at(
+        &self,
+        tokens: Tensor<1, Int>,
+        trees: &Arc<[Tree]>,
+        at: &[usize],
+    ) -> Tensor<2> {
+        let (shape, every) = (&self.shape, at.iter().copied().eq(0..tokens.dims()[0]));
         let mut state = ops::embed(self.embedding.val(), tokens);
-        for block in &self.blocks {
-            state = ops::attention(state, &block.attention, &self.rotary, &self.shape);
-            state = ops::feed_forward(state, &block.feed_forward, self.shape.norm_epsilon);
+        for (layer, block) in self.blocks.iter().enumerate() {
+            state = ops::attention(state, &block.attention, &self.rotary, trees, shape);
+            if layer + 1 == shape.layers && !every {
+                let rows: Vec<_> = at.iter().map(|row| *row as i64).collect();
+                let rows = TensorData::new(rows, [at.len()]);
+                state = state.select(0, Tensor::from_data(rows, &self.device()));
+            }
+            state = ops::feed_forward(state, &block.feed_forward, shape.norm_epsilon);
         }
-        ops::rms_norm(state, self.norm.val(), self.shape.norm_epsilon)
+        ops::rms_norm(state, self.norm.val(), shape.norm_epsilon)
     }
 
     /// Next-token logits, shape `[sequences, positions, vocabulary]`.
@@ -218,7 +241,7 @@ impl HostDecoder {
             )
         });
         DecoderWeights {
-            shape: self.shape.attention(1),
+            shape: self.shape.attention(),
             rotary: &self.rotary,
             embedding: self.embedding.values(),
             blocks: blocks.collect(),

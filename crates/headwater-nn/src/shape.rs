@@ -144,10 +144,9 @@ impl DecoderShape {
         self.parameters().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
     }
 
-    /// The same sizes for the kernels, for sequences of `positions` tokens.
-    pub(crate) fn attention(&self, positions: usize) -> AttentionShape {
+    /// The same sizes for the kernels.
+    pub(crate) fn attention(&self) -> AttentionShape {
         AttentionShape {
-            positions,
             width: self.width,
             heads: self.heads,
             key_value_heads: self.key_value_heads,

@@ -1,9 +1,12 @@
 //! Supervised (maximum-likelihood) training on prompt and completion pairs.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::ops::TokenScores;
+use crate::ops::{TokenScores, Tree};
 use crate::sampler::check_tokens;
 use crate::tokenizer::PAD;
 use crate::weights::host_values;
@@ -18,29 +21,30 @@ pub struct Example {
     pub completion: Vec<u32>,
 }
 
-/// Prompt-completion pairs as padded host arrays, laid out by completion token.
+/// Prompt-completion pairs, packed: no padding is read, and a prompt that several pairs begin with is read once.
 ///
-/// Row i of `inputs` is `prompt ++ completion` without its last token. Column j of everything else is token
-/// j of the *completion*: prompts have no column, so what is computed per token is computed for
-/// completion tokens only.
+/// What is computed per token is computed for the tokens of *completions*: prompts have no column in per-token
+/// tensors, which are padded on the right to the longest completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SequenceBatch {
     /// Tokens per completion, `[sequences]`.
     pub lengths: Vec<usize>,
     /// Tokens of the longest completion: the width of the per-token tensors.
     pub width: usize,
-    /// Padded length of `inputs`.
-    positions: usize,
-    /// Tokens read, `[sequences][positions]`.
+    /// Tokens read: of each tree its prompt and then its completions, each without its last token.
     inputs: Vec<u32>,
+    /// How `inputs` are laid out.
+    trees: Arc<[Tree]>,
+    /// Rows of `inputs` that predict something, ascending.
+    predicting: Vec<usize>,
+    /// Which of `predicting` predicts each target, `[sequences][width]`; the first, on padding.
+    predicted_by: Vec<usize>,
     /// The tokens of the completions, `[sequences][width]`.
     targets: Vec<u32>,
-    /// Flat index into `inputs` of the position that predicts each target.
-    predicted_at: Vec<usize>,
 }
 
 impl SequenceBatch {
-    /// Pads pairs of (prompt, completion) to one length.
+    /// Packs pairs of (prompt, completion).
     ///
     /// # Errors
     /// An empty prompt or completion, a pair longer than the context, a token outside the vocabulary.
@@ -60,27 +64,42 @@ impl SequenceBatch {
                 check_tokens(part, shape)?;
             }
         }
-        let positions = pairs.iter().map(|(p, c)| p.len() + c.len() - 1).max().unwrap_or(0);
         let width = pairs.iter().map(|(_, c)| c.len()).max().unwrap_or(0);
         let mut batch = Self {
             lengths: pairs.iter().map(|(_, completion)| completion.len()).collect(),
             width,
-            positions,
-            inputs: vec![PAD; pairs.len() * positions],
+            inputs: Vec::new(),
+            trees: Arc::new([]),
+            predicting: Vec::new(),
+            predicted_by: vec![0; pairs.len() * width],
             targets: vec![PAD; pairs.len() * width],
-            predicted_at: vec![0; pairs.len() * width],
         };
-        for (row, (prompt, completion)) in pairs.iter().enumerate() {
-            let start = row * positions;
-            let read = prompt.iter().chain(&completion[..completion.len() - 1]);
-            for (input, token) in batch.inputs[start..].iter_mut().zip(read) {
-                *input = *token;
+        let mut trees = Vec::new();
+        for (prompt, rows) in by_prompt(&pairs) {
+            batch.inputs.extend(prompt);
+            // The last token of the prompt predicts the first one of every completion.
+            let first = batch.predicting.len();
+            batch.predicting.push(batch.inputs.len() - 1);
+            let mut branches = Vec::with_capacity(rows.len());
+            for row in rows {
+                let completion = pairs[row].1;
+                let read = &completion[..completion.len() - 1];
+                let next = batch.predicting.len()..batch.predicting.len() + read.len();
+                let by = std::iter::once(first).chain(next);
+                for (column, (token, by)) in completion.iter().zip(by).enumerate() {
+                    batch.targets[row * width + column] = *token;
+                    batch.predicted_by[row * width + column] = by;
+                }
+                batch.predicting.extend(batch.inputs.len()..batch.inputs.len() + read.len());
+                batch.inputs.extend(read);
+                branches.push(read.len());
             }
-            for (column, token) in completion.iter().enumerate() {
-                batch.targets[row * width + column] = *token;
-                batch.predicted_at[row * width + column] = start + prompt.len() - 1 + column;
-            }
+            trees.push(match branches[..] {
+                [alone] => Tree::sequence(prompt.len() + alone),
+                _ => Tree { trunk: prompt.len(), branches },
+            });
         }
+        batch.trees = trees.into();
         Ok(batch)
     }
 
@@ -90,31 +109,29 @@ impl SequenceBatch {
         self.lengths.len()
     }
 
-    /// Hidden states of every token read, `[sequences * positions, model width]`, and the rows of them that
-    /// predict the completion tokens, `[sequences * width]` (any row, on padding).
+    /// Hidden states of the tokens that predict something, `[tokens, model width]`, and which of them predicts
+    /// each completion token, `[sequences * width]` (any, on padding).
     fn read(&self, decoder: &Decoder) -> (Tensor<2>, Tensor<1, Int>) {
         let device = decoder.device();
-        let rows = [self.sequences(), self.positions];
         let inputs = integers(self.inputs.iter().map(|t| i64::from(*t)), &device);
-        let hidden = decoder.hidden(inputs.reshape(rows));
-        let at = integers(self.predicted_at.iter().map(|at| *at as i64), &device);
-        (hidden.reshape([rows[0] * rows[1], decoder.shape().width]), at)
+        let hidden = decoder.hidden_at(inputs, &self.trees, &self.predicting);
+        (hidden, integers(self.predicted_by.iter().map(|by| *by as i64), &device))
     }
 
     /// Hidden states that predict the completion tokens, `[sequences, width, model width]`; on padding
     /// they mean nothing.
     pub fn hidden(&self, decoder: &Decoder) -> Tensor<3> {
-        let (hidden, at) = self.read(decoder);
-        hidden.select(0, at).reshape([self.sequences(), self.width, decoder.shape().width])
+        let (hidden, by) = self.read(decoder);
+        hidden.select(0, by).reshape([self.sequences(), self.width, decoder.shape().width])
     }
 
     /// Log-probability and entropy of every completion token under `decoder` at `temperature`, each
     /// `[sequences, width]`; on padding they mean nothing.
     pub fn scores(&self, decoder: &Decoder, temperature: f64) -> TokenScores<2> {
-        let (hidden, at) = self.read(decoder);
+        let (hidden, by) = self.read(decoder);
         let shape = [self.sequences(), self.width];
         let targets = self.targets(&decoder.device()).reshape([shape[0] * shape[1]]);
-        let scores = decoder.score_hidden(hidden, at, targets, temperature);
+        let scores = decoder.score_hidden(hidden, by, targets, temperature);
         TokenScores {
             log_probs: scores.log_probs.reshape(shape),
             entropy: scores.entropy.reshape(shape),
@@ -144,6 +161,20 @@ impl SequenceBatch {
         let rows = padded.chunks(self.width.max(1)).zip(&self.lengths);
         rows.map(|(row, length)| row[..*length].to_vec()).collect()
     }
+}
+
+/// The pairs of every prompt, prompts in the order in which they first occur.
+fn by_prompt<'a>(pairs: &[(&'a [u32], &'a [u32])]) -> Vec<(&'a [u32], Vec<usize>)> {
+    let mut seen = HashMap::new();
+    let mut all: Vec<(_, Vec<_>)> = Vec::new();
+    for (row, (prompt, _)) in pairs.iter().enumerate() {
+        let at = *seen.entry(*prompt).or_insert(all.len());
+        if at == all.len() {
+            all.push((*prompt, Vec::new()));
+        }
+        all[at].1.push(row);
+    }
+    all
 }
 
 fn integers(values: impl Iterator<Item = i64>, device: &Device) -> Tensor<1, Int> {

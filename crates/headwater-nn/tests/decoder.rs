@@ -126,7 +126,14 @@ fn truncated_sampling_draws_only_from_the_kept_set_and_says_with_what_probabilit
 fn gradients_match_finite_differences_in_every_parameter_tensor() {
     let shape = shape(2, 1, 2);
     let device = Device::flex().autodiff();
-    let examples = [(vec![3, 4, 5], vec![6, 2]), (vec![7], vec![8, 9, 10, 2])];
+    // Some with a prompt in common, apart from one another.
+    let examples = [
+        (vec![3, 4, 5], vec![6, 2]),
+        (vec![7], vec![8, 9, 10, 2]),
+        (vec![3, 4, 5], vec![7, 8, 2]),
+        (vec![7], vec![2]),
+        (vec![6, 6], vec![2]),
+    ];
     let pairs: Vec<(&[u32], &[u32])> =
         examples.iter().map(|(p, c)| (p.as_slice(), c.as_slice())).collect();
     let batch = SequenceBatch::new(pairs, &shape).unwrap();
@@ -248,13 +255,19 @@ fn supervised_training_learns_and_a_wrong_token_is_named() {
 }
 
 #[test]
-fn ragged_pairs_are_scored_as_each_pair_alone() {
+fn pairs_of_any_length_and_with_prompts_in_common_are_scored_as_each_pair_alone() {
     let shape = shape(2, 1, 2);
     let decoder = fresh(&shape, 6, &Device::flex());
-    let pairs: [(&[u32], &[u32]); 3] =
-        [(&[3, 4, 5], &[6, 2]), (&[7], &[8, 9, 10, 2]), (&[3; 9], &[11])];
+    let pairs: [(&[u32], &[u32]); 6] = [
+        (&[3, 4, 5], &[6, 2]),
+        (&[7], &[8, 9, 10, 2]),
+        (&[3; 9], &[11]),
+        (&[7], &[2]),
+        (&[3, 4, 5], &[8, 7, 2]),
+        (&[7], &[8, 9, 11]),
+    ];
     let together = SequenceBatch::new(pairs, &shape).unwrap();
-    assert_eq!((together.sequences(), together.width), (3, 4));
+    assert_eq!((together.sequences(), together.width), (6, 4));
     let all: Vec<f32> = together.scores(&decoder, 1.0).log_probs.try_into_vec_as().unwrap();
     for (row, pair) in pairs.into_iter().enumerate() {
         let alone = SequenceBatch::new([pair], &shape).unwrap();

@@ -12,7 +12,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use headwater_core::{Check, StreamRng, Streams};
 use headwater_kernels::{Rotary, with_threads};
 use headwater_nn::ops::{
-    self, Activation, Attention, FeedForward, MixtureOfExperts, MmdEstimator, SparseRows, plain,
+    self, Activation, Attention, FeedForward, MixtureOfExperts, MmdEstimator, SparseRows, Tree,
+    plain,
 };
 use headwater_nn::{DecoderConfig, DecoderShape};
 use proptest::prelude::*;
@@ -140,9 +141,12 @@ proptest! {
 
     #[test]
     fn attention(
-        sequences in 1usize..4,
-        // Every length from 1 up.
-        positions in 1usize..71,
+        trees in prop::collection::vec(
+            // Every length from 1 up.
+            (1usize..71, prop::collection::vec(0usize..10, 0..4))
+                .prop_map(|(trunk, branches)| Tree { trunk, branches }),
+            1..4,
+        ),
         (heads, sharing) in prop::sample::select(vec![(1, 1), (2, 1), (4, 2), (3, 3)]),
         half in 1usize..9,
         threads in 1usize..3,
@@ -152,12 +156,13 @@ proptest! {
         let shape = shape(heads, heads / sharing, half);
         let [a, b] = attention_weights(&mut draws, &shape);
         let rotary = Arc::new(Rotary::new(shape.context, half, shape.rotary_base));
-        let x = draws.leaf([sequences, positions, shape.width]);
+        let x = draws.leaf([trees.iter().map(Tree::rows).sum(), shape.width]);
+        let trees = trees.into();
         with_threads(threads, || compare!(
             draws,
             [
-                ops::attention(x[0].clone(), &a, &rotary, &shape),
-                plain::attention(x[1].clone(), &b, &rotary, &shape),
+                ops::attention(x[0].clone(), &a, &rotary, &trees, &shape),
+                plain::attention(x[1].clone(), &b, &rotary, &trees, &shape),
             ],
             [
                 x,
@@ -172,8 +177,7 @@ proptest! {
 
     #[test]
     fn feed_forward(
-        sequences in 1usize..4, positions in 1usize..20, width in 1usize..40, hidden in 1usize..50,
-        seed: u64,
+        tokens in 1usize..60, width in 1usize..40, hidden in 1usize..50, seed: u64,
     ) {
         let mut draws = Draws::new(seed);
         let [norm, other_norm] = draws.parameter([width]);
@@ -182,7 +186,7 @@ proptest! {
         let [down, other_down] = draws.parameter([hidden, width]);
         let a = FeedForward { norm, gate, up, down };
         let b = FeedForward { norm: other_norm, gate: other_gate, up: other_up, down: other_down };
-        let x = draws.leaf([sequences, positions, width]);
+        let x = draws.leaf([tokens, width]);
         compare!(
             draws,
             [
@@ -201,23 +205,21 @@ proptest! {
 
     #[test]
     fn embedding_and_norm(
-        sequences in 1usize..5, positions in 1usize..20, width in 1usize..40,
-        vocabulary in 1usize..40, seed: u64,
+        tokens in 1usize..80, width in 1usize..40, vocabulary in 1usize..40, seed: u64,
     ) {
         let mut draws = Draws::new(seed);
         let embedding = draws.leaf([vocabulary, width]);
-        let tokens = draws.integers(sequences * positions, vocabulary);
-        let [tokens, other_tokens] = tokens.map(|t| t.reshape([sequences, positions]));
+        let [some, others] = draws.integers(tokens, vocabulary);
         compare!(
             draws,
             [
-                ops::embed(embedding[0].clone(), tokens),
-                plain::embed(embedding[1].clone(), other_tokens),
+                ops::embed(embedding[0].clone(), some),
+                plain::embed(embedding[1].clone(), others),
             ],
             [embedding]
         );
         // An epsilon that bounds the condition: one number of 1e-4 by itself has a gradient of nothing but rounding.
-        let x = draws.leaf([sequences, positions, width]);
+        let x = draws.leaf([tokens, width]);
         let gain = draws.leaf([width]);
         compare!(
             draws,
@@ -378,11 +380,12 @@ fn constants_and_frozen_weights_take_no_part_in_the_backward_pass() {
     let rotary = Arc::new(Rotary::new(8, 4, shape.rotary_base));
     let [weights, _] = attention_weights(&mut draws, &shape);
     // x comes from a device without autodiff, one weight is not tracked.
-    let values = draws.values([2, 8, shape.width]);
-    let x = Tensor::<3>::from_data(values, &Device::flex());
+    let values = draws.values([16, shape.width]);
+    let x = Tensor::<2>::from_data(values, &Device::flex());
+    let trees = vec![Tree::sequence(8); 2].into();
     let frozen = Param::from_tensor(weights.key.val()).set_require_grad(false);
     let weights = Attention { key: frozen, ..weights };
-    let out = ops::attention(x.clone(), &weights, &rotary, &shape);
+    let out = ops::attention(x.clone(), &weights, &rotary, &trees, &shape);
     let gradients = out.sum().backward();
     assert!(weights.query.val().grad(&gradients).is_some());
     assert!(weights.key.val().grad(&gradients).is_none());
@@ -396,7 +399,7 @@ fn constants_and_frozen_weights_take_no_part_in_the_backward_pass() {
         value: inner(&weights.value),
         output: inner(&weights.output),
     };
-    let out = ops::attention(x, &constant, &rotary, &shape);
+    let out = ops::attention(x, &constant, &rotary, &trees, &shape);
     assert!(!out.device().is_autodiff());
 }
 

@@ -6,7 +6,7 @@ use headwater_kernels as kernels;
 use headwater_kernels::{
     Activation, AttentionKept, AttentionShape, AttentionWeights, DenseLayer, ExpertLayer,
     FeedForwardKept, FeedForwardWeights, MlpKept, MmdEstimator, MmoeKept, MmoeWeights, Rotary,
-    SamplePair, Scored, ScoresKept, SparseRows,
+    SamplePair, Scored, ScoresKept, SparseRows, Tree,
 };
 
 use super::host::{Gradient, HostOp};
@@ -94,6 +94,7 @@ impl HostOp<2> for RmsNorm {
 pub(super) struct Attention {
     pub(super) shape: AttentionShape,
     pub(super) rotary: Arc<Rotary>,
+    pub(super) trees: Arc<[Tree]>,
 }
 
 fn attention_weights([norm, query, key, value, output]: [&[f32]; 5]) -> AttentionWeights<'_> {
@@ -104,7 +105,8 @@ impl HostOp<6> for Attention {
     type Kept = AttentionKept;
 
     fn forward(&self, [x, weights @ ..]: [&[f32]; 6]) -> Vec<f32> {
-        kernels::attention(&self.shape, &self.rotary, attention_weights(weights), x)
+        let Self { shape, rotary, trees } = self;
+        kernels::attention(shape, rotary, attention_weights(weights), trees, x)
     }
 
     fn keeping(
@@ -112,7 +114,8 @@ impl HostOp<6> for Attention {
         [x, weights @ ..]: [&[f32]; 6],
         _wanted: [bool; 6],
     ) -> (Vec<f32>, AttentionKept) {
-        kernels::attention_keeping(&self.shape, &self.rotary, attention_weights(weights), x)
+        let Self { shape, rotary, trees } = self;
+        kernels::attention_keeping(shape, rotary, attention_weights(weights), trees, x)
     }
 
     fn backward(
@@ -122,9 +125,9 @@ impl HostOp<6> for Attention {
         gradient: &mut [f32],
         _wanted: [bool; 6],
     ) -> [Gradient; 6] {
+        let Self { shape, rotary, trees } = self;
         let weights = attention_weights(weights);
-        let sums =
-            kernels::attention_backward(&self.shape, &self.rotary, weights, x, kept, gradient);
+        let sums = kernels::attention_backward(shape, rotary, weights, trees, x, kept, gradient);
         let [norm, query, key, value, output] =
             [sums.norm, sums.query, sums.key, sums.value, sums.output].map(Gradient::New);
         [Gradient::InPlace, norm, query, key, value, output]

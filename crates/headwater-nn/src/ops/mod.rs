@@ -12,7 +12,7 @@ use std::sync::Arc;
 use burn::module::{Module, Param};
 use burn::tensor::{Bool, Int, Tensor};
 use headwater_kernels::Rotary;
-pub use headwater_kernels::{Activation, MmdEstimator, SparseRows};
+pub use headwater_kernels::{Activation, MmdEstimator, SparseRows, Tree};
 
 use crate::shape::DecoderShape;
 
@@ -68,18 +68,18 @@ pub struct TokenScores<const D: usize = 1> {
     pub entropy: Tensor<D>,
 }
 
-/// Rows of the embedding `[vocabulary, width]` for `tokens` `[sequences, positions]`.
-pub fn embed(embedding: Tensor<2>, tokens: Tensor<2, Int>) -> Tensor<3> {
-    let ([sequences, positions], width) = (tokens.dims(), embedding.dims()[1]);
+/// Rows of the embedding `[vocabulary, width]` for `tokens` `[tokens]`: `[tokens, width]`.
+pub fn embed(embedding: Tensor<2>, tokens: Tensor<1, Int>) -> Tensor<2> {
+    let shape = [tokens.dims()[0], embedding.dims()[1]];
     let Some(inputs) = host::inputs([embedding.clone().into_dispatch()]) else {
         return plain::embed(embedding, tokens);
     };
-    let op = fused::Embed { tokens: host::indices(tokens), width };
-    Tensor::from_dispatch(host::apply(op, inputs, &[sequences, positions, width]))
+    let op = fused::Embed { tokens: host::indices(tokens), width: shape[1] };
+    Tensor::from_dispatch(host::apply(op, inputs, &shape))
 }
 
-/// Root-mean-square norm over the last dimension (Zhang & Sennrich 2019).
-pub fn rms_norm(x: Tensor<3>, gain: Tensor<1>, epsilon: f64) -> Tensor<3> {
+/// Root-mean-square norm (Zhang & Sennrich 2019) of the rows of x `[tokens, width]`.
+pub fn rms_norm(x: Tensor<2>, gain: Tensor<1>, epsilon: f64) -> Tensor<2> {
     let Some(inputs) = host::inputs([x.clone().into_dispatch(), gain.clone().into_dispatch()])
     else {
         return plain::rms_norm(x, gain, epsilon);
@@ -88,14 +88,15 @@ pub fn rms_norm(x: Tensor<3>, gain: Tensor<1>, epsilon: f64) -> Tensor<3> {
     Tensor::from_dispatch(host::apply(op, inputs, &x.dims()))
 }
 
-/// The attention half block with its norm and residual; `x` is `[sequences, positions, width]`. `rotary` has
-/// at least as many positions.
+/// The attention half block with its norm and residual; `x` is `[tokens, width]`, laid out as `trees`. `rotary`
+/// has at least as many positions as the longest sequence.
 pub fn attention(
-    x: Tensor<3>,
+    x: Tensor<2>,
     weights: &Attention,
     rotary: &Arc<Rotary>,
+    trees: &Arc<[Tree]>,
     shape: &DecoderShape,
-) -> Tensor<3> {
+) -> Tensor<2> {
     let Some(inputs) = host::inputs([
         x.clone().into_dispatch(),
         weights.norm.val().into_dispatch(),
@@ -104,15 +105,16 @@ pub fn attention(
         weights.value.val().into_dispatch(),
         weights.output.val().into_dispatch(),
     ]) else {
-        return plain::attention(x, weights, rotary, shape);
+        return plain::attention(x, weights, rotary, trees, shape);
     };
-    let dims = x.dims();
-    let op = fused::Attention { shape: shape.attention(dims[1]), rotary: Arc::clone(rotary) };
-    Tensor::from_dispatch(host::apply(op, inputs, &dims))
+    let (rotary, trees) = (Arc::clone(rotary), Arc::clone(trees));
+    let op = fused::Attention { shape: shape.attention(), rotary, trees };
+    Tensor::from_dispatch(host::apply(op, inputs, &x.dims()))
 }
 
-/// The feed-forward half block, `x + (silu(n W_gate) * n W_up) W_down` with n the normed x (Shazeer 2020).
-pub fn feed_forward(x: Tensor<3>, weights: &FeedForward, epsilon: f64) -> Tensor<3> {
+/// The feed-forward half block, `x + (silu(n W_gate) * n W_up) W_down` with n the normed x `[tokens, width]`
+/// (Shazeer 2020).
+pub fn feed_forward(x: Tensor<2>, weights: &FeedForward, epsilon: f64) -> Tensor<2> {
     let Some(inputs) = host::inputs([
         x.clone().into_dispatch(),
         weights.norm.val().into_dispatch(),

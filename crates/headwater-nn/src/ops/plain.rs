@@ -6,24 +6,56 @@ use std::f64::consts::FRAC_1_SQRT_2;
 use burn::module::Param;
 use burn::tensor::activation::{gelu_approximate, log_softmax, relu, silu, softmax};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use headwater_kernels::{Activation, MmdEstimator, Rotary, SparseRows};
+use headwater_kernels::{Activation, MmdEstimator, Rotary, SparseRows, Tree};
 
 use super::{Attention, FeedForward, MixtureOfExperts, TokenScores};
 use crate::shape::DecoderShape;
 
-/// Rows of the embedding `[vocabulary, width]` for `tokens` `[sequences, positions]`.
-pub fn embed(embedding: Tensor<2>, tokens: Tensor<2, Int>) -> Tensor<3> {
-    let [sequences, positions] = tokens.dims();
-    let width = embedding.dims()[1];
-    embedding
-        .select(0, tokens.reshape([sequences * positions]))
-        .reshape([sequences, positions, width])
+/// Rows of the embedding `[vocabulary, width]` for `tokens` `[tokens]`.
+pub fn embed(embedding: Tensor<2>, tokens: Tensor<1, Int>) -> Tensor<2> {
+    embedding.select(0, tokens)
 }
 
-/// Root-mean-square norm over the last dimension (Zhang & Sennrich 2019).
-pub fn rms_norm(x: Tensor<3>, gain: Tensor<1>, epsilon: f64) -> Tensor<3> {
-    let scale = x.clone().square().mean_dim(2).add_scalar(epsilon).sqrt();
+/// Root-mean-square norm (Zhang & Sennrich 2019) of the rows of x `[tokens, width]`.
+pub fn rms_norm(x: Tensor<2>, gain: Tensor<1>, epsilon: f64) -> Tensor<2> {
+    let scale = x.clone().square().mean_dim(1).add_scalar(epsilon).sqrt();
     x / scale * gain.unsqueeze()
+}
+
+/// The sequences of trees, each with the whole of its trunk, padded on the right to one length.
+struct Padded {
+    /// Sequences and positions.
+    dims: [usize; 2],
+    /// The token at each position, `[sequences * positions]`; any one on padding.
+    tokens: Vec<i64>,
+    /// For each token one place in `tokens`, `[tokens]`.
+    places: Vec<i64>,
+}
+
+impl Padded {
+    fn new(trees: &[Tree]) -> Self {
+        let positions = trees.iter().map(Tree::positions).max().unwrap_or(0);
+        let mut padded = Self { dims: [0, positions], tokens: Vec::new(), places: Vec::new() };
+        for tree in trees {
+            let trunk = padded.places.len()..padded.places.len() + tree.trunk;
+            padded.places.extend((0..tree.trunk).map(|at| (padded.tokens.len() + at) as i64));
+            for rows in if tree.branches.is_empty() { &[0] } else { &tree.branches[..] } {
+                let (first, start) = (padded.places.len(), padded.tokens.len());
+                let branch = first..first + rows;
+                padded.places.extend((0..*rows).map(|at| (start + tree.trunk + at) as i64));
+                padded.tokens.extend(trunk.clone().chain(branch).map(|token| token as i64));
+                padded.dims[0] += 1;
+                padded.tokens.resize(padded.dims[0] * positions, 0);
+            }
+        }
+        padded
+    }
+}
+
+/// The rows `at` of x.
+fn rows(x: Tensor<2>, at: Vec<i64>) -> Tensor<2> {
+    let (count, device) = (at.len(), x.device());
+    x.select(0, Tensor::from_data(TensorData::new(at, [count]), &device))
 }
 
 /// Rotary tables and causal mask on a device, for one length.
@@ -69,18 +101,18 @@ impl Positions {
     }
 }
 
-/// The attention half block with its norm and residual; `x` is `[sequences, positions, width]`.
+/// The attention half block with its norm and residual; `x` is `[tokens, width]`, laid out as `trees`.
 pub fn attention(
-    x: Tensor<3>,
+    x: Tensor<2>,
     weights: &Attention,
     tables: &Rotary,
+    trees: &[Tree],
     shape: &DecoderShape,
-) -> Tensor<3> {
-    let [sequences, positions, width] = x.dims();
+) -> Tensor<2> {
+    let Padded { dims: [sequences, positions], tokens, places } = Padded::new(trees);
     let rotary = Positions::new(tables, positions, shape, &x.device());
     let head_width = shape.head_width();
-    let normed = rms_norm(x.clone(), weights.norm.val(), shape.norm_epsilon)
-        .reshape([sequences * positions, width]);
+    let normed = rows(rms_norm(x.clone(), weights.norm.val(), shape.norm_epsilon), tokens);
     let split = |weight: &Param<Tensor<2>>, heads: usize| {
         normed
             .clone()
@@ -95,9 +127,9 @@ pub fn attention(
 
     let scale = 1.0 / (head_width as f64).sqrt();
     let scores = query.matmul(key.swap_dims(2, 3)).mul_scalar(scale) + rotary.causal.clone();
-    let mixed =
-        softmax(scores, 3).matmul(value).swap_dims(1, 2).reshape([sequences * positions, width]);
-    x + mixed.matmul(weights.output.val()).reshape([sequences, positions, width])
+    let mixed = softmax(scores, 3).matmul(value).swap_dims(1, 2);
+    let mixed = rows(mixed.reshape([sequences * positions, shape.width]), places);
+    x + mixed.matmul(weights.output.val())
 }
 
 /// Repeats each key or value head for the query heads that share it (Ainslie et al. 2023).
@@ -116,13 +148,10 @@ fn share_heads(x: Tensor<4>, shape: &DecoderShape) -> Tensor<4> {
 }
 
 /// The feed-forward half block, `x + (silu(n W_gate) * n W_up) W_down` with n the normed x (Shazeer 2020).
-pub fn feed_forward(x: Tensor<3>, weights: &FeedForward, epsilon: f64) -> Tensor<3> {
-    let [sequences, positions, width] = x.dims();
-    let normed =
-        rms_norm(x.clone(), weights.norm.val(), epsilon).reshape([sequences * positions, width]);
+pub fn feed_forward(x: Tensor<2>, weights: &FeedForward, epsilon: f64) -> Tensor<2> {
+    let normed = rms_norm(x.clone(), weights.norm.val(), epsilon);
     let gate = silu(normed.clone().matmul(weights.gate.val()));
-    let out = (gate * normed.matmul(weights.up.val())).matmul(weights.down.val());
-    x + out.reshape([sequences, positions, width])
+    x + (gate * normed.matmul(weights.up.val())).matmul(weights.down.val())
 }
 
 /// Log-probabilities of the whole vocabulary, `[rows, vocabulary]`.
