@@ -8,40 +8,43 @@ use std::ops::{Deref, DerefMut};
 const MOST_IDLE_BYTES: usize = 512 << 20;
 
 thread_local! {
-    static IDLE: RefCell<Idle> = const { RefCell::new(Idle { buffers: Vec::new(), bytes: 0 }) };
+    static IDLE: RefCell<Idle> = const { RefCell::new(Idle { sizes: Vec::new(), bytes: 0 }) };
 }
 
 struct Idle {
-    buffers: Vec<Vec<f32>>,
+    /// Buffers of each size there is, `sizes[size index]`, all of them full.
+    sizes: Vec<Vec<Vec<f32>>>,
     bytes: usize,
 }
 
 /// Floats from the thread's idle buffers; they return there when dropped.
 #[derive(Debug)]
-pub struct Buffer(Vec<f32>);
+pub struct Buffer {
+    /// At least `length`, of one of the sizes of [`size`].
+    values: Vec<f32>,
+    length: usize,
+}
+
+/// Index and value of the smallest size of at least `length`: sizes are eight to the octave, so that an eighth is
+/// wasted at most and a buffer is found without a search.
+fn size(length: usize) -> (usize, usize) {
+    let length = length.max(64);
+    let octave = length.ilog2() as usize;
+    let step = 1 << (octave - 3);
+    let steps = (length - (1 << octave)).div_ceil(step);
+    (8 * octave + steps, (1 << octave) + steps * step)
+}
 
 impl Buffer {
     /// `length` floats of any value: for results that are written before they are read.
     pub(crate) fn any(length: usize) -> Self {
+        let (index, size) = size(length);
         let reused = IDLE.with_borrow_mut(|idle| {
-            // The smallest that is large enough, and not so large that it would be wasted.
-            let fitting = idle.buffers.iter().enumerate().filter(|(_, buffer)| {
-                buffer.capacity() >= length && buffer.capacity() <= 2 * length + 1024
-            });
-            let best = fitting.min_by_key(|(_, buffer)| buffer.capacity()).map(|(at, _)| at);
-            best.map(|at| {
-                let buffer = idle.buffers.swap_remove(at);
-                idle.bytes -= buffer.capacity() * size_of::<f32>();
-                buffer
-            })
+            let reused = idle.sizes.get_mut(index).and_then(Vec::pop);
+            idle.bytes -= reused.as_ref().map_or(0, |values| values.len() * size_of::<f32>());
+            reused
         });
-        let mut buffer = reused.unwrap_or_default();
-        if buffer.len() < length {
-            buffer.resize(length, 0.0);
-        } else {
-            buffer.truncate(length);
-        }
-        Self(buffer)
+        Self { values: reused.unwrap_or_else(|| zeros(size)), length }
     }
 
     /// `length` zeros.
@@ -66,28 +69,30 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.0
+        &self.values[..self.length]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.0
+        &mut self.values[..self.length]
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.0);
-        let bytes = buffer.capacity() * size_of::<f32>();
+        let values = std::mem::take(&mut self.values);
+        let (index, bytes) = (size(values.len()).0, values.len() * size_of::<f32>());
         // A thread that is ending has no idle list any more.
         let _ = IDLE.try_with(|idle| {
             if let Ok(mut idle) = idle.try_borrow_mut()
                 && idle.bytes + bytes <= MOST_IDLE_BYTES
-                && bytes > 0
             {
                 idle.bytes += bytes;
-                idle.buffers.push(buffer);
+                if idle.sizes.len() <= index {
+                    idle.sizes.resize_with(index + 1, Vec::new);
+                }
+                idle.sizes[index].push(values);
             }
         });
     }
@@ -103,8 +108,20 @@ mod tests {
         first.fill(7.0);
         let at = first.as_ptr();
         drop(first);
-        let second = Buffer::zeros(4000);
-        assert_eq!(second.as_ptr(), at);
+        let second = Buffer::zeros(4900);
+        assert_eq!((second.as_ptr(), second.len()), (at, 4900));
         assert!(second.iter().all(|v| *v == 0.0));
+    }
+
+    #[test]
+    fn sizes_are_large_enough_waste_an_eighth_at_most_and_have_an_index_of_their_own() {
+        let mut before = (0, 0);
+        for length in 0..20_000 {
+            let (index, size) = size(length);
+            assert!(size >= length && 8 * size <= 9 * length.max(64));
+            assert_eq!(super::size(size), (index, size));
+            assert!((index, size) == before || (index > before.0 && size > before.1));
+            before = (index, size);
+        }
     }
 }
