@@ -197,9 +197,8 @@ fn forward_chunk(
     let mut first = 0;
     for tree in trees {
         for Segment { past, rows } in tree.segments(first) {
-            let n = rows.len();
-            rotary.turn(&mut query[at(&rows, width)], width, past, n);
-            rotary.turn(&mut key[at(&rows, narrow)], narrow, past, n);
+            rotary.turn(&mut query[at(&rows, width)], width, past);
+            rotary.turn(&mut key[at(&rows, narrow)], narrow, past);
         }
         let mut attend = |rows: Range<usize>, lengths: &[usize], past: Range<usize>| {
             let memory = |rows: &Range<usize>| (&key[at(rows, narrow)], &value[at(rows, narrow)]);
@@ -208,9 +207,12 @@ fn forward_chunk(
             attend(shape, lengths, out, &query[wide], memory(&rows), memory(&past));
         };
         let [trunk, branches] = tree.halves(first);
-        attend(trunk.clone(), &[tree.trunk], first..first);
-        if !branches.is_empty() {
-            attend(branches, &tree.branches, trunk);
+        for (rows, lengths, past) in
+            [(trunk.clone(), &[tree.trunk][..], first..first), (branches, &tree.branches, trunk)]
+        {
+            if !rows.is_empty() {
+                attend(rows, lengths, past);
+            }
         }
         first += tree.rows();
     }
@@ -227,7 +229,7 @@ fn at(rows: &Range<usize>, width: usize) -> Range<usize> {
 /// result.
 ///
 /// # Panics
-/// When slices do not fit the shape.
+/// When slices do not fit the shape or `trees`.
 #[must_use]
 pub fn attention_backward(
     shape: &AttentionShape,
@@ -238,6 +240,7 @@ pub fn attention_backward(
     kept: &AttentionKept,
     gradient: &mut [f32],
 ) -> AttentionGradients {
+    assert_eq!(x.len(), rows(trees) * shape.width, "a row for each token of the trees");
     let parts = parts(trees);
     let pass = Backward { shape, rotary, norm: weights.norm, turned: Turned::new(shape, weights) };
     let tasks = parts.iter().zip(cut(gradient, &bounds(&parts), shape.width)).collect();
@@ -365,14 +368,16 @@ impl Backward<'_> {
                     ),
                 );
             };
-            if !branches.is_empty() {
-                back(&branches, &tree.branches, &trunk);
+            for (rows, lengths, past) in
+                [(&branches, &tree.branches[..], &trunk), (&trunk, &[tree.trunk], &(first..first))]
+            {
+                if !rows.is_empty() {
+                    back(rows, lengths, past);
+                }
             }
-            back(&trunk, &[tree.trunk], &(first..first));
             for Segment { past, rows } in tree.segments(first) {
-                let n = rows.len();
-                rotary.turn_back(&mut dquery[at(&rows, width)], width, past, n);
-                rotary.turn_back(&mut dkey[at(&rows, narrow)], narrow, past, n);
+                rotary.turn_back(&mut dquery[at(&rows, width)], width, past);
+                rotary.turn_back(&mut dkey[at(&rows, narrow)], narrow, past);
             }
             first += tree.rows();
         }

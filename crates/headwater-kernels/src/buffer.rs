@@ -12,7 +12,7 @@ thread_local! {
 }
 
 struct Idle {
-    /// Buffers of each size there is, `sizes[size index]`, all of them full.
+    /// Buffers of each size there is, `sizes[size index]`, each as long as its size.
     sizes: Vec<Vec<Vec<f32>>>,
     bytes: usize,
 }

@@ -135,8 +135,8 @@ impl DecoderWeights<'_> {
                 let position = cache.lengths[*row];
                 let query = &mut query[i * width..(i + 1) * width];
                 let key = &mut key[i * narrow..(i + 1) * narrow];
-                self.rotary.turn(query, width, position, 1);
-                self.rotary.turn(key, narrow, position, 1);
+                self.rotary.turn(query, width, position);
+                self.rotary.turn(key, narrow, position);
                 let value = &value[i * narrow..(i + 1) * narrow];
                 cache.append(shape, (layer, *row), key, value);
                 let mixed = &mut mixed[i * width..(i + 1) * width];

@@ -1,4 +1,4 @@
-//! Causal attention of one sequence, or of a branch that continues one, all heads.
+//! Causal attention of one sequence, or of several that continue one, all heads.
 
 use std::ops::Range;
 
@@ -92,9 +92,11 @@ pub(crate) fn attend(
 ) {
     let (width, narrow, head_width) = (shape.width, shape.key_value_width(), shape.head_width());
     let (tokens, past) = (query.len() / width, past_key.len() / narrow);
-    // A token's scores: with the past, then with its branch.
+    // A token's scores: with the past, then with its branch. Those with the past come from one product for all tokens;
+    // without one a block's scores need not outlive it.
     let stride = past + lengths.iter().max().unwrap_or(&0);
-    let mut scores = Buffer::any(tokens * stride);
+    let kept = if past > 0 { tokens } else { BLOCK.min(tokens) };
+    let mut scores = Buffer::any(kept * stride);
     let [mut turned, mut turned_past] = [tokens, past].map(|n| Buffer::any(head_width * n));
     let scale = 1.0 / (head_width as f32).sqrt();
     let sharing = shape.heads / shape.key_value_heads;
@@ -108,30 +110,46 @@ pub(crate) fn attend(
             let (queries, all) = (Strided::rows(&query[at..], width), (tokens, head_width, past));
             product(&mut scores, stride, queries, &turned_past, past, all, Into::Set);
         }
+        // The past before the rest, as one chain of sums: a row is the same bits whether it follows its past in one
+        // sequence or branches off.
+        let mix = |out: &mut [f32], scores: &[f32], values: &[f32], (rows, read), into| {
+            let (scores, all) = (Strided::rows(scores, stride), (rows, read, head_width));
+            product(out, width, scores, &values[shared..], narrow, all, into);
+        };
         let sums = &mut log_sums[head * tokens..(head + 1) * tokens];
         for block in blocks(lengths) {
             let Block { first, rows, ref branch } = block;
-            let (seen, scores) = (block.seen(), &mut scores[first * stride..]);
+            let from = if past > 0 { first * stride } else { 0 };
+            let (seen, scores) = (block.seen(), &mut scores[from..]);
             let queries = Strided::rows(&query[first * width + at..], width);
             let keys = &turned[branch.start..];
             let dimensions = (rows, head_width, seen);
             product(&mut scores[past..], stride, queries, keys, tokens, dimensions, Into::Set);
             let from = (past + seen - rows, stride);
             softmax_rows(&mut scores[..rows * stride], &mut sums[first..first + rows], from, scale);
-            product(
-                &mut mixed[first * width + at..],
-                width,
-                Strided::rows(&scores[past..], stride),
-                &value[branch.start * narrow + shared..],
-                narrow,
-                (rows, seen, head_width),
-                Into::Set,
-            );
+            if past == 0 {
+                mix(
+                    &mut mixed[first * width + at..],
+                    scores,
+                    &value[branch.start * narrow..],
+                    (rows, seen),
+                    Into::Set,
+                );
+            }
         }
         if past > 0 {
-            let (scores, all) = (Strided::rows(&scores, stride), (tokens, past, head_width));
-            let values = &past_value[shared..];
-            product(&mut mixed[at..], width, scores, values, narrow, all, Into::Add);
+            mix(&mut mixed[at..], &scores, past_value, (tokens, past), Into::Set);
+            for block in blocks(lengths) {
+                let Block { first, rows, ref branch } = block;
+                let scores = &scores[first * stride + past..];
+                mix(
+                    &mut mixed[first * width + at..],
+                    scores,
+                    &value[branch.start * narrow..],
+                    (rows, block.seen()),
+                    Into::Add,
+                );
+            }
         }
     }
 }

@@ -150,7 +150,8 @@ unsafe fn panels<S: Simd>(simd: S, product: Product<'_>) {
     }
 }
 
-/// `M` rows and `N` vectors of the result; each element is one chain of fused products in the order of k.
+/// `M` rows and `N` vectors of the result; each element is one chain of fused products in the order of k, which starts
+/// from what is there if they are added. So a product in two parts along k is the same bits as the whole.
 ///
 /// # Safety
 /// `M` rows and `N` vectors (when `MASKED`, `width` elements) lie behind each pointer.
@@ -177,6 +178,13 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize, const MASKED: bool>(
         },
     );
     let mut sums = [[simd.splat_f32s(0.0); N]; M];
+    if add {
+        for (i, sums) in sums.iter_mut().enumerate() {
+            for (j, sum) in sums.iter_mut().enumerate() {
+                *sum = load(unsafe { out.add(i * out_stride + j * lanes) });
+            }
+        }
+    }
     for l in 0..k {
         let row = unsafe { b.add(l * b_stride) };
         let right: [S::f32s; N] = std::array::from_fn(
@@ -191,11 +199,8 @@ unsafe fn tile<S: Simd, const M: usize, const N: usize, const MASKED: bool>(
         }
     }
     for (i, sums) in sums.into_iter().enumerate() {
-        for (j, mut sum) in sums.into_iter().enumerate() {
+        for (j, sum) in sums.into_iter().enumerate() {
             let at = unsafe { out.add(i * out_stride + j * lanes) };
-            if add {
-                sum = simd.add_f32s(load(at), sum);
-            }
             unsafe {
                 if MASKED {
                     simd.mask_store_ptr_f32s(mask, at, sum);

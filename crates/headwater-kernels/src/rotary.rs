@@ -45,15 +45,14 @@ impl Rotary {
         &self.sine
     }
 
-    /// Turns every head of every row of `x`, `[rows][width]`; row r stands at position
-    /// `first + r % positions`.
-    pub(crate) fn turn(&self, x: &mut [f32], width: usize, first: usize, positions: usize) {
-        rotate(self, x, width, (first, positions), 1.0);
+    /// Turns every head of every row of `x`, `[rows][width]`; row r stands at position `first + r`.
+    pub(crate) fn turn(&self, x: &mut [f32], width: usize, first: usize) {
+        rotate(self, x, width, first, 1.0);
     }
 
     /// Undoes [`Rotary::turn`]: its transpose, for gradients.
-    pub(crate) fn turn_back(&self, x: &mut [f32], width: usize, first: usize, positions: usize) {
-        rotate(self, x, width, (first, positions), -1.0);
+    pub(crate) fn turn_back(&self, x: &mut [f32], width: usize, first: usize) {
+        rotate(self, x, width, first, -1.0);
     }
 }
 
@@ -64,12 +63,12 @@ fn rotate_with<'a, S: Simd>(
     rotary: &'a Rotary,
     x: &'a mut [f32],
     width: usize,
-    (first, positions): (usize, usize),
+    first: usize,
     sign: f32,
 ) {
     let half = rotary.half;
     for (row, x) in x.chunks_exact_mut(width).enumerate() {
-        let at = (first + row % positions) * half;
+        let at = (first + row) * half;
         let (cosine, sine) = (&rotary.cosine[at..at + half], &rotary.sine[at..at + half]);
         for head in x.chunks_exact_mut(2 * half) {
             let (first, second) = head.split_at_mut(half);

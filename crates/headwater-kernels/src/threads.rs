@@ -11,7 +11,7 @@ thread_local! {
 
 /// Runs `body` with this thread's kernels spread over `threads` threads (at least 1).
 ///
-/// Work is cut by sequences (or rows) into that many contiguous parts, so sums over them, and with
+/// Work is cut by trees (or rows) into at most that many contiguous parts, so sums over them, and with
 /// them the last bits of weight gradients, depend on the number of threads and on nothing else.
 pub fn with_threads<T>(threads: usize, body: impl FnOnce() -> T) -> T {
     let before = THREADS.replace(threads.max(1));

@@ -68,7 +68,6 @@ pub(crate) fn rows(trees: &[Tree]) -> usize {
 }
 
 /// Trees that follow one another.
-#[derive(Clone)]
 pub(crate) struct Stretch<'a> {
     pub(crate) trees: &'a [Tree],
     pub(crate) rows: Range<usize>,
@@ -80,19 +79,21 @@ pub(crate) fn parts(trees: &[Tree]) -> Vec<Stretch<'_>> {
     let mut part = 0;
     stretches(trees, 0, |_, tree| {
         // A tree belongs to the part in which its middle lies.
-        let before = std::mem::replace(&mut part, (tree.start + tree.end) * count / (2 * total));
+        let middle = (tree.start + tree.end) * count / (2 * total);
+        let before = std::mem::replace(&mut part, middle.min(count - 1));
         part == before
     })
 }
 
 impl<'a> Stretch<'a> {
-    /// Its trees in groups to be worked off together: about 256 tokens, so that they stay in cache.
+    /// Its trees in groups to be worked off together: about 256 tokens, so that they stay in cache, or one tree.
     pub(crate) fn chunks(&self) -> Vec<Stretch<'a>> {
         stretches(self.trees, self.rows.start, |chunk, tree| tree.end - chunk.start <= 256)
     }
 }
 
-/// Cuts `trees`, whose rows begin at `first`, before every tree that does not join the rows so far.
+/// Cuts `trees`, whose rows begin at `first`, before every tree that does not join the rows so far: one stretch at
+/// least.
 fn stretches(
     trees: &[Tree],
     first: usize,
@@ -108,7 +109,7 @@ fn stretches(
         }
         so_far.end = rows.end;
     }
-    if from < trees.len() {
+    if from < trees.len() || all.is_empty() {
         all.push(Stretch { trees: &trees[from..], rows: so_far });
     }
     all
@@ -121,14 +122,15 @@ mod tests {
 
     #[test]
     fn stretches_cover_every_tree_once_with_as_many_parts_as_threads_and_chunks_that_stay_small() {
-        let trees: Vec<_> = (0..23)
-            .map(|at| Tree { trunk: 1 + at * 7 % 50, branches: vec![at * 5 % 90; at % 4] })
+        let mut trees: Vec<_> = (0..23)
+            .map(|at| Tree { trunk: at * 7 % 50, branches: vec![at * 5 % 90; at % 4] })
             .collect();
+        trees.push(Tree::default());
         for count in 0..=trees.len() {
             let trees = &trees[..count];
             for threads in 1..5 {
                 let parts = with_threads(threads, || parts(trees));
-                assert!(parts.len() <= threads);
+                assert!((1..=threads).contains(&parts.len()));
                 let chunks: Vec<_> = parts.iter().flat_map(Stretch::chunks).collect();
                 for stretches in [&parts, &chunks] {
                     let mut end = 0;

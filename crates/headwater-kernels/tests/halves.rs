@@ -138,9 +138,9 @@ proptest! {
     #[test]
     fn attention_and_its_gradients(
         trees in prop::collection::vec(
-            (1usize..30, prop::collection::vec(0usize..20, 0..4))
+            (0usize..30, prop::collection::vec(0usize..20, 0..4))
                 .prop_map(|(trunk, branches)| Tree { trunk, branches }),
-            1..4,
+            1..12,
         ),
         (heads, key_value_heads) in prop::sample::select(vec![(1, 1), (2, 1), (4, 2), (3, 3)]),
         half in 1usize..10,
@@ -287,6 +287,30 @@ proptest! {
         prop_assert!(out.iter().all(|kl| *kl > -1e-6));
         let gradients: [&[f32]; 4] = [&dp.0, &dp.1, &dq.0, &dq.1];
         check_gradients(&doubles, &gradients, |t| dot(&plain(t), &outer));
+    }
+}
+
+#[test]
+fn attention_of_nothing_is_nothing() {
+    let shape = AttentionShape { width: 4, heads: 2, key_value_heads: 1, epsilon: 1e-5 };
+    let [norm, square, slim] = [4, 16, 8].map(|size| values(size, 1));
+    let weights =
+        AttentionWeights { norm: &norm, query: &square, key: &slim, value: &slim, output: &square };
+    let rotary = Rotary::new(1, 1, 1e4);
+    for threads in 1..3 {
+        for trees in [vec![], vec![Tree::default()], vec![Tree { trunk: 0, branches: vec![0; 2] }]]
+        {
+            with_threads(threads, || {
+                let (out, kept) = attention_keeping(&shape, &rotary, weights, &trees, &[]);
+                assert_eq!(
+                    (out, attention(&shape, &rotary, weights, &trees, &[])),
+                    Default::default()
+                );
+                let sums =
+                    attention_backward(&shape, &rotary, weights, &trees, &[], &kept, &mut []);
+                assert!(sums.norm.iter().chain(&sums.query).all(|sum| *sum == 0.0));
+            });
+        }
     }
 }
 

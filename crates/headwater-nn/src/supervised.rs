@@ -21,7 +21,8 @@ pub struct Example {
     pub completion: Vec<u32>,
 }
 
-/// Prompt-completion pairs, packed: no padding is read, and a prompt that several pairs begin with is read once.
+/// Prompt-completion pairs, packed: no padding is read, and a prompt that several pairs begin with is read once. A pair's
+/// numbers are the same bits whatever other pairs are beside it.
 ///
 /// What is computed per token is computed for the tokens of *completions*: prompts have no column in per-token
 /// tensors, which are padded on the right to the longest completion.
@@ -94,6 +95,7 @@ impl SequenceBatch {
                 batch.inputs.extend(read);
                 branches.push(read.len());
             }
+            // One completion is worked off faster as one sequence, and is the same bits.
             trees.push(match branches[..] {
                 [alone] => Tree::sequence(prompt.len() + alone),
                 _ => Tree { trunk: prompt.len(), branches },
@@ -210,4 +212,27 @@ pub fn supervised_step(
     let batch = SequenceBatch::new(pairs, decoder.shape())?;
     let loss = supervised_loss(decoder, &batch);
     optimizer.minimise(decoder, loss, rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_core::Check;
+
+    use super::*;
+    use crate::DecoderConfig;
+
+    #[test]
+    fn a_prompt_in_common_is_read_once_and_nothing_is_padded() {
+        let shape = DecoderConfig::default().check().expect("the defaults are valid");
+        let pairs: [(&[u32], &[u32]); 4] =
+            [(&[5, 6, 7], &[8, 9, 2]), (&[4], &[3, 2]), (&[5, 6, 7], &[2]), (&[5, 6, 7], &[9, 2])];
+        let batch = SequenceBatch::new(pairs, &shape).expect("pairs fit");
+        assert_eq!(batch.inputs, [5, 6, 7, 8, 9, 9, 4, 3]);
+        let trees = [Tree { trunk: 3, branches: vec![2, 0, 1] }, Tree::sequence(2)];
+        assert_eq!(batch.trees[..], trees);
+        // Row by row the token that predicts: the last one of the prompt, then the one before.
+        assert_eq!(batch.predicting, [2, 3, 4, 5, 6, 7]);
+        assert_eq!(batch.predicted_by, [0, 1, 2, 4, 5, 0, 0, 0, 0, 0, 3, 0]);
+        assert_eq!(batch.targets[..3], [8, 9, 2]);
+    }
 }

@@ -254,6 +254,29 @@ fn supervised_training_learns_and_a_wrong_token_is_named() {
     assert_eq!(error.to_string(), "token 99 at position 1: allowed is 0 to 12");
 }
 
+proptest! {
+    /// Not a bit of a pair's scores depends on what is beside it, on a prompt in common or on the number of threads.
+    #[test]
+    fn a_pair_is_the_same_alone_and_beside_others_of_its_prompt(
+        prompt in prop::collection::vec(3u32..13, 1..15),
+        completions in prop::collection::vec(prop::collection::vec(3u32..13, 1..10), 2..6),
+        (heads, sharing) in prop::sample::select(vec![(1, 1), (2, 1), (4, 2), (3, 1)]),
+        threads in 1usize..3,
+        seed: u64,
+    ) {
+        let shape = shape(heads, heads / sharing, 2);
+        let decoder = fresh(&shape, seed, &Device::flex());
+        let pairs: Vec<_> = completions.iter().map(|c| (&prompt[..], &c[..])).collect();
+        let together = with_threads(threads, || {
+            SequenceBatch::new(pairs.iter().copied(), &shape).unwrap().log_probs(&decoder)
+        });
+        for (pair, row) in pairs.into_iter().zip(together) {
+            let alone = SequenceBatch::new([pair], &shape).unwrap().log_probs(&decoder);
+            prop_assert_eq!(&alone[0], &row);
+        }
+    }
+}
+
 #[test]
 fn pairs_of_any_length_and_with_prompts_in_common_are_scored_as_each_pair_alone() {
     let shape = shape(2, 1, 2);
@@ -273,7 +296,7 @@ fn pairs_of_any_length_and_with_prompts_in_common_are_scored_as_each_pair_alone(
         let alone = SequenceBatch::new([pair], &shape).unwrap();
         let scores: Vec<f32> = alone.scores(&decoder, 1.0).log_probs.try_into_vec_as().unwrap();
         for (column, score) in scores.iter().enumerate() {
-            assert!((score - all[row * 4 + column]).abs() < 1e-5);
+            assert_eq!(*score, all[row * 4 + column]);
         }
     }
 }

@@ -132,6 +132,17 @@ fn scores_do_not_depend_on_the_rows_beside_and_agree_with_the_distributions() {
 }
 
 #[test]
+fn a_row_without_a_hint_has_no_gap_beside_rows_of_its_prompt_that_have_one() {
+    let policy = policy();
+    let hints = [HINTED[0], PROMPTS[0], HINTED[0]];
+    let rows = (0..3).map(|i| (PROMPTS[0], hints[i], RESPONSES[i]));
+    let contexts = TwoContexts::new(rows, policy.shape()).unwrap();
+    let (plain, informed) = contexts.log_probs(&policy, &policy, 1.0);
+    assert_eq!(plain[1], informed[1]);
+    assert!(plain[0] != informed[0] && plain[2] != informed[2]);
+}
+
+#[test]
 fn a_hint_that_changes_nothing_and_no_vote_give_no_loss_and_no_gradient() {
     let policy = policy();
     let silent = constant([0.0; 3]);
