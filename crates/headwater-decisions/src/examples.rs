@@ -71,8 +71,10 @@ impl Examples {
     #[must_use]
     pub fn subset(&self, rows: &[usize]) -> Self {
         assert!(!rows.is_empty(), "a subset of at least one row");
+        let mut features = Vec::with_capacity(rows.len() * self.width);
+        rows.iter().for_each(|row| features.extend_from_slice(self.row(*row)));
         Self {
-            features: rows.iter().flat_map(|row| self.row(*row)).copied().collect(),
+            features,
             width: self.width,
             positive: rows.iter().map(|row| self.positive[*row]).collect(),
         }

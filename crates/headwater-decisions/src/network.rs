@@ -81,16 +81,20 @@ impl Convolution {
         side.div_ceil(STRIDE)
     }
 
-    /// Calls `each` with (index of a patch's pixel, index of the image's pixel) for all that lie in the image.
-    fn pixels(&self, mut each: impl FnMut(usize, usize)) {
+    /// Calls `each` with (index of a patch's pixel, index of the image's pixel, how many lie side by side in both) for
+    /// all that lie in the image.
+    fn runs(&self, mut each: impl FnMut(usize, usize, usize)) {
         let result = Self::side_of_result(self.side);
         for at in 0..result * result {
-            for cell in 0..KERNEL * KERNEL {
-                // The kernel's centre is on every second pixel; one row and column of zeros around the image.
-                let y = (at / result * STRIDE + cell / KERNEL).wrapping_sub(1);
-                let x = (at % result * STRIDE + cell % KERNEL).wrapping_sub(1);
-                if y < self.side && x < self.side {
-                    each(at * KERNEL * KERNEL + cell, y * self.side + x);
+            // The kernel's centre is on every second pixel; one row and column of zeros around the image.
+            let (top, left) = (at / result * STRIDE, at % result * STRIDE);
+            let first = usize::from(left == 0);
+            let end = KERNEL.min(self.side + 1 - left);
+            for row in 0..KERNEL {
+                let y = (top + row).wrapping_sub(1);
+                if y < self.side {
+                    let to = (at * KERNEL + row) * KERNEL + first;
+                    each(to, y * self.side + left + first - 1, end - first);
                 }
             }
         }
@@ -103,9 +107,9 @@ impl Convolution {
         let patches = result * result * KERNEL * KERNEL * channels;
         let mut out = vec![0.0; images.len() / image * patches];
         for (image, out) in images.chunks(image).zip(out.chunks_mut(patches)) {
-            self.pixels(|to, from| {
-                let (to, from) = (to * channels, from * channels);
-                out[to..to + channels].copy_from_slice(&image[from..from + channels]);
+            self.runs(|to, from, run| {
+                let (to, from, run) = (to * channels, from * channels, run * channels);
+                out[to..to + run].copy_from_slice(&image[from..from + run]);
             });
         }
         out
@@ -116,9 +120,9 @@ impl Convolution {
         let (image, channels) = (self.side * self.side * self.channels, self.channels);
         let mut out = vec![0.0; images * image];
         for (out, patches) in out.chunks_mut(image).zip(patches.chunks(patches.len() / images)) {
-            self.pixels(|from, to| {
-                let (to, from) = (to * channels, from * channels);
-                for (to, from) in out[to..to + channels].iter_mut().zip(&patches[from..]) {
+            self.runs(|from, to, run| {
+                let (to, from, run) = (to * channels, from * channels, run * channels);
+                for (to, from) in out[to..to + run].iter_mut().zip(&patches[from..]) {
                     *to += from;
                 }
             });

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use headwater_core::{Check, Streams};
-use headwater_nn::ops::{self, SparseRows};
+use headwater_nn::ops::{self, SparseRows, Tree};
 use headwater_nn::stories::StoriesTokenizer;
-use headwater_nn::{BOS, Checkpoint, Decoder, DecoderShape, NnError, PAD, pack, unpack};
+use headwater_nn::{BOS, Checkpoint, Decoder, DecoderShape, NnError, pack, unpack};
 
 use crate::{BagOfWords, BagOfWordsConfig, RewardModelError, SparseFeatures, WordVocabulary};
 
@@ -158,10 +158,8 @@ impl Encoder for DecoderEncoder {
     ) -> Result<Tensor<2>, RewardModelError> {
         let device = &weights.device();
         let shape = self.body.shape();
-        let positions = inputs.iter().map(|input| input.len()).max().unwrap_or(0);
-        let mut tokens = vec![i64::from(PAD); inputs.len() * positions];
-        let mut last = Vec::with_capacity(inputs.len());
-        for (row, input) in inputs.iter().enumerate() {
+        let (mut tokens, mut last) = (Vec::new(), Vec::with_capacity(inputs.len()));
+        for input in inputs {
             if input.is_empty() || input.len() > shape.context {
                 let allowed = format!("1 to {}", shape.context);
                 return Err(NnError::Length { what: "input", length: input.len(), allowed }.into());
@@ -171,14 +169,14 @@ impl Encoder for DecoderEncoder {
                     let last = shape.vocabulary - 1;
                     return Err(NnError::Token { token: *token, position, last }.into());
                 }
-                tokens[row * positions + position] = i64::from(*token);
+                tokens.push(i64::from(*token));
             }
-            last.push((row * positions + input.len() - 1) as i64);
+            last.push(tokens.len() - 1);
         }
-        let tokens = TensorData::new(tokens, [inputs.len(), positions]);
-        let hidden = self.body.hidden(Tensor::<2, Int>::from_data(tokens, device));
-        let last = Tensor::<1, Int>::from_data(TensorData::new(last, [inputs.len()]), device);
-        let hidden = hidden.reshape([inputs.len() * positions, shape.width]).select(0, last);
+        let trees = inputs.iter().map(|input| Tree::sequence(input.len())).collect();
+        let count = tokens.len();
+        let tokens = Tensor::from_data(TensorData::new(tokens, [count]), device);
+        let hidden = self.body.hidden_at(tokens, &trees, &last);
         Ok(hidden.matmul(weights))
     }
 

@@ -43,6 +43,7 @@ mod correction;
 mod encoder;
 mod ensemble;
 mod error;
+mod gaussian_sums;
 mod head;
 mod invariance;
 pub mod judging;
