@@ -128,9 +128,9 @@ impl Finding for Calibration {
                 context: 8,
                 ..DecoderConfig::default()
             },
-            adamw: AdamWConfig { learning_rate: 5e-3, ..AdamWConfig::default() },
+            adamw: AdamWConfig { learning_rate: 7.5e-3, ..AdamWConfig::default() },
             steps: if smoke { 20 } else { 1500 },
-            batch: 256,
+            batch: 128,
             slip: 0.1,
             informed: 0.5,
         };

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::DataDir;
 use crate::device::device;
+use crate::seeds::SHOWN_SEEDS;
 
 mod chain;
 mod stories;
@@ -111,6 +112,8 @@ impl Finding for Cascade {
                 plan.not_run.extend(stories::ARMS.map(|arm| NotRun::new(arm, &reason)));
             }
         }
+        // PPO is shown beside GRPO, and trains two networks.
+        plan.thin(self, SHOWN_SEEDS, |arm| arm.ends_with("-ppo") || arm.ends_with("-ppo-kl"))?;
         Ok(plan)
     }
 

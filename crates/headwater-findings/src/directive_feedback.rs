@@ -59,24 +59,6 @@ enum CellConfig {
 /// Densities and noises of hints on the phase map.
 const MAP_DENSITIES: [f64; 3] = [1.0, 0.3, 0.1];
 const MAP_NOISES: [f64; 2] = [0.0, 0.5];
-/// Arms of the house style that contrasts and controls need.
-const CONTRASTED: [&str; 15] = [
-    "grpo",
-    "opd-reverse",
-    "hybrid",
-    "grpo.fast",
-    "opd-reverse.fast",
-    "sparse.grpo",
-    "sparse.opd-reverse",
-    "sparse.hybrid",
-    "one.votes.grpo",
-    "one.hints.opd-reverse",
-    "one.both.hybrid",
-    "one.sparse.grpo",
-    "one.sparse.opd-reverse",
-    "one.sparse.hybrid",
-    "blind-hints.opd-reverse",
-];
 
 /// A contrast that was fixed after pilots.
 const fn contrast(
@@ -123,9 +105,6 @@ impl Finding for DirectiveFeedback {
             plan.cells.push(Cell::new(self.id(), "base", seed, &style_base)?);
             plan.cells.push(Cell::new(self.id(), "operator-base", seed, &operator_base)?);
             for (arm, course) in style_arms.iter().chain(&map_arms) {
-                if seed >= SHOWN_SEEDS && !CONTRASTED.contains(&arm.as_str()) {
-                    continue;
-                }
                 let config = CellConfig::Style(Box::new(course.clone()));
                 plan.cells.push(Cell::new(self.id(), arm, seed, &config)?.needing(&["base"]));
             }
@@ -135,6 +114,7 @@ impl Finding for DirectiveFeedback {
                 plan.cells.push(cell.needing(&["operator-base"]));
             }
         }
+        plan.thin(self, SHOWN_SEEDS, |_| true)?;
         Ok(plan)
     }
 

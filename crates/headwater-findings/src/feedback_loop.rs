@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataDir, DataError};
 use crate::parts::{self, Part};
+use crate::seeds::SHOWN_SEEDS;
 
 mod conflict;
 mod logged;
@@ -112,6 +113,7 @@ impl Finding for FeedbackLoop {
                 }
             }
         }
+        plan.thin(self, SHOWN_SEEDS, |_| true)?;
         Ok(plan)
     }
 

@@ -95,8 +95,6 @@ const DEEP: RangeInclusive<usize> = 4..=12;
 const VOTES: [usize; 5] = [1, 3, 5, 9, 15];
 /// Leads at which voting stops; at most as many votes are taken as the largest of [`VOTES`].
 const LEADS: [usize; 4] = [1, 2, 3, 4];
-/// Judges that no contrast or control reads.
-const SHOWN: [&str; 2] = ["direct-equal-labels", "direct-rl"];
 /// Candidates of a pool.
 const MOST: usize = 16;
 /// Votes per match of a knockout.
@@ -166,7 +164,7 @@ impl Finding for ReasoningJudges {
             supervision: Supervision {
                 form: Form::Either,
                 steps: base_steps,
-                batch: 64,
+                batch: 32,
                 slip: 0.0,
                 // Tags tell nothing yet.
                 pairs: TrainingPairs { longest: 1, planted: 0.5 },
@@ -225,9 +223,6 @@ impl Finding for ReasoningJudges {
         for seed in settings.seed_range(5) {
             plan.cells.push(Cell::new(self.id(), "base", seed, &base)?);
             for (arm, config) in &arms {
-                if seed >= SHOWN_SEEDS && SHOWN.contains(arm) {
-                    continue;
-                }
                 let from = match config {
                     CellConfig::Reinforced { from, .. } => from,
                     _ => "base",
@@ -235,6 +230,7 @@ impl Finding for ReasoningJudges {
                 plan.cells.push(Cell::new(self.id(), arm, seed, config)?.needing(&[from]));
             }
         }
+        plan.thin(self, SHOWN_SEEDS, |_| true)?;
         Ok(plan)
     }
 

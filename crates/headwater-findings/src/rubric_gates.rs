@@ -80,8 +80,8 @@ const DILUTED_STEPS: usize = 60;
 const TWO_OF_THREE: f64 = 0.66;
 
 /// Optimiser steps of an arm on reports; of one that only shows a limit or a further weight; from the poor base.
-const STEPS: usize = 192;
-const FEW_STEPS: usize = 96;
+const STEPS: usize = 156;
+const FEW_STEPS: usize = 84;
 const POOR_STEPS: usize = 48;
 
 /// Arms on reports from the mediocre base: signal, what the rubric asks, learning rate relative to the others', steps.
@@ -105,14 +105,6 @@ fn report_arms() -> Vec<(&'static str, Signal, Asks, f64, usize)> {
         ("additive-1-unfooled", Signal::Additive(1.0), Asks::Stated, 1.0, STEPS),
         ("rubric-permuted", Signal::PermutedRubric, fooled, 1.0, STEPS),
     ]
-}
-
-/// Whether a contrast or a control needs an arm.
-fn is_contrasted(arm: &str) -> bool {
-    let shown = ["rubric", "r3-slow", "additive-0.3", "additive-3", "mask", "poor-additive-1"];
-    let of_dilution = ["R3-64", "R3-64-omega-8", "mean-probability-64"];
-    let dilutes = arm == FILTERED || dilution_arms().iter().any(|(name, ..)| name == arm);
-    if dilutes { of_dilution.contains(&arm) } else { !shown.contains(&arm) }
 }
 
 /// Readings that are trained on, by arm: at the shortest and the longest reference, and more of R3's omega at the
@@ -246,7 +238,7 @@ impl Finding for RubricGates {
             adamw: supervised,
             author: diluted_reference::Author { slip: 0.35, skip: 0.2, kept_style: 0.5 },
             steps: if smoke { 6 } else { 1000 },
-            batch: 32,
+            batch: 16,
             test: if smoke { (4, 16) } else { (96, 16) },
         };
         let diluted = |reading, fillers, filter| {
@@ -272,9 +264,6 @@ impl Finding for RubricGates {
         let mut plan = Plan::default();
         for seed in settings.seed_range(8) {
             let mut add = |arm: &str, config: &CellConfig, needs: &[&str]| {
-                if seed >= SHOWN_SEEDS && !is_contrasted(arm) {
-                    return Ok(());
-                }
                 let cell = Cell::new(self.id(), arm, seed, config)?;
                 plan.cells.push(cell.needing(needs));
                 Ok::<(), ProtocolError>(())
@@ -302,6 +291,7 @@ impl Finding for RubricGates {
             let filtered = diluted(Reading::R3 { omega: OMEGA }, LENGTHS[2], Some(filter));
             add(FILTERED, &filtered, &["dilution-base"])?;
         }
+        plan.thin(self, SHOWN_SEEDS, |_| true)?;
         Ok(plan)
     }
 
@@ -396,10 +386,5 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), all);
         assert!(names.contains(&with_omega(OMEGA)) && names.contains(&with_omega(8.0)));
-        assert!(is_contrasted("base") && is_contrasted("gate") && is_contrasted(&with_omega(8.0)));
-        assert_eq!(
-            names.iter().filter(|name| !is_contrasted(name)).count(),
-            5 + names.len() - 11 - 3
-        );
     }
 }

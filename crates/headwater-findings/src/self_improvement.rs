@@ -75,16 +75,11 @@ impl Finding for SelfImprovement {
         let smoke = settings.preset == Preset::Smoke;
         let mut plan = Plan::default();
         for seed in settings.seed_range(8) {
-            for (arm, seeds, config) in classifier::arms(smoke) {
-                if seed < seeds {
-                    let config = CellConfig::Classifier(config);
-                    plan.cells.push(Cell::new(self.id(), &arm, seed, &config)?);
-                }
+            for (arm, config) in classifier::arms(smoke) {
+                let config = CellConfig::Classifier(config);
+                plan.cells.push(Cell::new(self.id(), &arm, seed, &config)?);
             }
             for (arm, config) in policy::arms(smoke) {
-                if seed >= SHOWN_SEEDS && policy::is_only_shown(&arm) {
-                    continue;
-                }
                 let needs = config.needs();
                 let cell = Cell::new(self.id(), &arm, seed, &CellConfig::Policy(config))?;
                 plan.cells.push(cell.needing(needs));
@@ -94,16 +89,15 @@ impl Finding for SelfImprovement {
                 let cell = Cell::new(self.id(), &arm, seed, &CellConfig::Facts(config))?;
                 plan.cells.push(cell.needing(needs));
             }
-            for (arm, seeds, config) in language::arms(smoke) {
-                if seed < seeds {
-                    let config = CellConfig::Language(config);
-                    plan.cells.push(Cell::new(self.id(), &arm, seed, &config)?);
-                }
+            for (arm, config) in language::arms(smoke) {
+                plan.cells.push(Cell::new(self.id(), &arm, seed, &CellConfig::Language(config))?);
             }
             for (arm, config) in collapse::arms(smoke) {
                 plan.cells.push(Cell::new(self.id(), &arm, seed, &CellConfig::Collapse(config))?);
             }
         }
+        // Regressions cost nothing.
+        plan.thin(self, SHOWN_SEEDS, |arm| !arm.starts_with("regression-"))?;
         Ok(plan)
     }
 

@@ -23,19 +23,21 @@ pub struct Point {
     pub y: f64,
     /// Lower and upper end of the interval.
     pub interval: Option<(f64, f64)>,
+    /// Seeds behind it, if it is an effect over seeds.
+    pub n: Option<usize>,
 }
 
 impl Point {
     /// A value without an interval.
     #[must_use]
     pub fn bare(x: f64, y: f64) -> Self {
-        Self { x, y, interval: None }
+        Self { x, y, interval: None, n: None }
     }
 
     /// An effect over seeds; `None` if it has no estimate.
     #[must_use]
     pub fn measured(x: f64, effect: &Effect) -> Option<Self> {
-        Some(Self { x, y: effect.estimate?, interval: effect.interval })
+        Some(Self { x, y: effect.estimate?, interval: effect.interval, n: Some(effect.n) })
     }
 }
 
@@ -59,7 +61,7 @@ pub(crate) enum Kind {
     Categories { names: Vec<String>, bars: bool },
 }
 
-/// A figure of the report: values with their 95% t intervals over `n` seeds.
+/// A figure of the report: values with their 95% t intervals over `n` seeds, or over fewer where a point says so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Figure {
     pub(crate) part: String,
@@ -182,6 +184,12 @@ impl Figure {
     pub fn reference(mut self, label: impl Into<String>, value: f64) -> Self {
         self.references.push(Reference { label: label.into(), value });
         self
+    }
+
+    /// The fewest seeds behind a point.
+    pub(crate) fn fewest_seeds(&self) -> usize {
+        let points = self.series.iter().flat_map(|series| &series.points);
+        points.filter_map(|point| point.n).fold(self.n, usize::min)
     }
 
     /// Checks that there is something to draw and that the scales can show it.

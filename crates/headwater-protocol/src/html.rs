@@ -168,6 +168,7 @@ fn parts(finding: &FindingReport) -> Vec<&str> {
 }
 
 fn figure(svg: &str, figure: &Figure) -> Markup {
+    let few = figure.fewest_seeds();
     html! {
         figure {
             h4 { (figure.title) }
@@ -175,7 +176,7 @@ fn figure(svg: &str, figure: &Figure) -> Markup {
             div.drawing { (PreEscaped(svg)) }
             figcaption {
                 @if !figure.caption.is_empty() { (figure.caption) " " }
-                "n = " (figure.n) @if figure.n == 1 { " seed." } @else { " seeds." }
+                "n = " @if few < figure.n { (few) " to " } (figure.n) @if figure.n == 1 { " seed." } @else { " seeds." }
                 @if has_intervals(figure) { " Intervals: 95%, Student’s t over seeds." }
                 @if has_intervals(figure) && figure.n == 2 { " " (TWO_SEEDS) }
             }
@@ -192,6 +193,7 @@ fn has_intervals(figure: &Figure) -> bool {
 }
 
 fn figure_data(figure: &Figure) -> Markup {
+    let few = figure.fewest_seeds();
     let x_head = match &figure.kind {
         Kind::Lines { x_label, .. } => x_label.as_str(),
         Kind::Categories { .. } => "",
@@ -204,6 +206,7 @@ fn figure_data(figure: &Figure) -> Markup {
         table {
             thead { tr {
                 th { "Series" } th { (x_head) } th.number { (figure.value_label) }
+                @if few < figure.n { th.number { "n" } }
             } }
             tbody { @for series in &figure.series { @for point in &series.points { tr {
                 td { (series.label) }
@@ -214,6 +217,7 @@ fn figure_data(figure: &Figure) -> Markup {
                         None => (short(point.y)),
                     }
                 }
+                @if few < figure.n { td.number { @if let Some(n) = point.n { (n) } } }
             } } } }
         }
     }
@@ -231,7 +235,9 @@ fn table(table: &Table) -> Markup {
                 th class=(class(at)) { (name) }
             } } }
             tbody { @for row in &table.rows { tr { @for (at, value) in row.iter().enumerate() {
-                td class=(class(at)) { (value.text()) }
+                td class=(class(at)) { (value.text()) @if let Some(n) = table.fewer_seeds(value) {
+                    " " small { "(n " (n) ")" }
+                } }
             } } } }
         }))
         @if !table.note.is_empty() { p.note { (table.note) } }

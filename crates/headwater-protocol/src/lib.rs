@@ -111,6 +111,7 @@ mod settings;
 mod store;
 mod svg;
 mod table;
+mod thinning;
 mod verdict;
 
 pub use cell::{Cell, Metrics, Outcome, Plan, Workbench};
@@ -127,6 +128,7 @@ pub use run::{Announcement, RunOptions, run};
 pub use schedule::{Event, Happening};
 pub use settings::{Build, DeviceKind, Preset, Settings};
 pub use table::{Table, TableValue};
+pub use thinning::arms_read;
 pub use verdict::{
     ContrastResult, ControlJudgement, ControlResult, FEWEST_SEEDS, Judgement, Omitted, Verdict,
 };

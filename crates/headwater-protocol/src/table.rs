@@ -125,6 +125,16 @@ impl Table {
     }
 
     /// Some interval of it is over two seeds.
+    /// Seeds of a value that has fewer than another of the table.
+    pub(crate) fn fewer_seeds(&self, value: &TableValue) -> Option<usize> {
+        let n = |value: &TableValue| match value {
+            TableValue::Effect(effect) => Some(effect.n),
+            _ => None,
+        };
+        let most = self.rows.iter().flatten().filter_map(n).max();
+        n(value).filter(|n| Some(*n) < most)
+    }
+
     pub(crate) fn has_pairs(&self) -> bool {
         let is_pair = |value: &TableValue| matches!(value, TableValue::Effect(e) if e.n == 2);
         self.rows.iter().flatten().any(is_pair)

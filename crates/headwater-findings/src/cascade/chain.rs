@@ -20,7 +20,6 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::warmup_then_cosine;
-use crate::seeds::SHOWN_SEEDS;
 use crate::tasks::topics::{Author, COMPLETION_TOKENS, COUNT, vocabulary};
 
 mod measure;
@@ -78,10 +77,6 @@ pub(super) fn plan(
         add(&arm, ChainConfig::Model(Box::new(config)), &["base"])?;
     }
     for (arm, model, config) in policies(smoke) {
-        // PPO is shown beside GRPO, and trains two networks: no contrast reads it.
-        if seed >= SHOWN_SEEDS && (arm.ends_with("-ppo") || arm.ends_with("-ppo-kl")) {
-            continue;
-        }
         let needs = ["base", &model];
         add(&arm, ChainConfig::Policy { model: model.clone(), config: Box::new(config) }, &needs)?;
     }

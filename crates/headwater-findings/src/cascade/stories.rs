@@ -114,13 +114,13 @@ pub(super) fn plan(
                 warmup_steps: 10,
                 sampling: sampling(),
                 adamw: AdamWConfig {
-                    learning_rate: 5e-5,
+                    learning_rate: 7e-5,
                     weight_decay: 0.0,
                     ..AdamWConfig::default()
                 },
                 ..TrainerConfig::default()
             },
-            steps: if smoke { 2 } else { 100 },
+            steps: if smoke { 2 } else { 70 },
             looks: if smoke { 1 } else { 5 },
             measured: if smoke { 2 } else { 16 },
         };

@@ -108,18 +108,6 @@ fn arm(factor: &str, structure: &str, method: &str) -> String {
     format!("{factor}-{structure}-{method}")
 }
 
-/// Whether no contrast or control reads this arm of planted text: one of both structures at once, or of a method that is not
-/// among the compared.
-pub(super) fn is_only_shown(arm: &str) -> bool {
-    let strong = VARIANTS.map(|(name, _)| format!("{name}-{STRONG}"));
-    let others = ["vanilla", "permuted", "wrong-factor"];
-    let compared = |structure: &str| {
-        let mut methods = strong.iter().map(String::as_str).chain(others);
-        methods.any(|method| arm.ends_with(&format!("-{structure}-{method}")))
-    };
-    !compared("label-first") && !compared("factor-first")
-}
-
 /// The arms with what decides their results.
 pub(super) fn arms(smoke: bool) -> Vec<(String, PlantedConfig)> {
     let training = Training {

@@ -228,7 +228,7 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
                 let name = format!("{prefix}/{name}");
                 let interval = effect(records, ARM, &name).and_then(|effect| effect.interval);
                 let (_, y) = *records.metric(ARM, &name).first()?;
-                Some(Point { x: at as f64, y, interval })
+                Some(Point { x: at as f64, y, interval, n: None })
             });
             figure = figure.series(campaign, points);
         }

@@ -102,8 +102,8 @@ pub(super) fn imitate(
     let mut losses = Vec::with_capacity(steps);
     for step in 0..steps {
         let mut stream = streams.stream("demonstrations", &[step as u64]);
-        // All answers of a batch are of one length, so that short ones are not padded to long ones. Of the loss of a
-        // long one hardly anything is the results: they are learnt on short ones first.
+        // All answers of a batch are of one length. Of the loss of a long one hardly anything is the results: they are
+        // learnt on short ones first.
         let fillers = if 2 * step < steps { LENGTHS[0] } else { [4, 64, 16, 64][step % 4] };
         let examples: Vec<_> = (0..batch)
             .map(|_| {

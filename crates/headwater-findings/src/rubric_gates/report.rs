@@ -3,7 +3,7 @@
 use headwater_protocol::{Figure, Point, ProtocolError, Records, Scale, Table, TableValue};
 
 use super::dilution::{LENGTHS, OMEGA, OMEGAS, READINGS};
-use super::{FILTERED, TRAINED_OMEGAS, trained, with_omega};
+use super::{FEW_STEPS, FILTERED, POOR_STEPS, STEPS, TRAINED_OMEGAS, trained, with_omega};
 
 /// Arms of the figures.
 const ARMS: [&str; 8] =
@@ -200,11 +200,11 @@ pub(super) fn tables(records: &Records) -> Result<Vec<Table>, ProtocolError> {
             ("quality at its peak", "Q at its peak"),
         ],
     )
-    .note(
+    .note(format!(
         "Held-out requests, temperature 1, means of the last three looks. The peak is the highest mean of three looks, found on \
-         half of the requests and valued on the other half. rubric, additive-3, mask (96 steps) and the arms from the \
-         poor start (48) are trained for less than the others (192).",
-    );
+         half of the requests and valued on the other half. rubric, additive-3, mask ({FEW_STEPS} steps) and the arms from the \
+         poor start ({POOR_STEPS}) are trained for less than the others ({STEPS}).",
+    ));
     let used = scalars(
         "Reports: groups, and what the advantage says of magic",
         &arms,

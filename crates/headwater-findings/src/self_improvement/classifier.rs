@@ -9,7 +9,7 @@ use headwater_self_improvement::anchor::AnchorConfig;
 use headwater_self_improvement::classifier::{self, Look, LoopConfig, Voters, World, WorldConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::seeds::{ALL_SEEDS, SHOWN_SEEDS};
+use crate::seeds::SHOWN_SEEDS;
 
 /// What decides a cell's result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,48 +40,41 @@ fn judge_arm(accuracy: f64, correlation: f64) -> String {
     format!("judge-{accuracy}-{correlation}")
 }
 
-/// Every arm, with the number of seeds it is run at and what decides its results.
-pub(super) fn arms(smoke: bool) -> Vec<(String, u64, ClassifierConfig)> {
+/// Every arm with what decides its results.
+pub(super) fn arms(smoke: bool) -> Vec<(String, ClassifierConfig)> {
     let steps = if smoke { 40 } else { STEPS };
     let own = LoopConfig { learning_rate: RATE, steps, ..LoopConfig::default() };
     let anchored = |anchor| LoopConfig { anchor, ..own };
     let checkpoint = |voters| LoopConfig { voters, anchor: AnchorConfig::Checkpoint, ..own };
     let judge = |accuracy, correlation| anchored(AnchorConfig::Judge { accuracy, correlation });
     let mut courses = vec![
-        ("own-majority".to_string(), ALL_SEEDS, own),
-        ("group-4".into(), ALL_SEEDS, LoopConfig { group: 4, ..own }),
-        ("fixed-16".into(), ALL_SEEDS, LoopConfig { pool: Some(16), ..own }),
-        ("kl-0.3".into(), ALL_SEEDS, LoopConfig { kl: 0.3, ..own }),
-        ("frozen".into(), ALL_SEEDS, checkpoint(Voters::Base)),
-        ("chance".into(), ALL_SEEDS, anchored(AnchorConfig::Chance)),
-        (judge_arm(0.1, 0.0), ALL_SEEDS, judge(0.1, 0.0)),
-        ("gold".into(), ALL_SEEDS, anchored(AnchorConfig::Gold { share: 1.0 })),
-        ("gold-0.1".into(), ALL_SEEDS, anchored(AnchorConfig::Gold { share: 0.1 })),
-        ("moving-average".into(), SHOWN_SEEDS, checkpoint(Voters::Average { rate: 0.005 })),
-        ("kl-0.05".into(), SHOWN_SEEDS, LoopConfig { kl: 0.05, ..own }),
-        ("entropy-bonus".into(), SHOWN_SEEDS, LoopConfig { entropy: 0.05, ..own }),
-        ("agreement-0.6".into(), SHOWN_SEEDS, LoopConfig { least_agreement: 0.6, ..own }),
-        ("easy".into(), SHOWN_SEEDS, LoopConfig { least_confidence: 0.6, ..own }),
-        ("rate-x4".into(), SHOWN_SEEDS, LoopConfig { learning_rate: 4.0 * RATE, ..own }),
-        ("gold-0.3".into(), SHOWN_SEEDS, anchored(AnchorConfig::Gold { share: 0.3 })),
-        ("gold-0.6".into(), SHOWN_SEEDS, anchored(AnchorConfig::Gold { share: 0.6 })),
+        ("own-majority".to_string(), own),
+        ("group-4".into(), LoopConfig { group: 4, ..own }),
+        ("fixed-16".into(), LoopConfig { pool: Some(16), ..own }),
+        ("kl-0.3".into(), LoopConfig { kl: 0.3, ..own }),
+        ("frozen".into(), checkpoint(Voters::Base)),
+        ("chance".into(), anchored(AnchorConfig::Chance)),
+        (judge_arm(0.1, 0.0), judge(0.1, 0.0)),
+        ("gold".into(), anchored(AnchorConfig::Gold { share: 1.0 })),
+        ("gold-0.1".into(), anchored(AnchorConfig::Gold { share: 0.1 })),
+        ("moving-average".into(), checkpoint(Voters::Average { rate: 0.005 })),
+        ("kl-0.05".into(), LoopConfig { kl: 0.05, ..own }),
+        ("entropy-bonus".into(), LoopConfig { entropy: 0.05, ..own }),
+        ("agreement-0.6".into(), LoopConfig { least_agreement: 0.6, ..own }),
+        ("easy".into(), LoopConfig { least_confidence: 0.6, ..own }),
+        ("rate-x4".into(), LoopConfig { learning_rate: 4.0 * RATE, ..own }),
+        ("gold-0.3".into(), anchored(AnchorConfig::Gold { share: 0.3 })),
+        ("gold-0.6".into(), anchored(AnchorConfig::Gold { share: 0.6 })),
     ];
     for accuracy in ACCURACIES {
         for correlation in CORRELATIONS {
-            let is_contrasted = (accuracy, correlation) == (0.7, 0.0);
-            let seeds = if is_contrasted { ALL_SEEDS } else { SHOWN_SEEDS };
-            courses.push((judge_arm(accuracy, correlation), seeds, judge(accuracy, correlation)));
+            courses.push((judge_arm(accuracy, correlation), judge(accuracy, correlation)));
         }
     }
     for share in SHARES {
-        let seeds = if share == 0.3 { ALL_SEEDS } else { SHOWN_SEEDS };
         let corrections = anchored(AnchorConfig::Corrections { share });
-        courses.push((format!("corrections-{share}"), seeds, corrections));
-        courses.push((
-            format!("tool-{share}"),
-            seeds,
-            anchored(AnchorConfig::Tool { coverage: share }),
-        ));
+        courses.push((format!("corrections-{share}"), corrections));
+        courses.push((format!("tool-{share}"), anchored(AnchorConfig::Tool { coverage: share })));
     }
     let config = |course| ClassifierConfig {
         world: WorldConfig { fit_steps: if smoke { 5 } else { 60 }, ..WorldConfig::default() },
@@ -90,7 +83,7 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, u64, ClassifierConfig)> {
         test: if smoke { 50 } else { 2000 },
         split: SPLIT,
     };
-    courses.into_iter().map(|(arm, seeds, course)| (arm, seeds, config(course))).collect()
+    courses.into_iter().map(|(arm, course)| (arm, config(course))).collect()
 }
 
 /// Runs one loop.
@@ -377,7 +370,7 @@ pub(super) fn tables(records: &Records) -> Vec<Table> {
         "Exact expectations over answers at temperature 1. Gap: what weighing answers by their own probability would gain. A label is a right answer given \
          away, a verdict says of one answer whether it is right. Highest is over looks, and needs the truth to be found. Arms that no contrast needs have three seeds.",
     );
-    for (arm, _, _) in arms(false) {
+    for (arm, _) in arms(false) {
         let mut row = vec![TableValue::from(arm.as_str())];
         row.extend(columns.map(|(_, metric)| records.value(&arm, metric)));
         table = table.row(row);
@@ -392,20 +385,19 @@ mod tests {
     #[test]
     fn every_arm_is_valid_has_a_name_of_its_own_and_what_is_shown_exists() {
         let arms = arms(false);
-        for (at, (name, _, config)) in arms.iter().enumerate() {
-            assert!(arms[..at].iter().all(|(other, _, _)| other != name), "{name}");
+        for (at, (name, config)) in arms.iter().enumerate() {
+            assert!(arms[..at].iter().all(|(other, _)| other != name), "{name}");
             assert!(config.course.check().is_ok() && config.world.check().is_ok(), "{name}");
         }
         for (arm, _) in SHOWN {
-            let found = arms.iter().find(|(name, _, _)| name == arm);
-            assert_eq!(found.map(|(_, seeds, _)| *seeds), Some(ALL_SEEDS), "{arm}");
+            assert!(arms.iter().any(|(name, _)| name == arm), "{arm}");
         }
     }
 
     #[test]
     fn arms_differ_in_one_thing() {
         let arms = arms(false);
-        let of = |name: &str| arms.iter().find(|(arm, _, _)| arm == name).unwrap().2.course;
+        let of = |name: &str| arms.iter().find(|(arm, _)| arm == name).unwrap().1.course;
         let own = of("own-majority");
         assert_eq!(LoopConfig { group: 16, ..of("group-4") }, own);
         assert_eq!(LoopConfig { kl: 0.0, ..of("kl-0.3") }, own);

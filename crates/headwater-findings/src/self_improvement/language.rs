@@ -15,8 +15,6 @@ use headwater_self_improvement::collapse::language::{LanguageConfig as LoopConfi
 use headwater_self_improvement::collapse::source::{Source, SourceConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::seeds::{ALL_SEEDS, SHOWN_SEEDS};
-
 /// What decides a cell's result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,8 +25,8 @@ pub(super) struct LanguageConfig {
 
 const ROUNDS: usize = 8;
 
-/// Arm, label, seeds and loop.
-fn courses() -> [(&'static str, &'static str, u64, LoopConfig); 8] {
+/// Arm, label and loop.
+fn courses() -> [(&'static str, &'static str, LoopConfig); 8] {
     let replace = LoopConfig { rounds: ROUNDS, ..LoopConfig::default() };
     let cool = LoopConfig { temperature: 0.8, ..replace };
     let accumulate = LoopConfig { data: DataPolicy::Accumulate, ..replace };
@@ -36,14 +34,14 @@ fn courses() -> [(&'static str, &'static str, u64, LoopConfig); 8] {
     let real =
         |share, fresh| LoopConfig { data: DataPolicy::RealShare { share, fresh }, ..replace };
     [
-        ("replace", "replaced", ALL_SEEDS, replace),
-        ("cool", "replaced, temperature 0.8", ALL_SEEDS, cool),
-        ("accumulate", "accumulated", ALL_SEEDS, accumulate),
-        ("accumulate-steps", "accumulated, steps in proportion", SHOWN_SEEDS, in_proportion),
-        ("real-0.1-kept", "1 of 10 real, the same", ALL_SEEDS, real(0.1, false)),
-        ("real-0.1-fresh", "1 of 10 real, new", ALL_SEEDS, real(0.1, true)),
-        ("real-0.5-kept", "half real, the same", ALL_SEEDS, real(0.5, false)),
-        ("real", "all real, new", ALL_SEEDS, real(1.0, true)),
+        ("replace", "replaced", replace),
+        ("cool", "replaced, temperature 0.8", cool),
+        ("accumulate", "accumulated", accumulate),
+        ("accumulate-steps", "accumulated, steps in proportion", in_proportion),
+        ("real-0.1-kept", "1 of 10 real, the same", real(0.1, false)),
+        ("real-0.1-fresh", "1 of 10 real, new", real(0.1, true)),
+        ("real-0.5-kept", "half real, the same", real(0.5, false)),
+        ("real", "all real, new", real(1.0, true)),
     ]
 }
 
@@ -51,15 +49,15 @@ fn arm(course: &str) -> String {
     format!("language-{course}")
 }
 
-/// Every arm, with the number of seeds it is run at and what decides its results.
-pub(super) fn arms(smoke: bool) -> Vec<(String, u64, LanguageConfig)> {
+/// Every arm with what decides its results.
+pub(super) fn arms(smoke: bool) -> Vec<(String, LanguageConfig)> {
     let shortened = |course: LoopConfig| {
         if smoke { LoopConfig { steps: 5, rows: 20, test_rows: 8, ..course } } else { course }
     };
     let config =
         |course| LanguageConfig { source: SourceConfig::default(), course: shortened(course) };
     let courses = courses().into_iter();
-    courses.map(|(name, _, seeds, course)| (arm(name), seeds, config(course))).collect()
+    courses.map(|(name, _, course)| (arm(name), config(course))).collect()
 }
 
 /// Runs one loop.
@@ -222,7 +220,7 @@ pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
         .caption(
             "Each round trains new weights. At temperature 0.8 the line leaves the figure: the table has its end.",
         );
-    for (name, label, _, _) in courses() {
+    for (name, label, _) in courses() {
         excess = excess.series(label, by_round(records, name, "excess")?);
     }
     let label = "mean log of the model's probability over the source's";
@@ -267,7 +265,7 @@ pub(super) fn tables(records: &Records) -> Vec<Table> {
         "quality, last",
         "source entropy",
     ];
-    for (name, label, _, _) in courses() {
+    for (name, label, _) in courses() {
         let mut row = vec![TableValue::from(label)];
         row.extend(metrics.map(|metric| records.value(&arm(name), metric)));
         table = table.row(row);
@@ -282,8 +280,8 @@ mod tests {
     #[test]
     fn every_arm_runs_and_has_a_name_of_its_own() {
         let arms = arms(true);
-        for (at, (name, _, config)) in arms.iter().enumerate() {
-            assert!(arms[..at].iter().all(|(other, _, _)| other != name), "{name}");
+        for (at, (name, config)) in arms.iter().enumerate() {
+            assert!(arms[..at].iter().all(|(other, _)| other != name), "{name}");
             let device = Device::flex().autodiff();
             assert!(run(config, &device, &Streams::new(1)).is_ok(), "{name}");
         }

@@ -68,12 +68,6 @@ const SAMPLES: usize = 16;
 /// Policy-gradient steps that generate as much as a round.
 const STEPS: usize = 16;
 
-/// Whether no contrast or control reads an arm.
-pub(super) fn is_only_shown(arm: &str) -> bool {
-    let shown = ["self-restart", "frozen", "gold-restart", "single", "majority-fixed"];
-    shown.iter().any(|name| arm == format!("policy-{name}"))
-}
-
 /// Share of wrong demonstrations.
 const SLIP: f64 = 0.3;
 

@@ -4,7 +4,8 @@ use super::marks::MOST_SERIES;
 use super::*;
 
 fn line() -> Figure {
-    let points = [1.0, 2.0, 4.0].map(|x| Point { x, y: x, interval: Some((x - 0.5, x + 0.5)) });
+    let points =
+        [1.0, 2.0, 4.0].map(|x| Point { x, y: x, interval: Some((x - 0.5, x + 0.5)), n: None });
     Figure::lines("T", "x", "y", 5).series("s", points)
 }
 
@@ -75,7 +76,7 @@ fn legends_take_as_many_rows_as_they_need() {
 
 #[test]
 fn every_band_lies_under_every_line() {
-    let other = [1.0, 2.0, 4.0].map(|x| Point { x, y: 2.0, interval: Some((0.0, 4.0)) });
+    let other = [1.0, 2.0, 4.0].map(|x| Point { x, y: 2.0, interval: Some((0.0, 4.0)), n: None });
     let svg = render(&line().series("other", other)).unwrap();
     let last_band = svg.rfind("<polygon opacity=\"0.16\"").unwrap();
     let blue = "stroke=\"#0072B2\" stroke-width=\"2\"";
@@ -85,9 +86,10 @@ fn every_band_lies_under_every_line() {
 
 #[test]
 fn a_fixed_range_is_the_whole_axis_and_what_lies_beyond_is_not_drawn() {
-    let shares = Figure::lines("T", "x", "share", 5)
-        .value_range(0.0, 1.0)
-        .series("s", [0.0, 1.0].map(|x| Point { x, y: 0.98, interval: Some((0.9, 1.06)) }));
+    let shares = Figure::lines("T", "x", "share", 5).value_range(0.0, 1.0).series(
+        "s",
+        [0.0, 1.0].map(|x| Point { x, y: 0.98, interval: Some((0.9, 1.06)), n: None }),
+    );
     assert_eq!(value_ends(&shares), (0.0, 1.0));
     let axis = Axis::plain(value_ends(&shares), 7.0);
     assert!(axis.ticks.iter().all(|(at, _)| (0.0..=1.0).contains(at)));
