@@ -234,11 +234,13 @@ fn table(table: &Table) -> Markup {
             thead { tr { @for (at, name) in table.columns.iter().enumerate() {
                 th class=(class(at)) { (name) }
             } } }
-            tbody { @for row in &table.rows { tr { @for (at, value) in row.iter().enumerate() {
-                td class=(class(at)) { (value.text()) @if let Some(n) = table.fewer_seeds(value) {
-                    " " small { "(n " (n) ")" }
-                } }
-            } } } }
+            tbody { @for row in &table.rows { tr {
+                @for (at, (value, fewer)) in row.iter().zip(table.fewer(row)).enumerate() {
+                    td class=(class(at)) {
+                        (value.text()) @if let Some(n) = fewer { " " small { "(n " (n) ")" } }
+                    }
+                }
+            } } }
         }))
         @if !table.note.is_empty() { p.note { (table.note) } }
         @if table.has_pairs() { p.note { (TWO_SEEDS) } }

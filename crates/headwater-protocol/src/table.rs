@@ -125,14 +125,25 @@ impl Table {
     }
 
     /// Some interval of it is over two seeds.
-    /// Seeds of a value that has fewer than another of the table.
-    pub(crate) fn fewer_seeds(&self, value: &TableValue) -> Option<usize> {
+    /// For each value of a row its n, if another of the table has more; before the row where all of its have the
+    /// same.
+    pub(crate) fn fewer(&self, row: &[TableValue]) -> Vec<Option<usize>> {
         let n = |value: &TableValue| match value {
             TableValue::Effect(effect) => Some(effect.n),
             _ => None,
         };
         let most = self.rows.iter().flatten().filter_map(n).max();
-        n(value).filter(|n| Some(*n) < most)
+        let mut fewer: Vec<_> =
+            row.iter().map(|value| n(value).filter(|n| Some(*n) < most)).collect();
+        let mut all: Vec<_> = row.iter().filter_map(n).collect();
+        all.dedup();
+        if let ([n], Some(TableValue::Text(_))) = (&all[..], row.first())
+            && Some(*n) < most
+        {
+            fewer.fill(None);
+            fewer[0] = Some(*n);
+        }
+        fewer
     }
 
     pub(crate) fn has_pairs(&self) -> bool {
@@ -157,6 +168,22 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_of_fewer_seeds_says_so_once_and_a_mixed_one_at_each_value() {
+        let over = |n: u32| {
+            let values: Vec<f64> = (0..n).map(f64::from).collect();
+            TableValue::Effect(Effect::over_seeds(&values).unwrap())
+        };
+        let table = Table::new("T", ["arm", "x", "y"])
+            .row(["all".into(), over(5), over(5)])
+            .row(["few".into(), over(3), over(3)])
+            .row(["mixed".into(), over(5), over(4)]);
+        let fewer: Vec<_> = table.rows.iter().map(|row| table.fewer(row)).collect();
+        assert_eq!(fewer[0], [None; 3]);
+        assert_eq!(fewer[1], [Some(3), None, None]);
+        assert_eq!(fewer[2], [None, None, Some(4)]);
+    }
 
     #[test]
     fn a_metric_that_no_arm_has_is_named_and_an_arm_without_records_excuses_nothing() {
