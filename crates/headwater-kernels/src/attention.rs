@@ -204,7 +204,7 @@ fn forward_chunk(
             let memory = |rows: &Range<usize>| (&key[at(rows, narrow)], &value[at(rows, narrow)]);
             let wide = at(&rows, width);
             let out = (&mut mixed[wide.clone()], &mut log_sums[at(&rows, shape.heads)]);
-            attend(shape, lengths, out, &query[wide], memory(&rows), memory(&past));
+            attend(shape, lengths, out, &query[wide], [memory(&rows), memory(&past)]);
         };
         let [trunk, branches] = tree.halves(first);
         for (rows, lengths, past) in
@@ -358,14 +358,15 @@ impl Backward<'_> {
                     shape,
                     lengths,
                     outer,
-                    memory(rows),
-                    memory(past),
+                    [memory(rows), memory(past)],
                     &mut dquery[wide],
-                    (dkey, dvalue),
-                    (
-                        &mut dpast_key[past.start * narrow..],
-                        &mut dpast_value[past.start * narrow..],
-                    ),
+                    [
+                        (dkey, dvalue),
+                        (
+                            &mut dpast_key[past.start * narrow..],
+                            &mut dpast_value[past.start * narrow..],
+                        ),
+                    ],
                 );
             };
             for (rows, lengths, past) in

@@ -67,7 +67,7 @@ fn blocks(lengths: &[usize]) -> impl Iterator<Item = Block> {
     })
 }
 
-/// What queries read: rotated keys, and values, `[tokens][key-value width]` each.
+/// What queries read, of their own branches or of the past: rotated keys, and values, `[tokens][key-value width]` each.
 pub(crate) type Memory<'a> = (&'a [f32], &'a [f32]);
 
 /// Columns of one head, turned: `[head width][tokens]`.
@@ -87,8 +87,7 @@ pub(crate) fn attend(
     lengths: &[usize],
     (mixed, log_sums): (&mut [f32], &mut [f32]),
     query: &[f32],
-    (key, value): Memory<'_>,
-    (past_key, past_value): Memory<'_>,
+    [(key, value), (past_key, past_value)]: [Memory<'_>; 2],
 ) {
     let (width, narrow, head_width) = (shape.width, shape.key_value_width(), shape.head_width());
     let (tokens, past) = (query.len() / width, past_key.len() / narrow);
@@ -211,11 +210,9 @@ pub(crate) fn attend_backward(
     shape: &AttentionShape,
     lengths: &[usize],
     (query, log_sums, dmixed): (&[f32], &[f32], &[f32]),
-    (key, value): Memory<'_>,
-    (past_key, past_value): Memory<'_>,
+    [(key, value), (past_key, past_value)]: [Memory<'_>; 2],
     dquery: &mut [f32],
-    (dkey, dvalue): (&mut [f32], &mut [f32]),
-    (dpast_key, dpast_value): (&mut [f32], &mut [f32]),
+    [(dkey, dvalue), (dpast_key, dpast_value)]: [(&mut [f32], &mut [f32]); 2],
 ) {
     let (width, narrow, head_width) = (shape.width, shape.key_value_width(), shape.head_width());
     let (tokens, past) = (query.len() / width, past_key.len() / narrow);
