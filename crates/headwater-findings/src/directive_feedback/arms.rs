@@ -83,7 +83,7 @@ pub(super) fn style_pretraining(steps: usize) -> Pretraining {
             context: house_style::CONTEXT,
             ..decoder()
         },
-        // At 5e-3 one base in eight did not learn to obey, by what order its sums were taken in.
+        // At 5e-3 one base in eight did not learn to obey when sums were taken in another order.
         adamw: AdamWConfig { learning_rate: 3.5e-3, ..AdamWConfig::default() },
         steps,
         batch: 48,
