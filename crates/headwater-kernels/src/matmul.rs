@@ -46,7 +46,7 @@ impl<'a> Strided<'a> {
 pub enum Into {
     /// Overwritten.
     Set,
-    /// Added to.
+    /// Added to: the sum over k goes on from them, as if they were its first part.
     Add,
 }
 

@@ -154,6 +154,9 @@ impl Decoder {
     ///
     /// `tokens` has shape `[tokens]`, laid out as `trees`; nothing of the last feed-forward half is computed for
     /// tokens that `at` leaves out.
+    ///
+    /// # Panics
+    /// When `trees` have not as many rows as there are tokens, or `at` names a row that is not there.
     pub fn hidden_at(
         &self,
         tokens: Tensor<1, Int>,
