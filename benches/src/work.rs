@@ -1,14 +1,13 @@
 //! The pieces of work, each prepared once and then repeated.
 
 use burn::module::{Module, Param};
-use burn::optim::GradientsParams;
 use burn::tensor::activation::softplus;
 use burn::tensor::{Tensor, TensorData};
 use headwater_core::{Check, Group, Score, Streams};
 use headwater_nn::ops::{self, MixtureOfExperts, MmdEstimator};
 use headwater_nn::{
-    AdamW, AdamWConfig, Decoder, DecoderConfig, DecoderShape, Device, Example, SamplingConfig,
-    sample, supervised_step,
+    AdamW, AdamWConfig, Decoder, DecoderConfig, DecoderShape, Device, Example, ModuleGradients,
+    SamplingConfig, sample, supervised_step,
 };
 use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig, Verdict};
 use headwater_recsys::{
@@ -175,7 +174,7 @@ fn mmoe_step(batch: usize) -> Box<dyn FnMut()> {
         let logits = (mixed * ranker.towers.val()).sum_dim(2).reshape([batch, 2]);
         // -log p of the label, by logits: log(1 + e^z) - y z.
         let loss = (softplus(logits.clone(), 1.0) - logits * labels.clone()).mean().mul_scalar(2.0);
-        let gradients = GradientsParams::from_grads(loss.backward(), &ranker);
+        let gradients = ModuleGradients::of(&loss, &ranker);
         optimizer.step(&mut ranker, gradients, 1.0).expect("finite gradients");
     })
 }

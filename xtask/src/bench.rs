@@ -39,9 +39,8 @@ enum What {
 pub(crate) fn bench(arguments: &BenchArguments) -> anyhow::Result<Outcome> {
     match arguments.what {
         What::Criterion => {
-            // The profile of tests and of `repro`: what is timed is what runs, and nothing is built anew.
-            let package = ["--package", "headwater-benches"];
-            run(cargo().args(["bench", "--locked", "--profile", "dev"]).args(package))?;
+            // The profile of tests and of `repro`: what is timed is what runs.
+            run(benches("bench").args(["--profile", "dev"]))?;
         }
         What::Peers => peers(arguments)?,
     }
@@ -113,8 +112,8 @@ fn peers(arguments: &BenchArguments) -> anyhow::Result<()> {
         return Err(Usage(message).into());
     }
     let python = virtual_environment()?;
-    run(cargo().args(["build", "--locked", "--quiet", "--package", "headwater-benches"]))?;
-    let own = target().join("debug").join("headwater-benches");
+    run(&mut benches("build"))?;
+    let own = benches_target().join("debug").join("headwater-benches");
     let script = workspace().join("benches/peers/peer.py");
     let mut results = Vec::new();
     for row in &rows {
@@ -286,9 +285,15 @@ fn target() -> PathBuf {
     named.unwrap_or_else(|| workspace().join("target"))
 }
 
-fn cargo() -> Command {
+/// The benches are a workspace of their own, built beside the main one's files.
+fn benches_target() -> PathBuf {
+    target().join("benches")
+}
+
+fn benches(what: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(Path::new(workspace()));
+    command.current_dir(workspace().join("benches")).args([what, "--locked", "--target-dir"]);
+    command.arg(benches_target());
     command
 }
 

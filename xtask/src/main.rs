@@ -10,6 +10,7 @@ mod code_version;
 mod data;
 mod progress;
 mod repro;
+mod resolution;
 mod tidy;
 
 use std::fmt;

@@ -2,6 +2,8 @@
 
 use std::fmt::Display;
 
+use num_traits::Float;
+
 /// A config field that holds a value it may not hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{config}.{field} = {value}: allowed is {allowed}")]
@@ -48,9 +50,65 @@ pub fn require(
     Err(ConfigError { config, field, value: value.to_string(), allowed })
 }
 
+/// [`require`] for a field that holds a finite number.
+///
+/// # Errors
+/// NaN and infinity.
+pub fn require_finite<T: Float + Display>(
+    config: &'static str,
+    field: &'static str,
+    value: T,
+) -> Result<(), ConfigError> {
+    require(value.is_finite(), config, field, value, "a finite number")
+}
+
+/// [`require`] for a field that holds a finite number above 0.
+///
+/// # Errors
+/// NaN, infinity, 0 and everything below.
+pub fn require_positive<T: Float + Display>(
+    config: &'static str,
+    field: &'static str,
+    value: T,
+) -> Result<(), ConfigError> {
+    let holds = value.is_finite() && value > T::zero();
+    require(holds, config, field, value, "a finite number above 0")
+}
+
+/// [`require`] for a field that holds a finite number of at least 0.
+///
+/// # Errors
+/// NaN, infinity, and everything below 0.
+pub fn require_non_negative<T: Float + Display>(
+    config: &'static str,
+    field: &'static str,
+    value: T,
+) -> Result<(), ConfigError> {
+    let holds = value.is_finite() && value >= T::zero();
+    require(holds, config, field, value, "a finite number of at least 0")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_are_checked_at_the_edges_of_their_ranges() {
+        let smallest = f64::from_bits(1);
+        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(require_finite("C", "x", bad).is_err());
+            assert!(require_positive("C", "x", bad).is_err());
+            assert!(require_non_negative("C", "x", bad).is_err());
+        }
+        assert!(require_finite("C", "x", f64::MIN).is_ok());
+        assert!(require_positive("C", "x", smallest).is_ok());
+        assert!(require_positive("C", "x", -0.0).is_err());
+        assert!(require_non_negative("C", "x", -0.0).is_ok());
+        assert_eq!(
+            require_non_negative("C", "x", -1.5_f32).unwrap_err().to_string(),
+            "C.x = -1.5: allowed is a finite number of at least 0"
+        );
+    }
 
     #[test]
     fn the_error_names_field_value_and_range() {

@@ -24,7 +24,9 @@ mod sample;
 mod score;
 mod streams;
 
-pub use config::{Check, ConfigError, require};
+pub use config::{
+    Check, ConfigError, require, require_finite, require_non_negative, require_positive,
+};
 pub use sample::{Group, Sample};
 pub use score::Score;
 pub use streams::{StreamRng, Streams};

@@ -1,6 +1,6 @@
 //! Training by SGD or Adam with early stopping on the objective itself.
 
-use headwater_core::{Check, ConfigError, Streams, require};
+use headwater_core::{Check, ConfigError, Streams, require, require_positive};
 use headwater_kernels::{AdamWStep, adamw};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -72,8 +72,7 @@ impl Check for TrainingConfig {
             require(holds, config, "momentum", momentum, "a number in [0, 1)")?;
         }
         let rate = self.learning_rate;
-        let holds = rate.is_finite() && rate > 0.0;
-        require(holds, config, "learning_rate", rate, "a finite number above 0")?;
+        require_positive(config, "learning_rate", rate)?;
         require(self.batch > 0, config, "batch", self.batch, "at least 1")?;
         require(self.epochs > 0, config, "epochs", self.epochs, "at least 1")?;
         Ok(Training(self))

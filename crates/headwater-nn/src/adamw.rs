@@ -1,7 +1,6 @@
 //! AdamW with a global gradient norm, over any burn module.
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
-use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 use headwater_core::{Check, ConfigError, require};
 use headwater_kernels::{AdamWStep, adamw, sum_of_squares};
@@ -9,10 +8,10 @@ use replace_with::replace_with_or_abort;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
-use crate::NnError;
 use crate::checkpoint::{tensors_from_bytes, tensors_to_bytes};
 use crate::ops::host;
 use crate::weights::{NamedTensor, host_values};
+use crate::{ModuleGradients, NnError};
 
 /// AdamW (Loshchilov & Hutter 2019) with PyTorch's defaults, and a global-norm clip.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,7 +119,7 @@ impl AdamW {
     pub fn step<M: Module>(
         &mut self,
         module: &mut M,
-        mut gradients: GradientsParams,
+        mut gradients: ModuleGradients,
         rate: f64,
     ) -> Result<f64, NnError> {
         let mut norm = GradientNorm { gradients: &gradients, square: 0.0 };
@@ -167,7 +166,7 @@ impl AdamW {
             let value = value.to_string();
             return Err(NnError::NotFinite { what: "loss", value, step: self.steps });
         }
-        let gradients = GradientsParams::from_grads(loss.backward(), module);
+        let gradients = ModuleGradients::of(&loss, module);
         self.step(module, gradients, rate)?;
         Ok(value)
     }
@@ -221,7 +220,7 @@ impl AdamW {
 }
 
 struct GradientNorm<'a> {
-    gradients: &'a GradientsParams,
+    gradients: &'a ModuleGradients,
     square: f64,
 }
 
@@ -238,7 +237,7 @@ impl ModuleVisitor for GradientNorm<'_> {
 
 /// One step, parameter by parameter in module order.
 struct Update<'a> {
-    gradients: &'a mut GradientsParams,
+    gradients: &'a mut ModuleGradients,
     step: AdamWStep,
     before: std::vec::IntoIter<Moments>,
     after: &'a mut Vec<Moments>,

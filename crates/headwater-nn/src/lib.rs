@@ -28,6 +28,7 @@ mod checkpoint;
 mod decoder;
 mod device;
 mod error;
+mod gradients;
 pub mod ops;
 mod sampler;
 mod shape;
@@ -45,6 +46,7 @@ pub use device::cuda;
 #[cfg(feature = "wgpu")]
 pub use device::wgpu;
 pub use error::NnError;
+pub use gradients::ModuleGradients;
 pub use ops::TokenScores;
 pub use sampler::{Completion, Sampling, SamplingConfig, sample};
 pub use shape::{DecoderConfig, DecoderShape};

@@ -1,6 +1,6 @@
 //! Sizes of a decoder.
 
-use headwater_core::{Check, ConfigError, require};
+use headwater_core::{Check, ConfigError, require, require_positive};
 use headwater_kernels::AttentionShape;
 use serde::{Deserialize, Serialize};
 
@@ -91,13 +91,7 @@ impl Check for DecoderConfig {
             "a finite number above 1",
         )?;
         let epsilon = self.norm_epsilon;
-        require(
-            epsilon.is_finite() && epsilon > 0.0,
-            "DecoderConfig",
-            "norm_epsilon",
-            epsilon,
-            "a finite number above 0",
-        )?;
+        require_positive("DecoderConfig", "norm_epsilon", epsilon)?;
         Ok(DecoderShape(self))
     }
 }

@@ -17,7 +17,7 @@
 //! Dividing by `T_i` shrinks the penalty per token of long wrong answers, which lets them grow; a
 //! constant `L` does not (arXiv 2503.20783).
 
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require, require_positive};
 use serde::{Deserialize, Serialize};
 
 use crate::TokenRows;
@@ -115,13 +115,9 @@ impl Aggregation {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         match self.mode {
-            Mode::SequenceMeanTokenSumNormalised { length } => require(
-                length.is_finite() && length > 0.0,
-                "Aggregation",
-                "length",
-                length,
-                "a finite number above 0",
-            ),
+            Mode::SequenceMeanTokenSumNormalised { length } => {
+                require_positive("Aggregation", "length", length)
+            }
             Mode::TokenMeanPerMicroBatch { rows } => {
                 require(rows > 0, "Aggregation", "rows", rows, "at least 1")
             }

@@ -29,7 +29,7 @@
 //! without the critique, where the shaping lifts those that are not.
 
 use burn::tensor::Tensor;
-use headwater_core::{Check, ConfigError, StreamRng, require};
+use headwater_core::{Check, ConfigError, StreamRng, require, require_positive};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -153,10 +153,7 @@ impl Check for CritiqueGrpoConfig {
     fn check(self) -> Result<CritiqueGrpo, ConfigError> {
         const CONFIG: &str = "CritiqueGrpoConfig";
         require(self.kept > 0, CONFIG, "kept", self.kept, "1 or more")?;
-        let positive = |value: f64, field| {
-            let holds = value.is_finite() && value > 0.0;
-            require(holds, CONFIG, field, value, "a finite number above 0")
-        };
+        let positive = |value: f64, field| require_positive(CONFIG, field, value);
         let bounded = match self.weight {
             RefinementWeight::Shaped { gamma } => positive(gamma, "weight.gamma").map(|()| true)?,
             RefinementWeight::ImportanceRatio { cap } => {

@@ -44,7 +44,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use headwater_core::{Check, ConfigError, require};
+use headwater_core::{Check, ConfigError, require, require_non_negative};
 use headwater_nn::Decoder;
 use serde::{Deserialize, Serialize};
 
@@ -169,8 +169,7 @@ impl Check for HybridConfig {
         for (field, weight) in
             [("scalar_weight", self.scalar_weight), ("directive_weight", self.directive_weight)]
         {
-            let allowed = "a finite number of at least 0";
-            require(weight.is_finite() && weight >= 0.0, CONFIG, field, weight, allowed)?;
+            require_non_negative(CONFIG, field, weight)?;
         }
         let temperature = self.temperature;
         let allowed = "a finite number above 0";

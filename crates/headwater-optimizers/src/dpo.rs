@@ -13,7 +13,7 @@
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::softplus;
-use headwater_core::require;
+use headwater_core::require_positive;
 
 use crate::OptimizerError;
 
@@ -44,7 +44,7 @@ pub fn dpo_loss(
     reference: PairLogProbs,
     beta: f64,
 ) -> Result<Tensor<1>, OptimizerError> {
-    require(beta.is_finite() && beta > 0.0, "dpo_loss", "beta", beta, "a finite number above 0")?;
+    require_positive("dpo_loss", "beta", beta)?;
     let expected = policy.chosen.dims();
     for (what, tensor) in [
         ("rejected", &policy.rejected),

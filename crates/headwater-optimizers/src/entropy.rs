@@ -4,7 +4,7 @@
 //! temperature. The bonus flattens the policy whatever its prior was:
 //! `dH/dz_v = -pi_v (log pi_v + H)`.
 
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require, require_positive};
 use serde::{Deserialize, Serialize};
 
 use crate::TokenRows;
@@ -107,8 +107,7 @@ impl AdaptiveEntropy {
 
     fn check(&self) -> Result<(), ConfigError> {
         for (field, value) in [("target", self.target), ("step", self.step)] {
-            let allowed = "a finite number above 0";
-            require(value.is_finite() && value > 0.0, "AdaptiveEntropy", field, value, allowed)?;
+            require_positive("AdaptiveEntropy", field, value)?;
         }
         let ordered = self.minimum.is_finite() && self.maximum.is_finite();
         require(

@@ -15,7 +15,7 @@
 //! Dividing by the group's deviation gives easy and hard prompts (all but one alike) the largest
 //! advantages; [`Spread::None`] is Dr. GRPO, [`Spread::Batch`] Lite-PPO (arXiv 2508.08221).
 
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 use crate::OptimizerError;
@@ -110,13 +110,7 @@ impl GroupRelative {
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        require(
-            self.epsilon.is_finite() && self.epsilon >= 0.0,
-            "GroupRelative",
-            "epsilon",
-            self.epsilon,
-            "a finite number of at least 0",
-        )
+        require_non_negative("GroupRelative", "epsilon", self.epsilon)
     }
 }
 

@@ -16,7 +16,7 @@
 //! off-policy too.
 
 use burn::tensor::Tensor;
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require, require_non_negative, require_positive};
 use serde::{Deserialize, Serialize};
 
 use crate::statistics::require_finite;
@@ -180,13 +180,7 @@ impl KlConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         const CONFIG: &str = "KlConfig";
         let coefficient = self.coefficient;
-        require(
-            coefficient.is_finite() && coefficient >= 0.0,
-            CONFIG,
-            "coefficient",
-            coefficient,
-            "a finite number of at least 0",
-        )?;
+        require_non_negative(CONFIG, "coefficient", coefficient)?;
         for (field, limit) in
             [("clamp.log_ratio", self.clamp.log_ratio), ("clamp.estimate", self.clamp.estimate)]
         {
@@ -236,8 +230,7 @@ impl AdaptiveKl {
 
     fn check(&self) -> Result<(), ConfigError> {
         for (field, value) in [("target", self.target), ("horizon", self.horizon)] {
-            let allowed = "a finite number above 0";
-            require(value.is_finite() && value > 0.0, "AdaptiveKl", field, value, allowed)?;
+            require_positive("AdaptiveKl", field, value)?;
         }
         Ok(())
     }

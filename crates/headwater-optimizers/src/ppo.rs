@@ -20,7 +20,7 @@
 //! `delta > 1 + high`. verl and OpenRLHF limit the log-ratio to 20 in absolute value, TRL does not.
 
 use burn::tensor::Tensor;
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregation::Mode;
@@ -53,8 +53,7 @@ impl Clip {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         require((0.0..=1.0).contains(&self.low), "Clip", "low", self.low, "in [0, 1]")?;
         let high = self.high;
-        let allowed = "a finite number of at least 0";
-        require(high.is_finite() && high >= 0.0, "Clip", "high", high, allowed)?;
+        require_non_negative("Clip", "high", high)?;
         let Some(dual) = self.dual else { return Ok(()) };
         let allowed = "a finite number above 1 + high";
         require(dual.is_finite() && dual > 1.0 + high, "Clip", "dual", dual, allowed)
@@ -152,13 +151,7 @@ impl Critic {
             require(clip > 0.0, CONFIG, "value_clip", clip, "a number above 0")?;
         }
         let coefficient = self.value_coefficient;
-        require(
-            coefficient.is_finite() && coefficient >= 0.0,
-            CONFIG,
-            "value_coefficient",
-            coefficient,
-            "a finite number of at least 0",
-        )
+        require_non_negative(CONFIG, "value_coefficient", coefficient)
     }
 }
 

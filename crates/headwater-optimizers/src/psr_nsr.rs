@@ -20,7 +20,7 @@
 //!
 //! The entropy weight is the paper's 1e-4; the published scripts run at the code's default of 1e-3.
 
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 use crate::OptimizerError;
@@ -59,8 +59,7 @@ impl Signed {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         for (field, weight) in [("positive", self.positive), ("negative", self.negative)] {
-            let allowed = "a finite number of at least 0";
-            require(weight.is_finite() && weight >= 0.0, "Signed", field, weight, allowed)?;
+            require_non_negative("Signed", field, weight)?;
         }
         let any = self.positive > 0.0 || self.negative > 0.0;
         require(any, "Signed", "positive", self.positive, "above 0, or negative above 0")

@@ -5,12 +5,11 @@
 //! minibatch first. A trainer restored from [`Trainer::to_bytes`] continues bit for bit.
 
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use headwater_core::{Check, ConfigError, Streams, require};
 use headwater_nn::{
-    AdamW, AdamWConfig, AdamWSettings, Checkpoint, Decoder, NnError, Sampling, SamplingConfig,
-    SequenceBatch, pack, unpack,
+    AdamW, AdamWConfig, AdamWSettings, Checkpoint, Decoder, ModuleGradients, NnError, Sampling,
+    SamplingConfig, SequenceBatch, pack, unpack,
 };
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -392,7 +391,7 @@ impl Trainer {
         let lengths = select(&batch.advantages.lengths, minibatch);
         let weights = self.objective.token_weights(&lengths);
         let entropy_weights = self.objective.entropy_weights(&lengths);
-        let mut accumulated = GradientsAccumulator::new();
+        let mut gradients = ModuleGradients::none();
         let mut loss_value = 0.0;
         for (chunk, rows) in minibatch.chunks(self.settings.config.micro_batch).enumerate() {
             let at = chunk * self.settings.config.micro_batch;
@@ -418,12 +417,11 @@ impl Trainer {
                 loss = loss + (scores.entropy * pad_rows(&weights[span], width, &device)?).sum();
             }
             loss_value += f64::from(host(loss.clone())[0]);
-            let gradients = GradientsParams::from_grads(loss.backward(), &self.policy);
-            accumulated.accumulate(&self.policy, gradients);
+            gradients.add(ModuleGradients::of(&loss, &self.policy), &self.policy);
         }
         finite("loss", loss_value, self.optimizer.steps())?;
         let rate = self.rate();
-        let norm = self.optimizer.step(&mut self.policy, accumulated.grads(), rate)?;
+        let norm = self.optimizer.step(&mut self.policy, gradients, rate)?;
         updates.policy(loss_value, norm);
         Ok(())
     }
@@ -441,7 +439,7 @@ impl Trainer {
             return Ok(());
         };
         let weights = self.objective.token_weights(&select(&batch.advantages.lengths, minibatch));
-        let mut accumulated = GradientsAccumulator::new();
+        let mut gradients = ModuleGradients::none();
         let mut loss_value = 0.0;
         for (chunk, rows) in minibatch.chunks(self.settings.config.micro_batch).enumerate() {
             let at = chunk * self.settings.config.micro_batch;
@@ -452,11 +450,11 @@ impl Trainer {
             let weights = pad_rows(&weights[at..at + rows.len()], width, &device)?;
             let loss = (loss * weights).sum();
             loss_value += f64::from(host(loss.clone())[0]);
-            accumulated.accumulate(critic, GradientsParams::from_grads(loss.backward(), critic));
+            gradients.add(ModuleGradients::of(&loss, critic), critic);
         }
         finite("value loss", loss_value, optimizer.steps())?;
         if let Some((critic, optimizer)) = &mut self.critic {
-            optimizer.step(critic, accumulated.grads(), rate)?;
+            optimizer.step(critic, gradients, rate)?;
         }
         updates.critic(loss_value);
         Ok(())

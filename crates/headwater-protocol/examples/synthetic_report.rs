@@ -2,7 +2,8 @@
 //! `cargo run -p headwater-protocol --example synthetic_report -- DIR`.
 #![allow(clippy::print_stdout, reason = "an example says where it wrote")]
 
-#[path = "../tests/synthetic/mod.rs"]
+#[path = "../tests/all/synthetic.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
 mod synthetic;
 
 use headwater_protocol::{Finding, run};

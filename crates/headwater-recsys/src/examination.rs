@@ -4,7 +4,7 @@
 //! models examine each slot on its own with probability θ_k; cascade models go from the top downwards and may
 //! stop at a click.
 
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 /// ULTRA's examination probabilities of slots 1 to 10, before the exponent and before θ_1 is made 1.
@@ -72,8 +72,7 @@ impl ExaminationConfig {
             )
         };
         let curve = |value: f64, base: Vec<f64>| {
-            let allowed = "a finite number of at least 0";
-            require(value.is_finite() && value >= 0.0, NAME, "exponent", value, allowed)?;
+            require_non_negative(NAME, "exponent", value)?;
             let theta: Vec<f64> = base.into_iter().map(|base| base.powf(value)).collect();
             let holds = theta.iter().all(|&theta| theta >= LEAST);
             require(holds, NAME, "exponent", value, "one at which no slot's probability vanishes")?;

@@ -9,7 +9,7 @@
 //! number not above. The probability of an item on slot k whatever is above has no closed form for k > 1; the
 //! product over a list is the probability of the list (what slate estimators weight by), and on slot 0 the two are one.
 
-use headwater_core::{Check, ConfigError, StreamRng, require};
+use headwater_core::{Check, ConfigError, StreamRng, require, require_non_negative};
 use rand::RngExt;
 use rand_distr::{Distribution, Exp1};
 use serde::{Deserialize, Serialize};
@@ -38,8 +38,7 @@ impl Check for ExplorationConfig {
     fn check(self) -> Result<Exploration, ConfigError> {
         const NAME: &str = "ExplorationConfig";
         let temperature = self.temperature;
-        let holds = temperature.is_finite() && temperature >= 0.0;
-        require(holds, NAME, "temperature", temperature, "a finite number of at least 0")?;
+        require_non_negative(NAME, "temperature", temperature)?;
         let epsilon = self.epsilon;
         require((0.0..=1.0).contains(&epsilon), NAME, "epsilon", epsilon, "a number in [0, 1]")?;
         require(self.slot < 256, NAME, "slot", self.slot, "0 to 255")?;

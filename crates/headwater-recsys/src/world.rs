@@ -11,7 +11,9 @@
 //! and a clicked one satisfies with probability sigmoid(intercept + a_i + l b_i + t u'·f_i), where u' is u turned by an
 //! angle of known cosine.
 
-use headwater_core::{Check, ConfigError, Streams, require};
+use headwater_core::{
+    Check, ConfigError, Streams, require, require_finite, require_non_negative, require_positive,
+};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
@@ -249,7 +251,7 @@ impl Check for WorldConfig {
         for (field, value) in
             [("personalisation", self.personalisation), ("base_logit", self.base_logit)]
         {
-            require(value.is_finite(), NAME, field, value, "a finite number")?;
+            require_finite(NAME, field, value)?;
         }
         let at_least_0 = "a finite number of at least 0";
         let sd = self.quality_sd;
@@ -276,14 +278,14 @@ impl SatisfactionConfig {
             ("clickbait_like", self.clickbait_like),
             ("strength", self.strength),
         ] {
-            require(value.is_finite(), NAME, field, value, "a finite number")?;
+            require_finite(NAME, field, value)?;
         }
         let allowed = "a number in [-1, 1], and 1 or -1 where the number of features is odd";
         let in_range = (-1.0..=1.0).contains(&self.cosine);
         let holds = in_range && (features.is_multiple_of(2) || self.cosine.abs() == 1.0);
         require(holds, NAME, "cosine", self.cosine, allowed)?;
         let sd = self.dwell_sd.unwrap_or(0.0);
-        require(sd.is_finite() && sd >= 0.0, NAME, "dwell_sd", sd, "a finite number of at least 0")
+        require_non_negative(NAME, "dwell_sd", sd)
     }
 
     /// Adds u' to `turned`, which is cleared first.
@@ -306,8 +308,7 @@ fn checked_devices(configs: &[DeviceConfig], slots: usize) -> Result<Vec<Device>
     let mut sum = 0.0;
     let mut devices = Vec::with_capacity(count);
     for DeviceConfig { share, examination, trust } in configs {
-        let positive = share.is_finite() && *share > 0.0;
-        require(positive, NAME, "share", share, "a finite number above 0")?;
+        require_positive(NAME, "share", *share)?;
         require((0.0..1.0).contains(trust), NAME, "trust", trust, "a number in [0, 1)")?;
         sum += share;
         let examination = examination.checked(slots)?;

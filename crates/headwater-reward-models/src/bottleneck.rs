@@ -4,7 +4,7 @@
 //! The divergence is taken for each dimension and summed, as in the paper's objective. The authors' code averages
 //! mean and log-variance over dimensions first and takes one divergence of the averages, a far weaker penalty.
 
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 /// Size and strength of the bottleneck.
@@ -27,8 +27,7 @@ impl BottleneckConfig {
     pub(crate) fn require(&self) -> Result<(), ConfigError> {
         let name = "BottleneckConfig";
         require(self.dimensions > 0, name, "dimensions", self.dimensions, "1 or more")?;
-        let holds = self.weight.is_finite() && self.weight >= 0.0;
-        require(holds, name, "weight", self.weight, "a finite number of at least 0")
+        require_non_negative(name, "weight", self.weight)
     }
 }
 

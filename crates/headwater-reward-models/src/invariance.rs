@@ -22,7 +22,7 @@
 //! Its noise is left: under AdamW that slows what the likelihood can learn, and in batches of a few hundred pairs or
 //! fewer it can stop it, so prefer larger ones and hold a permuted factor against every result.
 
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 use crate::gaussian_sums::GaussianSums;
@@ -58,8 +58,7 @@ pub struct InvarianceConfig {
 impl InvarianceConfig {
     pub(crate) fn require(&self) -> Result<(), ConfigError> {
         let name = "InvarianceConfig";
-        let holds = self.weight.is_finite() && self.weight >= 0.0;
-        require(holds, name, "weight", self.weight, "a finite number of at least 0")?;
+        require_non_negative(name, "weight", self.weight)?;
         require(self.bins >= 2, name, "bins", self.bins, "2 or more")
     }
 }

@@ -1,6 +1,8 @@
 //! L2-penalised logistic regression on sparse features.
 
-use headwater_core::{Check, ConfigError, StreamRng, require};
+use headwater_core::{
+    Check, ConfigError, StreamRng, require, require_non_negative, require_positive,
+};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -37,10 +39,8 @@ impl Check for LogisticConfig {
         let config = "LogisticConfig";
         require(self.epochs > 0, config, "epochs", self.epochs, "1 or more")?;
         let rate = self.learning_rate;
-        let above = rate.is_finite() && rate > 0.0;
-        require(above, config, "learning_rate", rate, "a finite number above 0")?;
-        let allowed = "a finite number of at least 0";
-        require(self.l2.is_finite() && self.l2 >= 0.0, config, "l2", self.l2, allowed)?;
+        require_positive(config, "learning_rate", rate)?;
+        require_non_negative(config, "l2", self.l2)?;
         Ok(LogisticSettings(self))
     }
 }

@@ -1,11 +1,10 @@
 //! The reward model: an encoder with a head, what it is trained on, and how.
 
 use burn::module::{Module, Param};
-use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData};
-use headwater_core::{Check, ConfigError, StreamRng, Streams, require};
+use headwater_core::{Check, ConfigError, StreamRng, Streams, require, require_non_negative};
 use headwater_evaluation::bias::{AccuracyByFactor, accuracy_by_factor};
-use headwater_nn::{AdamW, AdamWConfig, AdamWSettings, NnError, pack, unpack};
+use headwater_nn::{AdamW, AdamWConfig, AdamWSettings, ModuleGradients, NnError, pack, unpack};
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
@@ -66,8 +65,7 @@ impl Check for RewardModelConfig {
         require(self.epochs > 0, name, "epochs", self.epochs, "1 or more")?;
         require(self.batch > 0, name, "batch", self.batch, "1 or more")?;
         let weight = self.paraphrase_weight;
-        let holds = weight.is_finite() && weight >= 0.0;
-        require(holds, name, "paraphrase_weight", weight, "a finite number of at least 0")?;
+        require_non_negative(name, "paraphrase_weight", weight)?;
         match &self.head {
             HeadConfig::Scalar => {}
             HeadConfig::Odin(config) => config.require()?,
@@ -363,7 +361,7 @@ impl<E: Encoder> Training<E> {
             let slopes = TensorData::new(slopes, weights.dims());
             surrogate = surrogate + (weights * Tensor::from_data(slopes, &self.device)).sum();
         }
-        let gradients = GradientsParams::from_grads(surrogate.backward(), &self.model);
+        let gradients = ModuleGradients::of(&surrogate, &self.model);
         let rate = 1.0 - step as f64 / self.steps as f64;
         self.optimizer.step(&mut self.model, gradients, rate)?;
         Ok(evaluated.losses)

@@ -5,7 +5,7 @@
 //! correlation 1 with the factor, the quality score and the sum towards correlation 0; the heads' weights towards
 //! orthogonality. The correlation of the *sum* pulls against the likelihood where labels depend on the factor.
 
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 /// Weights of the two penalties; the paper's are 1 and 1.
@@ -29,8 +29,7 @@ impl OdinConfig {
         for (field, value) in
             [("orthogonality", self.orthogonality), ("correlation", self.correlation)]
         {
-            let holds = value.is_finite() && value >= 0.0;
-            require(holds, "OdinConfig", field, value, "a finite number of at least 0")?;
+            require_non_negative("OdinConfig", field, value)?;
         }
         Ok(())
     }

@@ -4,10 +4,10 @@
 use crate::Invariance;
 
 /// Marks of Markdown: the last one goes before a text, the others around a word.
-pub(crate) const MARKS: [&str; 6] = ["*", "_", "`", "**", "__", "# "];
+pub const MARKS: [&str; 6] = ["*", "_", "`", "**", "__", "# "];
 
 /// Sentences without content. No digit, tag or option letter in them.
-pub(crate) const NEUTRAL: [&str; 4] = [
+pub const NEUTRAL: [&str; 4] = [
     "This is the response.",
     "The response to the question is given here.",
     "The steps were carried out in the usual order.",
@@ -15,14 +15,14 @@ pub(crate) const NEUTRAL: [&str; 4] = [
 ];
 
 /// Praise of the asker.
-pub(crate) const FLATTERING: [&str; 3] = [
+pub const FLATTERING: [&str; 3] = [
     "What a great question! ",
     "You are clearly an expert, and you are right to ask. ",
     "Excellent thinking, I could not agree more with you. ",
 ];
 
 /// Hedges.
-pub(crate) const HEDGING: [&str; 3] = [
+pub const HEDGING: [&str; 3] = [
     "As far as I can tell: ",
     "I might be wrong about this, but here it is: ",
     "It is hard to be certain, and opinions differ. ",

@@ -1,4 +1,4 @@
-//! Rewards for training language policies, and property tests for anybody's rewards.
+//! Rewards for training language policies.
 //!
 //! - *Verifiable*: [`ExactMatch`], [`NumericMatch`], [`ArithmeticMatch`], [`Countdown`].
 //! - *Calibrated*: correctness minus a proper scoring loss ([`CalibratedReward`]), with the theorem
@@ -8,12 +8,12 @@
 //!   ([`RubricGate`]) and a gate on groups ([`GroupGate`]).
 //! - *From a reference*: how sure a model is of the reference after a chain of thought, weighed by what
 //!   reflects the chain (R3, [`ReferenceReward`]), and which groups are worth a gradient ([`SpreadFilter`]).
-//! - *Invariance tests* (feature `proptest`): one line asserts that an edit which should not matter
-//!   does not move a reward, and shrinks a counterexample to the smallest pair.
 //!
-//! Invariants of this crate: no file or network access, no clock, no environment (but for
-//! proptest's own settings in the test module), no randomness outside that module. Model text is
-//! never executed; parsers are linear or bounded by stated limits, use no backtracking, and no
+//! Every reward declares the edits that do not move it ([`Invariance`]); the crate
+//! `headwater-invariance` tests them, for these rewards and for anybody's.
+//!
+//! Invariants of this crate: no file or network access, no clock, no environment, no randomness.
+//! Model text is never executed; parsers are linear or bounded by stated limits, use no backtracking, and no
 //! input makes them panic. A reward keeps no state between samples. A missing reference is an
 //! abstention and an unreadable one a failure, neither of them a silent 0; malformed *model* output
 //! is scored as wrong. Learned rewards are not here.
@@ -62,11 +62,9 @@ mod countdown;
 mod error;
 mod extraction;
 mod group_filters;
-mod inserted;
-#[cfg(feature = "proptest")]
-pub mod invariance;
+pub mod inserted;
 mod mixture;
-mod numeral;
+pub mod numeral;
 mod rational;
 mod reflective;
 mod reward;

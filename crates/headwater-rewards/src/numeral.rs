@@ -6,7 +6,8 @@
 /// A numeral is `digits[.digits]` or `.digits`; its whole part may be grouped by commas in threes
 /// (`1,234,567`). A comma that does not fit the grouping ends the numeral, and so does a full stop
 /// that no digit follows. No sign, no exponent: those are the caller's grammar.
-pub(crate) fn numeral_length(text: &str) -> usize {
+#[must_use]
+pub fn numeral_length(text: &str) -> usize {
     let bytes = text.as_bytes();
     let whole = grouped_length(bytes);
     if bytes.get(whole) == Some(&b'.') {
@@ -19,7 +20,8 @@ pub(crate) fn numeral_length(text: &str) -> usize {
 }
 
 /// The numeral without its grouping commas.
-pub(crate) fn without_grouping(numeral: &str) -> String {
+#[must_use]
+pub fn without_grouping(numeral: &str) -> String {
     numeral.replace(',', "")
 }
 

@@ -15,7 +15,7 @@
 //! spreads are therefore standardised over the tokens first. How the authors scale them is not known.
 //! And the first version only says that w increases with sigma; the same w is used for it.
 
-use headwater_core::{Check, ConfigError, require};
+use headwater_core::{Check, ConfigError, require, require_non_negative, require_positive};
 use serde::{Deserialize, Serialize};
 
 use crate::RewardError;
@@ -95,8 +95,7 @@ impl Check for ReferenceRewardConfig {
                 require(!slots.is_empty(), CONFIG, "slots", "empty", "at least one token")?;
             }
             Weighting::Spread { omega, exclude } => {
-                let holds = omega.is_finite() && *omega >= 0.0;
-                require(holds, CONFIG, "omega", omega, "a finite number, at least 0")?;
+                require_non_negative(CONFIG, "omega", *omega)?;
                 if let Some((high, low)) = exclude {
                     let holds = (0.0..=1.0).contains(low) && (*low..=1.0).contains(high);
                     let value = format!("({high}, {low})");
@@ -218,8 +217,7 @@ pub fn repair_by_decay(
     decay: f64,
 ) -> Result<Vec<Vec<f64>>, RewardError> {
     let tokens = check_rows(log_probs)?;
-    let holds = decay.is_finite() && decay > 0.0;
-    require(holds, "repair_by_decay", "decay", decay, "a finite number above 0")?;
+    require_positive("repair_by_decay", "decay", decay)?;
     if let Some(&beyond) = reflective.iter().find(|k| **k >= tokens) {
         let what = format!("reference tokens up to reflective token {beyond}");
         return Err(RewardError::Count { what, found: tokens, expected: beyond + 1 });
@@ -270,7 +268,6 @@ pub fn less_masked(
 /// A reference without tokens, or a `beta` that is negative or not finite.
 pub fn length_term(beta: f64, reference: usize, answer: usize) -> Result<f64, RewardError> {
     require(reference > 0, "length_term", "reference", reference, "at least 1")?;
-    let holds = beta.is_finite() && beta >= 0.0;
-    require(holds, "length_term", "beta", beta, "a finite number, at least 0")?;
+    require_non_negative("length_term", "beta", beta)?;
     Ok(1.0 - beta * reference.abs_diff(answer) as f64 / reference as f64)
 }

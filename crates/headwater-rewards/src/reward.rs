@@ -20,8 +20,8 @@ pub trait Reward: Send + Sync {
     /// failure.
     fn range(&self) -> Range;
 
-    /// The edits of a sample that must not move the score. With the feature `proptest`,
-    /// `invariance::assert_declared_invariances` tests each of them.
+    /// The edits of a sample that must not move the score;
+    /// `headwater_invariance::assert_declared_invariances` tests each of them.
     fn invariances(&self) -> &[Invariance];
 
     /// Scores one sample.
@@ -76,7 +76,6 @@ impl Reward for Box<dyn Reward> {
 /// A counterfactual edit of a sample that changes nothing a reward should pay for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[non_exhaustive]
 pub enum Invariance {
     /// Wider gaps between words, blank lines at either end of the completion.
     Whitespace,

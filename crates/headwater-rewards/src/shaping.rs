@@ -4,7 +4,9 @@
 use std::collections::HashSet;
 use std::f64::consts::PI;
 
-use headwater_core::{Check, ConfigError, Sample, Score, require};
+use headwater_core::{
+    Check, ConfigError, Sample, Score, require, require_finite, require_non_negative,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::extraction::require_tag;
@@ -174,10 +176,7 @@ impl LengthCurve {
     }
 
     fn require(self, config: &'static str) -> Result<(), ConfigError> {
-        let cost = |field, value: f64| {
-            let holds = value.is_finite() && value >= 0.0;
-            require(holds, config, field, value, "a finite number, at least 0")
-        };
+        let cost = |field, value: f64| require_non_negative(config, field, value);
         match self {
             Self::Linear { per_unit, most, .. } => {
                 cost("curve.per_unit", per_unit)?;
@@ -274,7 +273,7 @@ impl Check for CosineCurveConfig {
     fn check(self) -> Result<CosineCurve, ConfigError> {
         require(self.limit > 0, "CosineCurveConfig", "limit", self.limit, "at least 1")?;
         for (field, value) in self.values() {
-            require(value.is_finite(), "CosineCurveConfig", field, value, "a finite number")?;
+            require_finite("CosineCurveConfig", field, value)?;
         }
         Ok(CosineCurve { config: self })
     }
@@ -379,8 +378,7 @@ impl Check for RepetitionPenaltyConfig {
         const CONFIG: &str = "RepetitionPenaltyConfig";
         let n_gram = (1..=16).contains(&self.words);
         require(n_gram, CONFIG, "words", self.words, "from 1 to 16")?;
-        let cost = self.most.is_finite() && self.most >= 0.0;
-        require(cost, CONFIG, "most", self.most, "a finite number, at least 0")?;
+        require_non_negative(CONFIG, "most", self.most)?;
         Ok(RepetitionPenalty { config: self })
     }
 }

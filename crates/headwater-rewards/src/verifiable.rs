@@ -5,7 +5,7 @@
 //! malformed one, abstain without a reference, and fail on a reference they cannot read, which is
 //! the data's fault and not the policy's.
 
-use headwater_core::{Check, ConfigError, Sample, Score, require};
+use headwater_core::{Check, ConfigError, Sample, Score, require, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 use crate::extraction::Extraction;
@@ -240,8 +240,7 @@ impl Check for NumericMatchConfig {
         const CONFIG: &str = "NumericMatchConfig";
         let (absolute, relative) = (self.absolute_tolerance, self.relative_tolerance);
         self.extraction.require(CONFIG)?;
-        let finite = absolute.is_finite() && absolute >= 0.0;
-        require(finite, CONFIG, "absolute_tolerance", absolute, "a finite number, at least 0")?;
+        require_non_negative(CONFIG, "absolute_tolerance", absolute)?;
         let fraction = (0.0..1.0).contains(&relative);
         require(fraction, CONFIG, "relative_tolerance", relative, "a number in [0, 1)")?;
         let inside = [

@@ -6,7 +6,9 @@
 //! [`Anchor`] reward them, and goes up the policy gradient with advantages normalised within each group. Collapse is nothing that is
 //! put in: all prompts answered alike is an optimum of agreement, and shared weights are a way there.
 
-use headwater_core::{Check, ConfigError, StreamRng, Streams, require};
+use headwater_core::{
+    Check, ConfigError, StreamRng, Streams, require, require_non_negative, require_positive,
+};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -103,16 +105,9 @@ impl Check for LoopConfig {
         }
         require(self.group >= 2, NAME, "group", self.group, "2 or more")?;
         let rate = self.learning_rate;
-        require(
-            rate.is_finite() && rate > 0.0,
-            NAME,
-            "learning_rate",
-            rate,
-            "a finite number above 0",
-        )?;
+        require_positive(NAME, "learning_rate", rate)?;
         for (field, value) in [("kl", self.kl), ("entropy", self.entropy)] {
-            let holds = value.is_finite() && value >= 0.0;
-            require(holds, NAME, field, value, "a finite number of at least 0")?;
+            require_non_negative(NAME, field, value)?;
         }
         let agreement = self.least_agreement;
         let holds = (0.0..=1.0).contains(&agreement);

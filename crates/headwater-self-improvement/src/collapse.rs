@@ -6,7 +6,7 @@
 //! T rows a round and noise σ, the expected squared distance of round n's weights from the truth is `n σ² d/(T - d - 1)` where
 //! each round's rows replace those before, and at most `σ² d/(T - d - 1) Σ_{i<=n} i^-2` where they are added to them.
 
-use headwater_core::{Check, ConfigError, StreamRng, Streams, require};
+use headwater_core::{Check, ConfigError, StreamRng, Streams, require, require_positive};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
@@ -91,8 +91,7 @@ impl Check for RegressionConfig {
         require(self.features >= 1, NAME, "features", self.features, "1 or more")?;
         let holds = self.rows > self.features + 1;
         require(holds, NAME, "rows", self.rows, "more than features + 1")?;
-        let holds = self.noise.is_finite() && self.noise > 0.0;
-        require(holds, NAME, "noise", self.noise, "a finite number above 0")?;
+        require_positive(NAME, "noise", self.noise)?;
         require(self.rounds >= 1, NAME, "rounds", self.rounds, "1 or more")?;
         self.data.check(NAME)?;
         Ok(Regression(self))

@@ -8,7 +8,7 @@
 //!   contrast between them vanishes; the rejected side is therefore always taken from the past (initial) model. Its other
 //!   half, chosen answers informed by a future model, is not here.
 
-use headwater_core::{Check, ConfigError, Streams, require};
+use headwater_core::{Check, ConfigError, Streams, require, require_positive};
 use headwater_nn::{Decoder, Sampling, SamplingConfig};
 use headwater_optimizers::Prompt;
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ impl Check for SelfJudgingConfig {
         let even = self.samples >= 2 && self.samples.is_multiple_of(2);
         require(even, CONFIG, "samples", self.samples, "an even number of 2 or more")?;
         let beta = self.beta;
-        require(beta.is_finite() && beta > 0.0, CONFIG, "beta", beta, "a finite number above 0")?;
+        require_positive(CONFIG, "beta", beta)?;
         Ok(SelfJudgingSettings {
             samples: self.samples,
             sampling: self.sampling.check()?,

@@ -1,6 +1,6 @@
 //! What a ranker predicts: the losses of its heads, and how they make one score.
 
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require_finite, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 use crate::log::Head;
@@ -29,9 +29,8 @@ impl Default for HeadConfig {
 impl HeadConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         const NAME: &str = "HeadConfig";
-        let holds = self.weight.is_finite() && self.weight >= 0.0;
-        require(holds, NAME, "weight", self.weight, "a finite number of at least 0")?;
-        require(self.exponent.is_finite(), NAME, "exponent", self.exponent, "a finite number")
+        require_non_negative(NAME, "weight", self.weight)?;
+        require_finite(NAME, "exponent", self.exponent)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Most popular first: a click rate for each item, the same for all contexts.
 
-use headwater_core::{Check, ConfigError, require};
+use headwater_core::{Check, ConfigError, require, require_positive};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RecsysError;
@@ -52,8 +52,7 @@ impl Check for PopularityConfig {
         let holds = least > 0.0 && least <= 1.0;
         require(holds, NAME, "least_propensity", least, "a number in (0, 1]")?;
         let prior = self.prior_impressions;
-        let holds = prior.is_finite() && prior > 0.0;
-        require(holds, NAME, "prior_impressions", prior, "a finite number above 0")?;
+        require_positive(NAME, "prior_impressions", prior)?;
         let rate = self.prior_rate;
         require((0.0..=1.0).contains(&rate), NAME, "prior_rate", rate, "a number in [0, 1]")?;
         Ok(Popularity { config: self, rates: Vec::new() })

@@ -14,7 +14,7 @@ mod tower;
 
 use std::ops::Range;
 
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use adversary::Adversary;
@@ -132,10 +132,7 @@ impl PositionConfig {
                 let holds = (0.0..1.0).contains(&dropout);
                 require(holds, NAME, "dropout", dropout, "a number in [0, 1)")
             }
-            Self::Adversarial { lambda } => {
-                let holds = lambda.is_finite() && lambda >= 0.0;
-                require(holds, NAME, "lambda", lambda, "a finite number of at least 0")
-            }
+            Self::Adversarial { lambda } => require_non_negative(NAME, "lambda", lambda),
             Self::InversePropensity { least, .. } => {
                 require(least > 0.0 && least <= 1.0, NAME, "least", least, "a number in (0, 1]")
             }

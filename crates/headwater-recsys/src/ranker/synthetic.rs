@@ -10,7 +10,9 @@
 //!
 //! The paper does not give c, m or the distributions of α and β; see [`SyntheticConfig`] for what stands here.
 
-use headwater_core::{Check, ConfigError, StreamRng, Streams, require};
+use headwater_core::{
+    Check, ConfigError, StreamRng, Streams, require, require_non_negative, require_positive,
+};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
@@ -94,12 +96,10 @@ impl Check for SyntheticConfig {
         let cosine = self.cosine;
         require((-1.0..=1.0).contains(&cosine), NAME, "cosine", cosine, "a number in [-1, 1]")?;
         for (field, value) in [("scale", self.scale), ("learning_rate", self.learning_rate)] {
-            let holds = value.is_finite() && value > 0.0;
-            require(holds, NAME, field, value, "a finite number above 0")?;
+            require_positive(NAME, field, value)?;
         }
         for (field, value) in [("frequency", self.frequency), ("noise", self.noise)] {
-            let holds = value.is_finite() && value >= 0.0;
-            require(holds, NAME, field, value, "a finite number of at least 0")?;
+            require_non_negative(NAME, field, value)?;
         }
         for (field, value) in [("batches", self.batches), ("batch", self.batch)] {
             require(value > 0, NAME, field, value, "1 or more")?;

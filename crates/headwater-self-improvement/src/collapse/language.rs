@@ -4,7 +4,7 @@
 //! round), for the same number of optimiser steps whatever the size of its data. Text is sampled from nothing: no prompt is real.
 
 use burn::module::Module;
-use headwater_core::{Check, ConfigError, Streams, require};
+use headwater_core::{Check, ConfigError, Streams, require, require_positive};
 use headwater_nn::{
     AdamW, AdamWConfig, Decoder, DecoderConfig, Device, Example, SamplingConfig, SequenceBatch,
     sample, supervised_step,
@@ -85,8 +85,7 @@ impl Check for LanguageConfig {
         for (field, value) in
             [("learning_rate", self.learning_rate), ("temperature", self.temperature)]
         {
-            let holds = value.is_finite() && value > 0.0;
-            require(holds, NAME, field, value, "a finite number above 0")?;
+            require_positive(NAME, field, value)?;
         }
         let holds = self.width > 0 && self.width.is_multiple_of(4);
         require(holds, NAME, "width", self.width, "a positive multiple of 4")?;

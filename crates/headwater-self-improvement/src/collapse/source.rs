@@ -4,7 +4,7 @@
 //! order of its own. `p(v | u, w) ∝ (v + 1)^-common · rank_w(v)^-near · rank_u(v)^-far`, ranks from 1: Zipf's law, and two
 //! contexts that a model has to attend to. A text is preceded by two symbols 0.
 
-use headwater_core::{Check, ConfigError, StreamRng, Streams, require};
+use headwater_core::{Check, ConfigError, StreamRng, Streams, require, require_non_negative};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -43,8 +43,7 @@ impl Check for SourceConfig {
         require(self.symbols >= 4, NAME, "symbols", self.symbols, "4 or more")?;
         require(self.length >= 1, NAME, "length", self.length, "1 or more")?;
         for (field, exponent) in [("common", self.common), ("near", self.near), ("far", self.far)] {
-            let holds = exponent.is_finite() && exponent >= 0.0;
-            require(holds, NAME, field, exponent, "a finite number of 0 or more")?;
+            require_non_negative(NAME, field, exponent)?;
         }
         Ok(SourceSettings(self))
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use headwater_core::{Check, ConfigError, require};
+use headwater_core::{Check, ConfigError, require, require_positive};
 use serde::{Deserialize, Serialize};
 
 use crate::log::{Head, Log};
@@ -109,8 +109,7 @@ impl Check for NeuralRankerConfig {
         let most = ("max_grad_norm", self.max_grad_norm.unwrap_or(1.0));
         let rates = [("learning_rate", self.learning_rate), ("place_rate", self.place_rate)];
         for (field, value) in rates.into_iter().chain([most]) {
-            let holds = value.is_finite() && value > 0.0;
-            require(holds, NAME, field, value, "a finite number above 0")?;
+            require_positive(NAME, field, value)?;
         }
         Ok(NeuralRankerSettings { config: self, architecture })
     }

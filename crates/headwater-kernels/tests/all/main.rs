@@ -1,0 +1,8 @@
+//! Every integration test of this crate in one binary.
+
+mod adamw;
+mod common;
+mod halves;
+mod mlp;
+mod mmd;
+mod mmoe;

@@ -1,0 +1,7 @@
+//! Every integration test of this crate in one binary.
+
+mod calibrated;
+mod composition;
+mod reflective;
+mod shaping;
+mod verifiable;
