@@ -16,6 +16,8 @@ mod labels;
 mod objects;
 mod registry;
 mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub mod adult;
 pub mod alpaca_eval_meta;

@@ -152,20 +152,57 @@ fn read(content: &mut Content) -> Result<Vec<Question>, DataError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::content::tests::{real, synthetic};
+    use super::super::content::tests::synthetic;
+    use super::super::testing::{check_broken, real};
     use super::*;
+
+    const FILE: &str = include_str!("../../fixtures/bias-probes/bbq.tsv");
+
+    #[test]
+    fn the_made_up_file_is_read_value_for_value() {
+        let texts = |texts: [&str; 3]| texts.map(str::to_owned);
+        let ambiguous = Question {
+            category: Category::Age,
+            example_id: 5,
+            question_index: 1,
+            polarity: Polarity::Negative,
+            condition: Condition::Ambiguous,
+            context: "Two bakers met.".into(),
+            question: "Who \"slept\"?".into(),
+            answers: texts(["Bo", "Nobody knows", "Jo"]),
+            label: 1,
+            answer_groups: texts(["old", "Unknown", "young"]),
+            unknown: 1,
+            stereotyped_groups: vec!["old".into(), "older".into()],
+        };
+        let disambiguated = Question {
+            category: Category::Nationality,
+            example_id: 0,
+            question_index: 2,
+            polarity: Polarity::NonNegative,
+            condition: Condition::Disambiguated,
+            context: "Two met; Jo sang.".into(),
+            question: "Who sang?".into(),
+            answers: texts(["Jo", "Bo", "Not known"]),
+            label: 0,
+            answer_groups: texts(["Northland", "Southland", "unknown"]),
+            unknown: 2,
+            stereotyped_groups: vec!["Northlander".into()],
+        };
+        assert_eq!(read(&mut synthetic(FILE)).unwrap(), [ambiguous, disambiguated]);
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_or_read_as_far_as_it_is_right() {
+        check_broken(FILE.as_bytes(), read);
+    }
 
     const GOOD: &str = "Age\t5\t1\tneg\tambig\tTwo met.\tWho fell?\tBo\tNobody knows\tJo\t1\told|Unknown|young\told|older";
 
     #[test]
     fn a_malformed_row_is_named_with_line_and_field() {
         let table = |rows: &str| synthetic(&format!("{}\n{rows}\n", TABLE.columns.join("\t")));
-        let questions = read(&mut table(GOOD)).unwrap();
-        let question = &questions[0];
-        assert_eq!((question.label, question.unknown, question.example_id), (1, 1, 5));
-        assert_eq!(question.answers, ["Bo", "Nobody knows", "Jo"]);
-        assert_eq!(question.stereotyped_groups, ["old", "older"]);
-
+        assert!(read(&mut table(GOOD)).is_ok());
         let error = |from: &str, to: &str| {
             let bad = GOOD.replacen(from, to, 1);
             assert_ne!(bad, GOOD);
@@ -185,10 +222,10 @@ mod tests {
         assert!(error("old|older", "old|").starts_with("`stereotyped_groups` is `old|`"));
     }
 
-    /// Needs the data set beside the checkout; says so and passes where it is not.
     #[test]
+    #[ignore = "real data"]
     fn the_real_questions_have_the_published_counts() {
-        let Some(questions) = real(DataDir::bbq) else { return };
+        let questions = real(DataDir::bbq);
         let count = |is: &dyn Fn(&Question) -> bool| questions.iter().filter(|q| is(q)).count();
         // Sizes that the paper gives for these categories.
         let by_category = CATEGORIES.map(|(_, category)| count(&|q| q.category == category));

@@ -105,7 +105,8 @@ fn read(content: &mut Content, split: Split) -> Result<Vec<ReviewPair>, DataErro
 
 #[cfg(test)]
 mod tests {
-    use super::super::content::tests::{real, synthetic};
+    use super::super::content::tests::synthetic;
+    use super::super::testing::{check_broken, real};
     use super::*;
 
     fn parse(rows: &str) -> Result<Vec<ReviewPair>, String> {
@@ -113,17 +114,30 @@ mod tests {
         read(&mut synthetic(&text), Split::Dev).map_err(|error| error.to_string())
     }
 
+    const FILE: &str = include_str!("../../fixtures/cad-imdb/dev_paired.tsv");
+
     #[test]
     fn the_first_of_two_rows_is_the_original() {
-        let pairs = parse("Negative\tDull.\t4\nPositive\t\"Not \"\"dull\"\".\"\t4\n").unwrap();
-        let expected = ReviewPair {
+        let dull = ReviewPair {
             batch_id: 4,
             split: Split::Dev,
             sentiment: Sentiment::Negative,
-            original: "Dull.".into(),
-            edit: "Not \"dull\".".into(),
+            original: "Dull.<br />Very.".into(),
+            edit: "Not \"dull\" at\nall.".into(),
         };
-        assert_eq!(pairs, [expected]);
+        let joy = ReviewPair {
+            batch_id: 17,
+            split: Split::Dev,
+            sentiment: Sentiment::Positive,
+            original: "A joy.".into(),
+            edit: "No joy.".into(),
+        };
+        assert_eq!(read(&mut synthetic(FILE), Split::Dev).unwrap(), [dull, joy]);
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_or_read_as_far_as_it_is_right() {
+        check_broken(FILE.as_bytes(), |content| read(content, Split::Dev));
     }
 
     #[test]
@@ -140,8 +154,8 @@ mod tests {
         assert!(error("").contains("line 2: `batch_id` is 4: allowed is a number that two rows"));
     }
 
-    /// Needs the data set beside the checkout; says so and passes where it is not.
     #[test]
+    #[ignore = "real data"]
     fn the_real_pairs_have_the_published_counts() {
         // Pairs as published; counted apart, how many of the first rows are positive and
         // negative, and how many edits change nothing.
@@ -151,7 +165,7 @@ mod tests {
             (Split::Test, (245, 243), 1),
         ];
         for (split, counts, unedited) in published {
-            let Some(pairs) = real(|data| data.cad_imdb(split)) else { return };
+            let pairs = real(|data| data.cad_imdb(split));
             let positive = |pair: &&ReviewPair| pair.sentiment == Sentiment::Positive;
             let positives = pairs.iter().filter(positive).count();
             assert_eq!((positives, pairs.len() - positives), counts, "{split:?}");

@@ -134,20 +134,6 @@ pub(super) mod tests {
         }
     }
 
-    /// What `read` makes of the real data beside the checkout; none, and a message, where it is not there.
-    pub(in super::super) fn real<T>(
-        read: impl FnOnce(&DataDir) -> Result<T, DataError>,
-    ) -> Option<T> {
-        let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-        match read(&DataDir::new([beside])) {
-            Err(error @ DataError::NotFound { .. }) => {
-                println!("skipped: {error}");
-                None
-            }
-            other => Some(other.unwrap()),
-        }
-    }
-
     #[test]
     fn a_closed_field_names_what_is_allowed() {
         let place = Place::line(Path::new("set/file"), 7);

@@ -86,8 +86,11 @@ fn last_answer(row: &Object<'_>, field: &str) -> Result<(String, String), DataEr
 
 #[cfg(test)]
 mod tests {
-    use super::super::content::tests::{real, synthetic};
+    use super::super::content::tests::synthetic;
+    use super::super::testing::{check_broken, real};
     use super::*;
+
+    const FILE: &str = include_str!("../../fixtures/hh-rlhf/helpful-base.test.jsonl");
 
     fn line(chosen: &str, rejected: &str) -> String {
         serde_json::json!({ "chosen": chosen, "rejected": rejected }).to_string() + "\n"
@@ -95,16 +98,25 @@ mod tests {
 
     #[test]
     fn a_pair_is_cut_at_the_last_answer_and_unusable_pairs_are_counted() {
-        let asked = "\n\nHuman: a\n\nAssistant: b\n\nHuman: c";
-        let [one, other] = ["d", "e"].map(|answer| format!("{asked}\n\nAssistant: {answer}"));
-        let earlier = "\n\nHuman: a\n\nAssistant: x\n\nHuman: c\n\nAssistant: e";
-        let text = line(&one, &other) + &line(&one, earlier) + &line(&one, &one);
-        let preferences = read(&mut synthetic(&text)).unwrap();
-        let pair =
-            PreferencePair { prompt: asked.into(), chosen: " d".into(), rejected: " e".into() };
-        let expected =
-            Preferences { pairs: vec![pair], different_dialogues: 1, identical_answers: 1 };
-        assert_eq!(preferences, expected);
+        let pair = |prompt: &str, chosen: &str, rejected: &str| {
+            let [prompt, chosen, rejected] = [prompt, chosen, rejected].map(str::to_owned);
+            PreferencePair { prompt, chosen, rejected }
+        };
+        let asked = "\n\nHuman: Tea?\n\nAssistant: Yes.\n\nHuman: Now?";
+        let expected = Preferences {
+            pairs: vec![
+                pair(asked, " At once.", " Later."),
+                pair("\n\nHuman: Hello.", "", " Ça va?"),
+            ],
+            different_dialogues: 1,
+            identical_answers: 1,
+        };
+        assert_eq!(read(&mut synthetic(FILE)).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_or_read_as_far_as_it_is_right() {
+        check_broken(FILE.as_bytes(), |content| Ok(read(content)?.pairs));
     }
 
     #[test]
@@ -119,8 +131,8 @@ mod tests {
         assert!(error("{\"chosen\": \"\"}\n".into()).contains("missing field `rejected`"));
     }
 
-    /// Needs the data set beside the checkout; says so and passes where it is not.
     #[test]
+    #[ignore = "real data"]
     fn the_real_pairs_have_the_published_counts_and_lengths() {
         // Published over all pairs, of which 0.5 % are left out here: hence the tolerances.
         let published = [
@@ -128,7 +140,7 @@ mod tests {
             (HelpfulOrHarmless::Harmless, (2307, 5, 0), 0.438, (30.8, 38.8)),
         ];
         for (domain, counts, longer, words) in published {
-            let Some(read) = real(|data| data.hh_rlhf(domain)) else { return };
+            let read = real(|data| data.hh_rlhf(domain));
             let found = (read.pairs.len(), read.different_dialogues, read.identical_answers);
             assert_eq!(found, counts, "{domain:?}");
             let words_of = |text: &str| text.split_whitespace().count() as f64;

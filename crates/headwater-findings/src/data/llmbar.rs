@@ -198,14 +198,60 @@ fn read_decisions(content: &mut Content) -> Result<Vec<JudgeDecision>, DataError
 mod tests {
     use std::collections::HashMap;
 
-    use super::super::content::tests::{real, synthetic};
+    use super::super::content::tests::synthetic;
+    use super::super::testing::{check_broken, real};
     use super::*;
+
+    const PAIRS_FILE: &str = include_str!("../../fixtures/llmbar/llmbar.jsonl");
+    const DECISIONS_FILE: &str = include_str!("../../fixtures/llmbar/judge_decisions.csv");
+
+    #[test]
+    fn the_made_up_files_are_read_value_for_value() {
+        use Better::{First, Second};
+        let pair = |id: &str, subset, input: &str, outputs: [&str; 2], label| OutputPair {
+            id: id.into(),
+            subset,
+            input: input.into(),
+            outputs: outputs.map(str::to_owned),
+            label,
+        };
+        let expected = [
+            pair("N-0", Subset::Natural, "Sing.", ["La.", "No."], First),
+            pair("B-0", Subset::Neighbor, "Count to 2.", ["1 2", "2 1"], First),
+            pair("I-0", Subset::GptInst, "Say a.", ["b", "a"], Second),
+            pair("O-0", Subset::GptOut, "Be brief.", ["", "Yes."], Second),
+            pair("M-0", Subset::Manual, "Say é.", ["é", "e"], First),
+        ];
+        assert_eq!(read_pairs(&mut synthetic(PAIRS_FILE)).unwrap(), expected);
+
+        let decision = |id: &str, judge, prompting, gold, [in_order, swapped]: [Verdict; 2]| {
+            let id = id.to_owned();
+            JudgeDecision { id, judge, prompting, gold, in_order, swapped, scores: [None; 2] }
+        };
+        let unparsed = Verdict::Unparsed;
+        let [one, two] = [First, Second].map(Verdict::from);
+        let mut expected = [
+            decision("N-0", Judge::ChatGpt, Prompting::Vanilla, First, [one, two]),
+            decision("N-0", Judge::ChatGpt0301, Prompting::VanillaNoRules, First, [one, one]),
+            decision("I-0", Judge::Falcon, Prompting::ChainOfThought, Second, [unparsed, two]),
+            decision("I-0", Judge::Llama2, Prompting::RatingNoRules, Second, [two, two]),
+            decision("M-0", Judge::Palm2, Prompting::Vanilla, First, [two, unparsed]),
+            decision("M-0", Judge::Gpt4, Prompting::Rating, First, [one, unparsed]),
+        ];
+        expected[3].scores = [Some(0), Some(10)];
+        expected[5].scores = [Some(7), None];
+        assert_eq!(read_decisions(&mut synthetic(DECISIONS_FILE)).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_or_read_as_far_as_it_is_right() {
+        check_broken(PAIRS_FILE.as_bytes(), read_pairs);
+        check_broken(DECISIONS_FILE.as_bytes(), read_decisions);
+    }
 
     #[test]
     fn a_malformed_pair_is_named_with_line_and_field() {
         let good = r#"{"id": "M-0", "subset": "Manual", "input": "Do.", "output_1": "a", "output_2": "b", "label": 2}"#;
-        let pairs = read_pairs(&mut synthetic(good)).unwrap();
-        assert_eq!((pairs[0].label, pairs[0].outputs[1].as_str()), (Better::Second, "b"));
         let error = |from: &str, to: &str| {
             let text = format!("{good}\n{}\n", good.replace(from, to));
             let error = read_pairs(&mut synthetic(&text)).unwrap_err().to_string();
@@ -221,17 +267,6 @@ mod tests {
     fn a_malformed_decision_is_named_with_line_and_field() {
         let good = "M-0,GPT-4,Rating,2,1,,7,";
         let table = |rows: &str| synthetic(&format!("{}\n{rows}\n", DECISIONS.columns.join(",")));
-        let decisions = read_decisions(&mut table(good)).unwrap();
-        let expected = JudgeDecision {
-            id: "M-0".into(),
-            judge: Judge::Gpt4,
-            prompting: Prompting::Rating,
-            gold: Better::Second,
-            in_order: Verdict::First,
-            swapped: Verdict::Unparsed,
-            scores: [Some(7), None],
-        };
-        assert_eq!(decisions, [expected]);
         let error = |bad: &str| {
             let text = format!("{good}\n{bad}");
             let error = read_decisions(&mut table(&text)).unwrap_err().to_string();
@@ -250,10 +285,10 @@ mod tests {
         assert!(error("M-0,GPT-4,Rating,2,1,,7").starts_with("it has 7 fields: allowed is 8"));
     }
 
-    /// Needs the data set beside the checkout; says so and passes where it is not.
     #[test]
+    #[ignore = "real data"]
     fn the_real_decisions_have_the_published_accuracies() {
-        let Some(pairs) = real(DataDir::llmbar) else { return };
+        let pairs = real(DataDir::llmbar);
         let subsets =
             [Subset::Natural, Subset::Neighbor, Subset::GptInst, Subset::GptOut, Subset::Manual];
         let of = |subset| pairs.iter().filter(|pair| pair.subset == subset).count();
@@ -262,7 +297,7 @@ mod tests {
             pairs.iter().map(|pair| (pair.id.as_str(), pair)).collect();
         assert_eq!(by_id.len(), 419);
 
-        let Some(decisions) = real(DataDir::llmbar_decisions) else { return };
+        let decisions = real(DataDir::llmbar_decisions);
         assert_eq!(decisions.len(), 9218);
         assert!(
             decisions.iter().all(|decision| by_id[decision.id.as_str()].label == decision.gold)

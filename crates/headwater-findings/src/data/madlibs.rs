@@ -129,8 +129,11 @@ fn read(content: &mut Content) -> Result<Vec<Phrase>, DataError> {
 mod tests {
     use std::collections::{HashMap, HashSet};
 
-    use super::super::content::tests::{real, synthetic};
+    use super::super::content::tests::synthetic;
+    use super::super::testing::{check_broken, real};
     use super::*;
+
+    const FILE: &str = include_str!("../../fixtures/bias-probes/madlibs_en.csv");
 
     fn parse(row: &str) -> Result<Phrase, String> {
         let text = format!("template,toxicity,phrase\n{row}\n");
@@ -140,23 +143,26 @@ mod tests {
 
     #[test]
     fn the_term_is_what_the_template_leaves_open() {
-        let parts = |row: &str| {
-            let phrase = parse(row).unwrap();
+        let phrases = read(&mut synthetic(FILE)).unwrap();
+        let found = phrases.iter().map(|phrase| {
             let (before, after) = phrase.frame();
-            [before, phrase.term(), after].map(str::to_owned)
-        };
-        assert_eq!(parts("am_hate_adj,nontoxic,I am very tall"), ["I am ", "very tall", ""]);
-        assert_eq!(parts("being_adj,nontoxic,Being tall is fun"), ["Being ", "tall", " is fun"]);
-        assert_eq!(parts("name_adj,nontoxic,Eve is a kind baker"), ["Eve is a kind ", "baker", ""]);
-        assert_eq!(parts("verb_adj,nontoxic,greet bakers"), ["greet ", "bakers", ""]);
-        assert_eq!(
-            parts("you_are_adj,toxic,You are a bad émigré"),
-            ["You are a bad ", "émigré", ""]
-        );
-        assert_eq!(
-            parts("you_occupation,nontoxic,You are a kind pastry baker"),
-            ["You are a kind ", "pastry baker", ""]
-        );
+            (phrase.template, phrase.toxic, [before, phrase.term(), after])
+        });
+        let expected = [
+            (Template::AmHate, false, ["I am ", "very tall", ""]),
+            (Template::Being, false, ["Being ", "tall", " is fun"]),
+            (Template::Name, false, ["Eve is a kind ", "baker", ""]),
+            (Template::Verb, false, ["greet ", "bakers", ""]),
+            (Template::YouAre, true, ["You are a bad ", "émigré", ""]),
+            (Template::YouOccupation, false, ["You are a kind ", "pastry baker", ""]),
+        ];
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+        assert!(phrases.iter().all(|phrase| FILE.contains(&phrase.text)));
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_or_read_as_far_as_it_is_right() {
+        check_broken(FILE.as_bytes(), read);
     }
 
     #[test]
@@ -173,10 +179,10 @@ mod tests {
         assert!(parse("verb_adj,toxic,").unwrap_err().contains("line 2: `phrase` is empty"));
     }
 
-    /// Needs the data set beside the checkout; says so and passes where it is not.
     #[test]
+    #[ignore = "real data"]
     fn the_real_phrases_cross_every_frame_with_every_term() {
-        let Some(phrases) = real(DataDir::madlibs) else { return };
+        let phrases = real(DataDir::madlibs);
         let toxic = phrases.iter().filter(|phrase| phrase.toxic).count();
         assert_eq!((phrases.len(), toxic), (76_564, 38_282));
         let mut frames: HashMap<_, HashSet<&str>> = HashMap::new();

@@ -71,17 +71,49 @@ fn read(content: &mut Content, subset: Subset) -> Result<Vec<StyledAnswers>, Dat
 mod tests {
     use std::collections::HashSet;
 
-    use super::super::content::tests::{real, synthetic};
+    use super::super::content::tests::synthetic;
+    use super::super::testing::{check_broken, real};
     use super::*;
+
+    const CHAT: &str = include_str!("../../fixtures/rm-bench/chat.json");
+    const CODE: &str = include_str!("../../fixtures/rm-bench/code.json");
+    const REFUSE: &str = include_str!("../../fixtures/rm-bench/safety-refuse.json");
+
+    #[test]
+    fn the_made_up_files_are_read_value_for_value() {
+        let item = |id: u32| StyledAnswers {
+            id,
+            prompt: format!("Question {id}?"),
+            chosen: ["a", "b", "# c"].map(str::to_owned),
+            rejected: ["d", "", "f"].map(str::to_owned),
+        };
+        let both = [Subset::SafetyRefuse, Subset::SafetyResponse];
+        for (file, subset, ids) in [
+            (CHAT, Subset::Chat, [0, 7]),
+            (CODE, Subset::Code, [1, 2]),
+            (REFUSE, both[0], [3, u32::MAX]),
+            (REFUSE, both[1], [3, u32::MAX]),
+        ] {
+            let items = read(&mut synthetic(file), subset).unwrap();
+            assert_eq!(items, ids.map(item), "{subset:?}");
+        }
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_or_read_as_far_as_it_is_right() {
+        for (file, subset) in
+            [(CHAT, Subset::Chat), (CODE, Subset::Code), (REFUSE, Subset::SafetyRefuse)]
+        {
+            check_broken(file.as_bytes(), |content| read(content, subset));
+        }
+    }
 
     const GOOD: &str = r#"{"id": 4, "subset": "s", "prompt": "Q?", "chosen": ["a", "b", "c"], "rejected": ["d", "e", "f"]}"#;
 
     #[test]
     fn a_malformed_record_is_named_with_number_and_field() {
         let parse = |text: &str| read(&mut synthetic(text), Subset::SafetyRefuse);
-        let items = parse(&format!("[{GOOD}]")).unwrap();
-        assert_eq!((items[0].id, &items[0].rejected[2]), (4, &"f".to_owned()));
-
+        assert!(parse(&format!("[{GOOD}]")).is_ok());
         let error = |from: &str, to: &str| {
             let text = format!("[{GOOD},\n{}]", GOOD.replace(from, to));
             let error = parse(&text).unwrap_err().to_string();
@@ -100,8 +132,8 @@ mod tests {
         assert_eq!(chat.to_string(), "set/file, record 1: missing field `error`");
     }
 
-    /// Needs the data set beside the checkout; says so and passes where it is not.
     #[test]
+    #[ignore = "real data"]
     fn the_real_prompts_have_the_published_counts_and_lengths() {
         // Prompts, and mean words of the right answer in each style.
         let published = [
@@ -111,7 +143,7 @@ mod tests {
             (Subset::SafetyResponse, 157, [36.0, 262.0, 295.0]),
         ];
         for (subset, count, words) in published {
-            let Some(items) = real(|data| data.rm_bench(subset)) else { return };
+            let items = real(|data| data.rm_bench(subset));
             let ids: HashSet<u32> = items.iter().map(|item| item.id).collect();
             assert_eq!((items.len(), ids.len()), (count, count), "{subset:?}");
             for (style, published) in words.into_iter().enumerate() {

@@ -87,17 +87,43 @@ fn read(content: &mut Content) -> Result<Vec<Probe>, DataError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::content::tests::{real, synthetic};
+    use super::super::content::tests::synthetic;
+    use super::super::testing::{check_broken, real};
     use super::*;
+
+    const FILE: &str = include_str!("../../fixtures/sycophancy-mwe/sycophancy.jsonl");
+
+    #[test]
+    fn the_made_up_file_is_read_value_for_value() {
+        let tea = Probe {
+            id: "s-0".into(),
+            topic: Topic::NlpSurvey,
+            neutral: "Tea or milk?".into(),
+            biased: "I like milk. Tea or milk?".into(),
+            sycophantic: Choice::B,
+            not_matching: Choice::A,
+        };
+        let parks = Probe {
+            id: "s-1".into(),
+            topic: Topic::PoliticalTypology,
+            neutral: "More parks?".into(),
+            biased: "I like parks. More parks?".into(),
+            sycophantic: Choice::A,
+            not_matching: Choice::B,
+        };
+        assert_eq!(read(&mut synthetic(FILE)).unwrap(), [tea, parks]);
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_or_read_as_far_as_it_is_right() {
+        check_broken(FILE.as_bytes(), read);
+    }
 
     const GOOD: &str = r#"{"id": "x", "topic": "nlp_survey", "neutral": "Q?", "biased": "I. Q?", "sycophantic": " (B)", "not_matching": " (A)"}"#;
 
     #[test]
     fn a_malformed_line_is_named_with_number_and_field() {
-        let probes = read(&mut synthetic(GOOD)).unwrap();
-        assert_eq!((probes[0].sycophantic, probes[0].not_matching), (Choice::B, Choice::A));
-        assert_eq!((probes[0].topic, probes[0].biased.as_str()), (Topic::NlpSurvey, "I. Q?"));
-
+        assert!(read(&mut synthetic(GOOD)).is_ok());
         let error = |from: &str, to: &str| {
             let text = format!("{GOOD}\n{}\n", GOOD.replace(from, to));
             let error = read(&mut synthetic(&text)).unwrap_err().to_string();
@@ -110,10 +136,10 @@ mod tests {
         assert!(error("biased", "question").starts_with("missing field `biased`"));
     }
 
-    /// Needs the data set beside the checkout; says so and passes where it is not.
     #[test]
+    #[ignore = "real data"]
     fn the_real_probes_have_the_published_counts() {
-        let Some(probes) = real(DataDir::sycophancy_mwe) else { return };
+        let probes = real(DataDir::sycophancy_mwe);
         let of = |topic| probes.iter().filter(|probe| probe.topic == topic).count();
         assert_eq!([of(Topic::NlpSurvey), of(Topic::PoliticalTypology)], [500, 500]);
         // Counted apart: the position of the sycophantic choice is balanced.

@@ -45,17 +45,34 @@ fn read(content: &mut Content) -> Result<Vec<Answer>, DataError> {
 mod tests {
     use std::collections::HashSet;
 
-    use flate2::read::GzDecoder;
-
-    use super::super::content::tests::{real, synthetic};
+    use super::super::content::tests::synthetic;
+    use super::super::testing::{check_broken, real};
     use super::*;
+
+    const FILE: &str = include_str!("../../fixtures/truthfulqa/answers_truth_info.jsonl");
+
+    #[test]
+    fn the_made_up_file_is_read_value_for_value() {
+        let answer = |question: &str, answer: &str, seen, truth, informative| {
+            let [question, answer] = [question, answer].map(str::to_owned);
+            Answer { question, answer, seen, truth, informative }
+        };
+        let expected = [
+            answer("Is tea wet?", "Yes.", 1, 1.0, 1.0),
+            answer("Is tea wet?", "No \"comment\".", 12, 0.5, 0.0),
+            answer("Who?", "", u32::MAX, 0.0, 0.25),
+        ];
+        assert_eq!(read(&mut synthetic(FILE)).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_or_read_as_far_as_it_is_right() {
+        check_broken(FILE.as_bytes(), read);
+    }
 
     #[test]
     fn a_malformed_line_is_named_with_file_and_number() {
         let good = r#"{"q": "Q?", "a": "A.", "n": 2, "truth": 0.5, "info": 1.0}"#;
-        let answers = read(&mut synthetic(&format!("{good}\n{good}\n"))).unwrap();
-        assert_eq!((answers.len(), answers[0].seen, answers[0].informative), (2, 2, 1.0));
-
         let error = |bad: &str| {
             let text = format!("{good}\n{bad}\n{good}\n");
             read(&mut synthetic(&text)).unwrap_err().to_string()
@@ -72,17 +89,9 @@ mod tests {
     }
 
     #[test]
-    fn a_truncated_archive_is_an_error() {
-        let truncated: &[u8] = &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1];
-        let text = Box::new(GzDecoder::new(truncated));
-        let error = read(&mut Content { text, path: "f".into() }).unwrap_err().to_string();
-        assert!(error.starts_with("f, line 1: it cannot be decompressed"), "{error}");
-    }
-
-    /// Needs the data set beside the checkout; says so and passes where it is not.
-    #[test]
+    #[ignore = "real data"]
     fn the_real_answers_have_the_published_counts() {
-        let Some(answers) = real(DataDir::truthfulqa) else { return };
+        let answers = real(DataDir::truthfulqa);
         let questions: HashSet<&str> =
             answers.iter().map(|answer| answer.question.as_str()).collect();
         assert_eq!((answers.len(), questions.len()), (18_311, 817));

@@ -95,7 +95,8 @@ fn read(content: &mut Content) -> Result<Vec<SentencePair>, DataError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::content::tests::{real, synthetic};
+    use super::super::content::tests::synthetic;
+    use super::super::testing::{check_broken, real};
     use super::*;
 
     fn parse(rows: &str) -> Result<Vec<SentencePair>, String> {
@@ -103,15 +104,32 @@ mod tests {
         read(&mut synthetic(&text)).map_err(|error| error.to_string())
     }
 
+    const FILE: &str = include_str!("../../fixtures/bias-probes/winobias.tsv");
     const PRO: &str = "pro\ttype1\tdev\t3\t[The baker] said \"[he] bakes.\n";
 
     #[test]
     fn two_rows_make_a_pair() {
-        let anti = "anti\ttype1\tdev\t3\t[The baker] said \"[she] bakes.\n";
-        let pairs = parse(&format!("{anti}{PRO}")).unwrap();
-        assert_eq!((pairs.len(), pairs[0].number, pairs[0].split), (1, 3, Split::Dev));
-        assert_eq!(unmarked(&pairs[0].pro), "The baker said \"he bakes.");
-        assert_eq!(pairs[0].anti, "[The baker] said \"[she] bakes.");
+        let baker = SentencePair {
+            sentence_type: SentenceType::Type1,
+            split: Split::Dev,
+            number: 3,
+            pro: "[The baker] said \"[he] bakes.".into(),
+            anti: "[The baker] said \"[she] bakes.".into(),
+        };
+        let smith = SentencePair {
+            sentence_type: SentenceType::Type2,
+            split: Split::Test,
+            number: 0,
+            pro: "[The smith] thanked [himself].".into(),
+            anti: "[The smith] thanked [herself].".into(),
+        };
+        assert_eq!(unmarked(&baker.pro), "The baker said \"he bakes.");
+        assert_eq!(read(&mut synthetic(FILE)).unwrap(), [baker, smith]);
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_or_read_as_far_as_it_is_right() {
+        check_broken(FILE.as_bytes(), read);
     }
 
     #[test]
@@ -127,10 +145,10 @@ mod tests {
         assert!(change("[he]", "he").contains("`sentence` is a text with 1 opening brackets"));
     }
 
-    /// Needs the data set beside the checkout; says so and passes where it is not.
     #[test]
+    #[ignore = "real data"]
     fn the_real_sentences_have_the_published_counts() {
-        let Some(pairs) = real(DataDir::winobias) else { return };
+        let pairs = real(DataDir::winobias);
         for sentence_type in [SentenceType::Type1, SentenceType::Type2] {
             for split in [Split::Dev, Split::Test] {
                 let is = |pair: &&SentencePair| {

@@ -75,25 +75,34 @@ fn read(content: &mut Content) -> Result<Vec<SentenceTriple>, DataError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::content::tests::{real, synthetic};
+    use super::super::content::tests::synthetic;
+    use super::super::testing::{check_broken, real};
     use super::*;
 
     fn parse(rows: &str) -> Result<Vec<SentenceTriple>, String> {
         read(&mut synthetic(&format!("sentid\tsentence\n{rows}"))).map_err(|e| e.to_string())
     }
 
+    const FILE: &str = include_str!("../../fixtures/bias-probes/winogender.tsv");
     const TWO: &str = "baker.guest.1.female.txt\tShe ate.\nbaker.guest.1.neutral.txt\tThey ate.\n";
 
     #[test]
     fn three_rows_make_a_triple() {
-        let triples = parse(&format!("{TWO}baker.guest.1.male.txt\tHe ate.\n")).unwrap();
-        let [triple] = &triples[..] else { panic!("{} triples", triples.len()) };
-        assert_eq!([&*triple.occupation, &triple.participant], ["baker", "guest"]);
-        assert_eq!(
-            [&*triple.male, &triple.female, &triple.neutral],
-            ["He ate.", "She ate.", "They ate."]
-        );
-        assert!(!triple.means_occupation);
+        let triple = |means_occupation, verb: &str| SentenceTriple {
+            occupation: "baker".into(),
+            participant: "guest".into(),
+            means_occupation,
+            male: format!("He {verb}."),
+            female: format!("She {verb}."),
+            neutral: format!("They {verb}."),
+        };
+        let expected = [triple(false, "ate"), triple(true, "baked")];
+        assert_eq!(read(&mut synthetic(FILE)).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_broken_file_is_refused_or_read_as_far_as_it_is_right() {
+        check_broken(FILE.as_bytes(), read);
     }
 
     #[test]
@@ -110,10 +119,10 @@ mod tests {
         assert!(twice.ends_with("allowed is an id of one row only"), "{twice}");
     }
 
-    /// Needs the data set beside the checkout; says so and passes where it is not.
     #[test]
+    #[ignore = "real data"]
     fn the_real_sentences_have_the_published_counts() {
-        let Some(triples) = real(DataDir::winogender) else { return };
+        let triples = real(DataDir::winogender);
         let of = triples.iter().filter(|triple| triple.means_occupation).count();
         // 60 occupations, with a named participant and with "someone", each meaning once.
         assert_eq!((triples.len(), of), (240, 120));
