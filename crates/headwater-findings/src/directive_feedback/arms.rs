@@ -294,10 +294,17 @@ mod tests {
     #[test]
     fn every_arm_has_a_name_of_its_own_and_settings_that_are_allowed() {
         let (style, map) = (style_arms(&Amounts::QUICK), map_arms(&Amounts::QUICK));
-        // Three by two places for two methods, less the place whose arms are there already.
-        assert_eq!(map.len(), 10);
         let names: BTreeSet<&String> = style.iter().chain(&map).map(|(name, _)| name).collect();
         assert_eq!(names.len(), style.len() + map.len());
+        // Every place of the map has an arm for each method, and the map adds no other.
+        let mut places = BTreeSet::new();
+        for (density, noise) in
+            MAP_DENSITIES.iter().flat_map(|density| MAP_NOISES.map(|noise| (*density, noise)))
+        {
+            places.extend(MAP_METHODS.map(|method| map_arm(density, noise, method)));
+        }
+        assert!(places.iter().all(|place| names.contains(place)), "{places:?}");
+        assert!(map.iter().all(|(name, _)| places.contains(name)), "{map:?}");
         for (name, course) in style.iter().chain(&map) {
             course.user.check_ranges().unwrap();
             let Some(learner) = &course.learner else { continue };

@@ -73,7 +73,7 @@ fn nothing_accepted_is_none_and_powers_do_not_underflow() {
 
 const ANSWERS: usize = 40;
 const PROMPTS: usize = 2000;
-/// Rounds at which the table of the method is given.
+/// Rounds at which it is looked.
 const AT: [usize; 4] = [0, 1, 3, 8];
 
 /// Prompts whose wrong answers have normal logits of spread 1.2, the right one 0.9 above them with a spread of 1.5 more: mean
@@ -112,28 +112,30 @@ fn rounds(weight: impl Fn(&[f64], usize) -> Vec<f64>) -> Vec<[f64; 3]> {
     rows
 }
 
-fn assert_rows(name: &str, rows: &[[f64; 3]], expected: [[f64; 3]; 4], tolerance: f64) {
-    for (row, expected) in rows.iter().zip(expected) {
-        for (value, expected) in row.iter().zip(expected) {
-            assert!((value - expected).abs() <= tolerance, "{name}: {rows:?}");
-        }
-    }
+/// Whether one column is higher at every look than at the one before.
+fn rises(rows: &[[f64; 3]], column: usize) -> bool {
+    rows.windows(2).all(|two| two[0][column] < two[1][column])
 }
 
 #[test]
 fn self_consistency_gains_for_three_rounds_and_ends_at_the_mode_without_coverage() {
     let rows = rounds(|p, _| p.to_vec());
-    let published = [[9.7, 80.0, 6.7], [16.4, 61.0, 3.2], [20.3, 31.0, 0.2], [20.5, 21.0, 0.0]];
-    // The published table does not give its prompts; these were fitted to its first row.
-    assert_rows("self-consistency", &rows, published, 2.5);
     let modes = prompts().iter().filter(|p| p[1..].iter().all(|other| *other < p[0])).count();
-    assert!((rows[3][0] - 100.0 * modes as f64 / PROMPTS as f64).abs() < 0.5, "{rows:?}");
+    let modes = 100.0 * modes as f64 / PROMPTS as f64;
+    assert!(rises(&rows, 0), "{rows:?}");
+    // Three rounds gain nearly all there is to gain; then the gap is closed.
+    assert!(rows[2][0] - rows[0][0] > 0.95 * (modes - rows[0][0]), "{rows:?}");
+    assert!(rows[2][2] < 0.05 * rows[0][2], "{rows:?}");
+    let [accuracy, coverage, gap] = rows[3];
+    assert!((accuracy - modes).abs() < 0.5 && gap < 0.01, "{rows:?}");
+    // All mass is on one answer: more samples find no other, though they found most at first.
+    assert!(coverage - accuracy < 1.0 && rows[0][1] > 3.0 * coverage, "{rows:?}");
+    assert!(rows.windows(2).all(|two| two[1][1] < two[0][1]), "{rows:?}");
 }
 
 #[test]
 fn fixed_verifiers_raise_coverage_before_they_lower_it_and_chance_changes_nothing() {
-    // Weight exp(noise + merit of the right answer), the noise drawn once: systematic errors. The published table does not give
-    // its verifiers; noise and merit were fitted to its first two rows.
+    // Weight exp(noise + merit of the right answer), the noise drawn once: systematic errors.
     let verifier = |noise: f64, merit: f64| {
         let mut rng = Streams::new(2).stream("verdicts", &[]);
         let mut weights = vec![vec![0.0; ANSWERS]; PROMPTS];
@@ -145,16 +147,21 @@ fn fixed_verifiers_raise_coverage_before_they_lower_it_and_chance_changes_nothin
         move |_: &[f64], at: usize| weights[at].clone()
     };
     let weak = rounds(verifier(0.35, 0.5));
-    let published = [[9.7, 80.0, 4.0], [13.7, 86.0, 3.3], [19.7, 88.0, 2.1], [26.8, 82.0, 0.8]];
-    assert_rows("weak", &weak, published, 4.0);
     assert!(weak[2][1] > weak[0][1] && weak[2][1] > weak[3][1], "{weak:?}");
+    assert!(rises(&weak, 0) && weak[3][2] < weak[2][2] && weak[2][2] < weak[0][2], "{weak:?}");
 
     let strong = rounds(verifier(0.32, 1.0));
-    let published = [[9.7, 80.0, 8.3], [18.0, 90.0, 9.7], [37.4, 97.0, 8.9], [70.2, 99.0, 3.5]];
-    assert_rows("strong", &strong, published, 4.0);
+    // As much noise and twice the merit: better in everything, and nothing is lost in eight rounds.
+    assert!(rises(&strong, 0) && rises(&strong, 1), "{strong:?}");
+    assert_eq!(strong[0][..2], weak[0][..2], "the same prompts");
+    for (strong, weak) in strong[1..].iter().zip(&weak[1..]) {
+        assert!(strong[0] > weak[0] && strong[1] > weak[1] && strong[2] > weak[2]);
+    }
 
     let chance = rounds(|p, _| vec![0.5; p.len()]);
     assert!(chance.iter().all(|row| (row[0] - chance[0][0]).abs() < 1e-9 && row[2] == 0.0));
     let gold = rounds(|p, _| (0..p.len()).map(|y| f64::from(u8::from(y == 0))).collect());
-    assert_rows("gold", &gold[1..], [[100.0, 100.0, 0.0]; 4], 1e-9);
+    for (found, all) in gold[1..].iter().flatten().zip([100.0, 100.0, 0.0].iter().cycle()) {
+        assert!((found - all).abs() < 1e-9, "{gold:?}");
+    }
 }
