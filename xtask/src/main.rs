@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use headwater_findings::data::DataDir;
 
 /// A step makes and drops tensors of some megabytes; the system's allocator gives their pages back each time, and the
@@ -39,7 +40,7 @@ enum Command {
     Repro(repro::ReproArguments),
     /// Render a run's report again from its records
     Report(repro::ReportArguments),
-    /// Data sets: what is known, and whether it is there and unaltered
+    /// Data sets: what is known, whether it is there and unaltered; downloads it
     Data(data::DataArguments),
     /// Time the kernels, or the same work beside PyTorch and TRL
     Bench(bench::BenchArguments),
@@ -105,7 +106,7 @@ pub(crate) fn workspace() -> &'static Path {
 }
 
 /// Where data sets are looked for: in the `--data` directory and nowhere else if it is given, or else in
-/// `$HEADWATER_DATA`, `./data`, `../shared/data`.
+/// `$HEADWATER_DATA`, `./data`, `../shared/data`, and the folder into which `data fetch` puts them.
 pub(crate) fn data_dir(given: Option<PathBuf>) -> anyhow::Result<DataDir> {
     // Named by the user, so that a slip of the pen must not pass for "no data sets here".
     let named = |what: &str, directory: PathBuf| {
@@ -120,7 +121,13 @@ pub(crate) fn data_dir(given: Option<PathBuf>) -> anyhow::Result<DataDir> {
     let variable = std::env::var_os("HEADWATER_DATA").filter(|value| !value.is_empty());
     let variable = variable.map(|value| named("HEADWATER_DATA", value.into())).transpose()?;
     let usual = ["data", "../shared/data"].map(PathBuf::from);
-    Ok(DataDir::new(variable.into_iter().chain(usual)))
+    Ok(DataDir::new(variable.into_iter().chain(usual).chain(cache_dir())))
+}
+
+/// A folder for data sets among the user's caches; none where the user has no home.
+pub(crate) fn cache_dir() -> Option<PathBuf> {
+    let folders = choose_native_strategy().ok()?;
+    Some(folders.cache_dir().join("headwater").join("data"))
 }
 
 #[cfg(test)]

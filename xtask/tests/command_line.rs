@@ -5,14 +5,30 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Runs `cargo xtask <arguments>` in `directory`, without the caller's environment in the way.
+#[path = "command_line/fetch.rs"]
+mod fetch;
+#[path = "../src/data/loopback.rs"]
+#[allow(dead_code, reason = "the tests of the command line ask for less than those of its parts")]
+mod loopback;
+
+/// `cargo xtask <arguments>` in `directory`, without the caller's environment in the way.
+fn command(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(arguments).current_dir(directory);
+    let own = ["HEADWATER_DATA", "HEADWATER_GITHUB_RAW"];
+    let proxies =
+        ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    own.iter().chain(&proxies).for_each(|name| {
+        command.env_remove(name);
+    });
+    // The folder of caches, on every system.
+    let cache = directory.join("cache");
+    command.env("XDG_CACHE_HOME", &cache).env("LOCALAPPDATA", &cache).env("HOME", directory);
+    command
+}
+
 fn xtask(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(arguments)
-        .current_dir(directory)
-        .env_remove("HEADWATER_DATA")
-        .output()
-        .unwrap()
+    command(directory, arguments).output().unwrap()
 }
 
 fn expect(output: &Output, code: i32, words: &[&str]) {
@@ -74,9 +90,7 @@ fn a_named_place_for_data_must_exist_and_the_option_is_used_alone() {
     fs::create_dir_all(here.join("named/stories260k")).unwrap();
     fs::create_dir_all(here.join("empty")).unwrap();
     let with = |variable: &str, arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(arguments).current_dir(&here).env("HEADWATER_DATA", variable);
-        command.output().unwrap()
+        command(&here, arguments).env("HEADWATER_DATA", variable).output().unwrap()
     };
     let wrong = with("no/such/place", &["data", "list"]);
     expect(&wrong, 2, &["HEADWATER_DATA no/such/place: not a directory"]);
@@ -119,7 +133,7 @@ fn a_damaged_data_file_is_found_when_planning_and_named_as_the_reason() {
     fs::create_dir_all(&set).unwrap();
     fs::write(set.join("answers_truth_info.jsonl.gz"), "not what it should be").unwrap();
     let output = cascade(here.path(), "run");
-    let reason = "answers_truth_info.jsonl.gz: 21 bytes, expected 674495";
+    let reason = "answers_truth_info.jsonl.gz: 21 bytes, expected 3033888";
     expect(&output, 1, &["inconclusive", reason]);
     for text in [&output.stdout, &output.stderr] {
         assert_eq!(String::from_utf8_lossy(text).matches(reason).count(), 1);
@@ -193,7 +207,7 @@ fn a_malformed_data_file_is_named_and_a_missing_set_is_not_an_error() {
     expect(
         &output,
         1,
-        &["DAMAGED", "answers_truth_info.jsonl.gz: 21 bytes, expected 674495", "mc_task.json.gz"],
+        &["DAMAGED", "answers_truth_info.jsonl.gz: 21 bytes, expected 3033888", "mc_task.json.gz"],
     );
 }
 

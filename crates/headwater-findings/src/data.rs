@@ -1,16 +1,17 @@
 //! Real data sets: where they lie, whether they are what they should be, and readers for them.
 //!
-//! Sets are looked for in a list of directories and never downloaded. Every file is checked against the
-//! size and SHA-256 in [`DATA_SETS`] before a byte of it is used. Each reader is a method of [`DataDir`] in a
-//! file of its own, with the type of its rows; a row that is not as it should be is an error that names it.
+//! Sets are looked for in a list of directories; a small one is built in as well. Nothing here
+//! downloads. The content of every file is checked against the size and SHA-256 in [`DATA_SETS`]
+//! before a byte of it is used. Each reader is a method of [`DataDir`] in a file of its own, with
+//! the type of its rows; a row that is not as it should be is an error that names it.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sha2::{Digest, Sha256};
-
+mod built_in;
+mod check;
 mod content;
 mod labels;
 mod objects;
@@ -52,6 +53,9 @@ pub struct DataSet {
     pub licence: &'static str,
     /// Where it comes from; `docs/data.md` says more.
     pub source: &'static str,
+    /// Of a set that is no verbatim copy of what is published: how it is made from that. Only sets
+    /// without this can be fetched; their files all have an [`DataFile::origin`].
+    pub by_hand: Option<&'static str>,
     /// The files the readers use.
     pub files: &'static [DataFile],
 }
@@ -59,12 +63,38 @@ pub struct DataSet {
 /// One file of a data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DataFile {
-    /// Name within the set's directory.
+    /// Name within the set's directory. A file whose name ends in `.gz` may also lie there
+    /// uncompressed, under this name or without the ending.
     pub name: &'static str,
-    /// Size.
+    /// Size of the content, uncompressed.
     pub bytes: u64,
-    /// SHA-256 of the content, 64 hex digits.
+    /// SHA-256 of the content, uncompressed: 64 hex digits.
     pub sha256: &'static str,
+    /// Where the same content is published, compressed or not.
+    pub origin: Option<Origin>,
+}
+
+/// Where a file is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// In a repository on GitHub.
+    GitHub {
+        /// Owner and name.
+        repository: &'static str,
+        /// Abbreviated hash.
+        commit: &'static str,
+        /// Path within the repository.
+        path: &'static str,
+    },
+    /// In a Python wheel.
+    Wheel {
+        /// Name of the package.
+        package: &'static str,
+        /// Version of the package.
+        version: &'static str,
+        /// Path within the archive.
+        path: &'static str,
+    },
 }
 
 /// Why a data set cannot be used.
@@ -72,7 +102,7 @@ pub struct DataFile {
 #[non_exhaustive]
 pub enum DataError {
     /// None of the directories holds the set. An arm that needs it is reported with this text.
-    #[error("data set {set} not found: docs/data.md says where it comes from")]
+    #[error("data set {set} not found: {}", remedy(set))]
     NotFound {
         /// Name of the set.
         set: String,
@@ -107,15 +137,16 @@ pub enum DataError {
         unit: &'static str,
         /// Where the row begins, from 1.
         number: usize,
-        /// What is wrong with it: field, value, what is allowed. The content of free texts is not shown.
+        /// What is wrong with it: field, value, what is allowed. The content of free texts is not
+        /// shown.
         reason: String,
     },
 }
 
 /// The directories in which data sets are looked for, in order.
 ///
-/// Clones share the files that were read: a file is checked once, and every cell of a run computes on the
-/// bytes that were checked.
+/// Clones share the files that were read: a file is checked once, and every cell of a run computes
+/// on the bytes that were checked.
 #[derive(Debug, Clone, Default)]
 pub struct DataDir {
     roots: Vec<PathBuf>,
@@ -128,11 +159,29 @@ struct Checked {
     damaged: Vec<String>,
 }
 
+/// Where a data set was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// This directory has its name, whatever is in it.
+    Directory(PathBuf),
+    /// No directory has it, and none is needed.
+    BuiltIn,
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => directory.display().fmt(f),
+            Self::BuiltIn => f.write_str("built in"),
+        }
+    }
+}
+
 /// What a check of one data set found.
 #[derive(Debug)]
 pub enum SetState {
     /// Every file is there and is the one this build knows.
-    Verified(PathBuf),
+    Verified(Found),
     /// None of the directories holds it.
     NotFound,
     /// It is there, but these files are not as they should be.
@@ -140,55 +189,64 @@ pub enum SetState {
 }
 
 impl DataDir {
-    /// Data sets under `roots`; a set is taken from the first root that has a directory of its name.
+    /// Data sets under `roots`; a set is taken from the first root that has a directory of its
+    /// name, or else from this program, if it is built in.
     pub fn new(roots: impl IntoIterator<Item = PathBuf>) -> Self {
         Self { roots: roots.into_iter().collect(), checked: Arc::default() }
     }
 
-    /// The directory of a set, whatever is in it.
+    /// Where a set is, whatever is in it.
     ///
     /// # Errors
-    /// [`DataError::Unknown`] for a name that is not in [`DATA_SETS`], [`DataError::NotFound`] where no
-    /// root has it.
-    pub fn find(&self, set: &str) -> Result<PathBuf, DataError> {
-        known(set)?;
-        let places = self.roots.iter().map(|root| root.join(set));
-        let found = places.into_iter().find(|place| place.is_dir());
-        found.ok_or_else(|| DataError::NotFound { set: set.to_owned() })
+    /// [`DataError::Unknown`] for a name that is not in [`DATA_SETS`], [`DataError::NotFound`]
+    /// where no root has it and it is not built in.
+    pub fn find(&self, set: &str) -> Result<Found, DataError> {
+        let known = known(set)?;
+        let mut places = self.roots.iter().map(|root| root.join(set));
+        if let Some(directory) = places.find(|place| place.is_dir()) {
+            return Ok(Found::Directory(directory));
+        }
+        if known.files.iter().all(|file| built_in::file(set, file.name).is_some()) {
+            return Ok(Found::BuiltIn);
+        }
+        Err(DataError::NotFound { set: set.to_owned() })
     }
 
-    /// The directory of a set all of whose files are as they should be: what a plan asks for, so that a
+    /// Where a set is, all of whose files are as they should be: what a plan asks for, so that a
     /// damaged file is told once and before anything runs.
     ///
     /// # Errors
-    /// As [`DataDir::find`]; [`DataError::Altered`] and [`DataError::Io`] name the first file that is wrong.
-    pub fn locate(&self, set: &str) -> Result<PathBuf, DataError> {
-        let directory = self.find(set)?;
+    /// As [`DataDir::find`]; [`DataError::Altered`] and [`DataError::Io`] name the first file that
+    /// is wrong.
+    pub fn locate(&self, set: &str) -> Result<Found, DataError> {
+        let found = self.find(set)?;
         for file in known(set)?.files {
-            self.read_once(&directory, file)?;
+            self.read_once(&found, set, file)?;
         }
-        Ok(directory)
+        Ok(found)
     }
 
-    /// The content of one file of a set, after its size and hash were found right.
+    /// The content of one file of a set, uncompressed, after its size and hash were found right.
     ///
     /// # Errors
     /// As [`DataDir::locate`], for this file only.
     pub fn read(&self, set: &str, file: &str) -> Result<Arc<[u8]>, DataError> {
-        let directory = self.find(set)?;
-        let known = known(set)?.files.iter().find(|known| known.name == file);
-        let known = known.ok_or_else(|| DataError::Unknown(format!("{set}/{file}")))?;
-        self.read_once(&directory, known)
+        self.read_once(&self.find(set)?, set, known_file(set, file)?)
     }
 
-    fn read_once(&self, directory: &Path, file: &DataFile) -> Result<Arc<[u8]>, DataError> {
-        let path = directory.join(file.name);
+    /// The path of one file of a set, for errors that name a row of it.
+    fn path(&self, set: &str, file: &str) -> Result<PathBuf, DataError> {
+        Ok(path(&self.find(set)?, set, known_file(set, file)?))
+    }
+
+    fn read_once(&self, found: &Found, set: &str, file: &DataFile) -> Result<Arc<[u8]>, DataError> {
+        let path = path(found, set, file);
         // Held while reading, so that cells which start together do not all read and hash.
         let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bytes) = checked.files.get(&path) {
             return Ok(bytes.clone());
         }
-        let bytes: Arc<[u8]> = match read_checked(&path, file) {
+        let bytes: Arc<[u8]> = match read_checked(found, set, file) {
             Ok(bytes) => bytes.into(),
             Err(error) => {
                 let text = error.to_string();
@@ -208,17 +266,13 @@ impl DataDir {
         self.checked.lock().unwrap_or_else(PoisonError::into_inner).damaged.clone()
     }
 
-    /// Checks every file of every set in [`DATA_SETS`].
+    /// Checks every file of a set.
     #[must_use]
-    pub fn verify(&self) -> Vec<(&'static DataSet, SetState)> {
-        DATA_SETS.iter().map(|set| (set, self.verify_set(set))).collect()
-    }
-
-    fn verify_set(&self, set: &DataSet) -> SetState {
-        let Ok(directory) = self.find(set.name) else { return SetState::NotFound };
-        let check = |file: &DataFile| read_checked(&directory.join(file.name), file).err();
+    pub fn verify(&self, set: &DataSet) -> SetState {
+        let Ok(found) = self.find(set.name) else { return SetState::NotFound };
+        let check = |file: &DataFile| read_checked(&found, set.name, file).err();
         let damaged: Vec<DataError> = set.files.iter().filter_map(check).collect();
-        if damaged.is_empty() { SetState::Verified(directory) } else { SetState::Damaged(damaged) }
+        if damaged.is_empty() { SetState::Verified(found) } else { SetState::Damaged(damaged) }
     }
 }
 
@@ -227,25 +281,38 @@ fn known(set: &str) -> Result<&'static DataSet, DataError> {
     found.ok_or_else(|| DataError::Unknown(set.to_owned()))
 }
 
-fn read_checked(path: &Path, known: &DataFile) -> Result<Vec<u8>, DataError> {
-    let failed = |source| DataError::Io { path: path.to_owned(), source };
-    let altered =
-        |found, expected| Err(DataError::Altered { path: path.to_owned(), found, expected });
-    // The size first: a file that is far too large is never read.
-    let size = fs::metadata(path).map_err(failed)?.len();
-    if size != known.bytes {
-        return altered(format!("{size} bytes"), format!("{}", known.bytes));
+fn known_file(set: &str, file: &str) -> Result<&'static DataFile, DataError> {
+    let found = known(set)?.files.iter().find(|known| known.name == file);
+    found.ok_or_else(|| DataError::Unknown(format!("{set}/{file}")))
+}
+
+fn remedy(set: &str) -> String {
+    match known(set) {
+        Ok(DataSet { by_hand: None, .. }) => format!("`cargo xtask data fetch {set}` gets it"),
+        _ => "docs/data.md says where it comes from".to_owned(),
     }
-    let bytes = fs::read(path).map_err(failed)?;
-    let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if hash != known.sha256 {
-        return altered(format!("sha256 {hash}"), known.sha256.to_owned());
+}
+
+/// Where a file lies; of one that is built in, what it is called in errors.
+fn path(found: &Found, set: &str, file: &DataFile) -> PathBuf {
+    match found {
+        Found::Directory(directory) => file.path_in(directory),
+        Found::BuiltIn => Path::new("built in").join(set).join(file.name),
     }
-    Ok(bytes)
+}
+
+fn read_checked(found: &Found, set: &str, file: &DataFile) -> Result<Vec<u8>, DataError> {
+    let path = path(found, set, file);
+    match found {
+        Found::Directory(_) => file.read(&path),
+        Found::BuiltIn => file.check(built_in::file(set, file.name).unwrap_or_default(), &path),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -259,6 +326,30 @@ mod tests {
     }
 
     #[test]
+    fn a_set_is_fetched_whole_or_had_by_hand() {
+        // Paths go into addresses as they are.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
+        for set in DATA_SETS {
+            for file in set.files {
+                assert_eq!(file.origin.is_some(), set.by_hand.is_none(), "{}", set.name);
+                match file.origin {
+                    Some(Origin::GitHub { repository, commit, path }) => {
+                        assert_eq!(repository.matches('/').count(), 1, "{file:?}");
+                        assert!(commit.len() >= 7, "{file:?}");
+                        assert!(commit.bytes().all(|byte| byte.is_ascii_hexdigit()), "{file:?}");
+                        assert!(path.chars().all(plain), "{file:?}");
+                        assert!(file.name.ends_with(".gz") || !path.ends_with(".gz"), "{file:?}");
+                    }
+                    Some(Origin::Wheel { package, version, path }) => {
+                        assert!([package, version, path].iter().all(|part| !part.is_empty()));
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_missing_set_has_the_text_of_the_report() {
         let empty = tempfile::tempdir().unwrap();
         let data = DataDir::new([empty.path().to_owned()]);
@@ -266,8 +357,35 @@ mod tests {
             data.truthfulqa().unwrap_err().to_string(),
             "data set truthfulqa not found: docs/data.md says where it comes from"
         );
-        assert!(data.verify().iter().all(|(_, state)| matches!(state, SetState::NotFound)));
+        assert_eq!(
+            data.adult().unwrap_err().to_string(),
+            "data set adult not found: `cargo xtask data fetch adult` gets it"
+        );
+        for set in DATA_SETS.iter().filter(|set| set.name != "digits-8x8") {
+            assert!(matches!(data.verify(set), SetState::NotFound), "{}", set.name);
+        }
         assert!(matches!(data.find("no-such-set"), Err(DataError::Unknown(_))));
+    }
+
+    #[test]
+    fn what_is_built_in_needs_no_directory_and_a_directory_comes_first() {
+        let none = DataDir::default();
+        assert_eq!(none.locate("digits-8x8").unwrap(), Found::BuiltIn);
+        assert!(matches!(none.verify(known("digits-8x8").unwrap()), SetState::Verified(_)));
+        assert_eq!(none.digits_8x8().unwrap().len(), 1797);
+        let first_line = "569,30,malignant,benign\n";
+        assert!(
+            none.read("digits-8x8", "breast_cancer.csv")
+                .unwrap()
+                .starts_with(first_line.as_bytes())
+        );
+
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("digits-8x8");
+        fs::create_dir(&directory).unwrap();
+        let data = DataDir::new([root.path().to_owned()]);
+        assert_eq!(data.find("digits-8x8").unwrap(), Found::Directory(directory));
+        assert!(data.locate("digits-8x8").unwrap_err().to_string().contains("cannot read"));
     }
 
     #[test]
@@ -276,25 +394,25 @@ mod tests {
         let data = DataDir::new([first.path().to_owned(), second.path().to_owned()]);
         let later = second.path().join("truthfulqa");
         fs::create_dir(&later).unwrap();
-        assert_eq!(data.find("truthfulqa").unwrap(), later);
+        assert_eq!(data.find("truthfulqa").unwrap(), Found::Directory(later));
         let earlier = first.path().join("truthfulqa");
         fs::create_dir(&earlier).unwrap();
-        assert_eq!(data.find("truthfulqa").unwrap(), earlier);
+        assert_eq!(data.find("truthfulqa").unwrap(), Found::Directory(earlier.clone()));
 
         let file = earlier.join("answers_truth_info.jsonl.gz");
         assert!(data.truthfulqa().unwrap_err().to_string().contains("cannot read"));
         fs::write(&file, "short").unwrap();
         let error = data.truthfulqa().unwrap_err().to_string();
         assert!(
-            error.ends_with("answers_truth_info.jsonl.gz: 5 bytes, expected 674495"),
+            error.ends_with("answers_truth_info.jsonl.gz: 5 bytes, expected 3033888"),
             "{error}"
         );
-        fs::write(&file, vec![0; 674_495]).unwrap();
+        fs::write(&file, vec![0; 3_033_888]).unwrap();
         let error = data.truthfulqa().unwrap_err().to_string();
-        assert!(error.contains("sha256 ") && error.contains("expected 35e7400a"), "{error}");
+        assert!(error.contains("sha256 ") && error.contains("expected c6cedc28"), "{error}");
         assert_eq!(data.locate("truthfulqa").unwrap_err().to_string(), error, "a plan is told");
-        let damaged = data.verify().into_iter().find(|(set, _)| set.name == "truthfulqa");
-        assert!(matches!(damaged, Some((_, SetState::Damaged(errors))) if errors.len() == 2));
+        let damaged = data.verify(known("truthfulqa").unwrap());
+        assert!(matches!(damaged, SetState::Damaged(errors) if errors.len() == 2));
     }
 
     #[test]
@@ -303,16 +421,17 @@ mod tests {
         let file = here.path().join("file");
         fs::write(&file, "right").unwrap();
         let sha256 = "27042f4e6eca7d0b2a7ee4026df2ecfa51d3339e6d122aa099118ecd8563bad9";
-        let known = DataFile { name: "file", bytes: 5, sha256 };
+        let known = DataFile { name: "file", bytes: 5, sha256, origin: None };
+        let place = Found::Directory(here.path().to_owned());
         let data = DataDir::new([]);
-        assert_eq!(&*data.read_once(here.path(), &known).unwrap(), b"right");
+        assert_eq!(&*data.read_once(&place, "set", &known).unwrap(), b"right");
         // What was checked stays what every cell reads, whatever becomes of the file.
         fs::write(&file, "wrong").unwrap();
-        assert_eq!(&*data.clone().read_once(here.path(), &known).unwrap(), b"right");
+        assert_eq!(&*data.clone().read_once(&place, "set", &known).unwrap(), b"right");
         assert!(data.damaged().is_empty());
         let late = DataDir::new([]);
         for _ in 0..2 {
-            assert!(late.read_once(here.path(), &known).is_err());
+            assert!(late.read_once(&place, "set", &known).is_err());
         }
         assert_eq!(late.clone().damaged().len(), 1, "told once, to every clone");
     }

@@ -7,8 +7,6 @@ use std::io::{Cursor, ErrorKind, Read};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
-
 use super::{DataDir, DataError};
 
 /// The uncompressed text of a file whose bytes were checked, and its path for errors.
@@ -18,12 +16,10 @@ pub(super) struct Content {
 }
 
 impl DataDir {
-    /// One file of a set, uncompressed while it is read if its name ends in `.gz`.
+    /// One file of a set.
     pub(super) fn open(&self, set: &str, file: &str) -> Result<Content, DataError> {
-        let bytes = Cursor::new(self.read(set, file)?);
-        let text: Box<dyn Read> =
-            if file.ends_with(".gz") { Box::new(GzDecoder::new(bytes)) } else { Box::new(bytes) };
-        Ok(Content { text, path: self.find(set)?.join(file) })
+        let text = Box::new(Cursor::new(self.read(set, file)?));
+        Ok(Content { text, path: self.path(set, file)? })
     }
 }
 
