@@ -7,8 +7,8 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use headwater_kernels as kernels;
 use headwater_kernels::{
-    AdamWStep, AttentionShape, AttentionWeights, FeedForwardWeights, Into, MmdEstimator, Rotary,
-    SamplePair, Scored, Strided, Tree,
+    AdamWStep, AttentionShape, AttentionWeights, FeedForwardWeights, Into, Rotary, Scored, Strided,
+    Tree,
 };
 
 fn values(count: usize) -> Vec<f32> {
@@ -73,11 +73,6 @@ fn losses(criterion: &mut Criterion) {
             let (out, kept) = kernels::token_scores(&scored, &targets);
             kernels::token_scores_backward(&scored, &targets, &kept, &out)
         });
-    });
-    let (x, y) = (values(1024 * 64), values(1024 * 64 + 1));
-    let samples = SamplePair { x: &x, y: &y[1..], width: 64 };
-    criterion.bench_function("maximum mean discrepancy with gradients, 1024 x 64", |bencher| {
-        bencher.iter(|| kernels::mmd_squared_gradients(samples, &[8.0], MmdEstimator::Biased));
     });
 }
 

@@ -34,21 +34,19 @@ WORKS = {
     "train-step": ("pytorch",),
     "sample": ("pytorch", "hf"),
     "grpo-step": ("pytorch", "trl"),
-    "mmd": ("pytorch",),
-    "mmoe-step": ("pytorch",),
     "recommend-round": ("t-recs",),
     "start-up": ("pytorch",),
     "check": ("pytorch",),
 }
 SECONDS = 3.0
-BATCHES = {"mmd": 2048, "mmoe-step": 1024, "recommend-round": 100, "start-up": 1}
+BATCHES = {"recommend-round": 100, "start-up": 1}
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("work", choices=WORKS)
     parser.add_argument("--size", choices=("t", "s", "m"), default="s")
-    parser.add_argument("--batch", type=int, help="rows; without it 64, of mmd 2048, of mmoe-step 1024, of recommend-round 100")
+    parser.add_argument("--batch", type=int, help="rows; without it 64, of recommend-round 100")
     parser.add_argument("--engine", choices=("pytorch", "hf", "trl", "t-recs"), help="without it the first of the work's")
     parser.add_argument("--steps", type=int, help="counted steps; without it as many as 3 seconds take, at least 5")
     parser.add_argument("--warmup", type=int, default=4, help="steps before those that count")
@@ -95,14 +93,6 @@ def start_up():
     return [(time.perf_counter() - BORN) * 1e3]
 
 
-def check():
-    """The largest difference found between what is timed and an independent computation of the same."""
-    import torch
-
-    torch.manual_seed(0)
-    return max(check_policy(), check_mmd())
-
-
 def agree(name, ours, theirs):
     import torch
 
@@ -112,11 +102,14 @@ def agree(name, ours, theirs):
     return difference
 
 
-def check_policy():
-    """The same logits from transformers, from whole sequences and from the cache, for each size."""
+def check():
+    """The largest difference between the logits of what is timed and those of transformers, for each size from whole
+    sequences and from the cache."""
     import huggingface
     import torch
     from model import SIZES, Policy
+
+    torch.manual_seed(0)
 
     worst = 0.0
     for size in SIZES:
@@ -151,24 +144,6 @@ def check_policy():
     return worst
 
 
-def check_mmd():
-    """The same statistic and gradient from pairwise distances and autograd."""
-    import torch
-    from works import squared_mmd
-
-    x, y = torch.randn(100, 64, requires_grad=True), torch.randn(100, 64) + 0.3
-
-    def mean_kernel(a, b):
-        return torch.exp(-(a[:, None] - b[None]).square().sum(-1) / 128).mean()
-
-    theirs = mean_kernel(x, x) + mean_kernel(y, y) - 2 * mean_kernel(x, y)
-    theirs.backward()
-    value, gradient = squared_mmd(x.detach(), y)
-    # The gradient is about 1e-4: compared in units of its own size.
-    unit = x.grad.std()
-    return max(agree("mmd", value[None], theirs.detach()[None]), agree("mmd gradient", gradient / unit, x.grad / unit))
-
-
 def run(options):
     """Milliseconds of each counted step."""
     settle(options.threads)
@@ -197,17 +172,12 @@ def run(options):
             import huggingface
 
             model, step = huggingface.sample(options.size, options.batch, options.compile)
-        elif options.work == "mmd":
-            model, step = works.mmd(options.batch, options.compile)
-        elif options.work == "mmoe-step":
-            model, step = works.mmoe_step(options.batch, options.compile)
         else:
             build = {"train-step": works.train_step, "sample": works.sample, "grpo-step": works.grpo_step}
             model, step = build[options.work](options.size, options.batch, options.compile)
         milliseconds = measure(step, options.warmup, options.steps, SECONDS)
-    if isinstance(model, torch.nn.Module):
-        count = sum(weight.numel() for weight in model.parameters())
-        print(f"{count:,} parameters ({count / 1e6:.2f}M)", file=sys.stderr)
+    count = sum(weight.numel() for weight in model.parameters())
+    print(f"{count:,} parameters ({count / 1e6:.2f}M)", file=sys.stderr)
     return milliseconds
 
 

@@ -1,10 +1,6 @@
 //! The pieces of work, each prepared once and then repeated.
 
-use burn::module::{Module, Param};
-use burn::tensor::activation::softplus;
-use burn::tensor::{Tensor, TensorData};
 use headwater_core::{Check, Group, Score, Streams};
-use headwater_nn::ops::{self, MixtureOfExperts, MmdEstimator};
 use headwater_nn::{
     AdamW, AdamWConfig, Decoder, DecoderConfig, DecoderShape, Device, Example, ModuleGradients,
     SamplingConfig, sample, supervised_step,
@@ -49,12 +45,10 @@ pub(crate) fn prepare(name: &str, size: &str, batch: usize) -> Box<dyn FnMut()> 
         "train-step" => train_step(shape(size), batch),
         "sample" => generate(shape(size), batch),
         "grpo-step" => grpo_step(shape(size), batch),
-        "mmd" => mmd(batch),
-        "mmoe-step" => mmoe_step(batch),
         "recommend-round" => recommend_round(batch),
         "start-up" => start_up(shape(size)),
         other => panic!(
-            "work `{other}`: allowed are train-step, sample, grpo-step, mmd, mmoe-step, recommend-round and start-up"
+            "work `{other}`: allowed are train-step, sample, grpo-step, recommend-round and start-up"
         ),
     }
 }
@@ -124,58 +118,6 @@ fn grpo_step(shape: DecoderShape, batch: usize) -> Box<dyn FnMut()> {
         trainer
             .step(&Task { prompts: &prompts, decode: &decode, grader: &grader })
             .expect("the task fits");
-    })
-}
-
-/// Values in (-1, 1) without a generator: what is computed on them takes the same time.
-fn values<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
-    let count: usize = shape.iter().product();
-    let values: Vec<f32> =
-        (0..count).map(|at| (at as f32 * 0.7 + (at * at) as f32).sin()).collect();
-    Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-/// Squared maximum mean discrepancy of two samples of `rows` points in 64 dimensions, with its gradient.
-fn mmd(rows: usize) -> Box<dyn FnMut()> {
-    let device = Device::flex().autodiff();
-    let x = values([rows, 64], &device).require_grad();
-    let y = values([rows, 64], &Device::flex()).add_scalar(0.1);
-    Box::new(move || {
-        let value = ops::mmd_squared(x.clone(), y.clone(), &[8.0], MmdEstimator::Biased);
-        assert!(x.grad(&value.backward()).is_some());
-    })
-}
-
-/// A ranker of two tasks: 8 experts 64-64-64, a gate and a linear tower each.
-#[derive(Module, Debug)]
-struct Ranker {
-    experts: MixtureOfExperts,
-    towers: Param<Tensor<3>>,
-}
-
-/// Forward, two binary cross-entropies, backward, AdamW.
-fn mmoe_step(batch: usize) -> Box<dyn FnMut()> {
-    let device = Device::flex().autodiff();
-    let mut ranker = Ranker {
-        experts: MixtureOfExperts {
-            first: Param::from_tensor(values([64, 8 * 64], &device).mul_scalar(0.1)),
-            first_bias: Param::from_tensor(values([8 * 64], &device).mul_scalar(0.1)),
-            second: Param::from_tensor(values([8, 64, 64], &device).mul_scalar(0.1)),
-            second_bias: Param::from_tensor(values([8 * 64], &device).mul_scalar(0.1)),
-            gates: Param::from_tensor(values([64, 2 * 8], &device).mul_scalar(0.1)),
-        },
-        towers: Param::from_tensor(values([1, 2, 64], &device).mul_scalar(0.1)),
-    };
-    let x = values([batch, 64], &Device::flex());
-    let labels = values([batch, 2], &Device::flex()).greater_scalar(0.0).float();
-    let mut optimizer = AdamW::new(AdamWConfig::default().check().expect("valid"));
-    Box::new(move || {
-        let mixed = ops::mixture_of_experts(x.clone(), &ranker.experts, None);
-        let logits = (mixed * ranker.towers.val()).sum_dim(2).reshape([batch, 2]);
-        // -log p of the label, by logits: log(1 + e^z) - y z.
-        let loss = (softplus(logits.clone(), 1.0) - logits * labels.clone()).mean().mul_scalar(2.0);
-        let gradients = ModuleGradients::of(&loss, &ranker);
-        optimizer.step(&mut ranker, gradients, 1.0).expect("finite gradients");
     })
 }
 

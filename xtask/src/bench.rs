@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -58,7 +58,7 @@ struct Row {
 impl Row {
     fn name(&self) -> String {
         match self.work {
-            "mmd" | "mmoe-step" | "recommend-round" => format!("{} of {}", self.work, self.batch),
+            "recommend-round" => format!("{} of {}", self.work, self.batch),
             "start-up" => self.work.to_owned(),
             work => format!("{work} {} x {}", parameters(self.size), self.batch),
         }
@@ -88,8 +88,6 @@ fn rows() -> Vec<Row> {
     for (size, batch) in [("t", 16), ("t", 64), ("s", 16), ("s", 64)] {
         rows.push(Row { work: "grpo-step", size, batch, engines: &["trl", "pytorch"] });
     }
-    rows.push(Row { work: "mmd", size: "s", batch: 2048, engines: &["pytorch"] });
-    rows.push(Row { work: "mmoe-step", size: "s", batch: 1024, engines: &["pytorch"] });
     rows.push(Row { work: "recommend-round", size: "s", batch: 100, engines: &["t-recs"] });
     rows.push(Row { work: "start-up", size: "s", batch: 1, engines: &["pytorch"] });
     rows

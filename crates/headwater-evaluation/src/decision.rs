@@ -213,12 +213,19 @@ impl ClassWeights {
 /// -ln of the probability that a `logit` gives to what happened; finite for every finite logit.
 #[must_use]
 pub fn log_loss(logit: f64, positive: bool) -> f64 {
-    let against = if positive { -logit } else { logit };
-    against.max(0.0) + (-against.abs()).exp().ln_1p()
+    softplus(if positive { -logit } else { logit })
 }
 
-/// 1 / (1 + e^-z).
+/// ln(1 + e^z): finite for every finite z, NaN of NaN.
 #[must_use]
+#[inline]
+pub fn softplus(z: f64) -> f64 {
+    z.max(0.0) + (-z.abs()).exp().ln_1p()
+}
+
+/// 1 / (1 + e^-z), the logistic function: right to the last places on both sides, NaN of NaN.
+#[must_use]
+#[inline]
 pub fn sigmoid(logit: f64) -> f64 {
     if logit >= 0.0 {
         1.0 / (1.0 + (-logit).exp())

@@ -1,6 +1,6 @@
 //! Samples that own their text and shrink by dropping words.
 
-use headwater_core::{Group, Sample};
+use headwater_core::Sample;
 use proptest::strategy::{NewTree, Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
@@ -24,11 +24,6 @@ impl OwnedSample {
             completion: completion.to_owned(),
             reference: reference.map(str::to_owned),
         }
-    }
-
-    /// Every completion of a group.
-    pub fn of_group(group: &Group) -> impl Iterator<Item = Self> + '_ {
-        group.samples().map(|sample| Self::new(sample.prompt, sample.completion, sample.reference))
     }
 
     /// Borrowed, as rewards take it.

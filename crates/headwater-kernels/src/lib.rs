@@ -1,7 +1,6 @@
 //! Kernels on slices, forward and backward, for small models on a CPU: the two halves of a decoder block, RMS
-//! norm, embedding, token scores, the divergence of two models, AdamW, and decoding with a key-value cache;
-//! dense layers ([`mlp`]), a multi-gate mixture of experts ([`mmoe`]), and the maximum mean discrepancy of two
-//! samples ([`mmd_squared`]).
+//! norm, embedding, token scores, AdamW, and decoding with a key-value cache; dense layers ([`mlp`]) and a
+//! multi-gate mixture of experts ([`mmoe`]).
 //!
 //! Matrices are row-major f32. A forward function that *keeps* returns what its backward function needs; a
 //! backward function returns gradients of weights and turns the gradient of its result into that of its input
@@ -25,17 +24,14 @@ mod adamw;
 mod attention;
 mod buffer;
 mod decode;
-mod divergence;
 mod embedding;
 mod feed_forward;
 mod heads;
 mod matmul;
 mod mixing;
 mod mlp;
-mod mmd;
 mod mmoe;
 mod norm;
-mod pairwise;
 mod rotary;
 mod scores;
 mod simd;
@@ -51,7 +47,6 @@ pub use attention::{
 };
 pub use buffer::Buffer;
 pub use decode::{Cache, DecoderWeights};
-pub use divergence::{SideGradients, divergence, divergence_backward};
 pub use embedding::{embed, embed_backward};
 pub use feed_forward::{
     FeedForwardGradients, FeedForwardKept, FeedForwardWeights, feed_forward, feed_forward_backward,
@@ -60,13 +55,11 @@ pub use feed_forward::{
 pub use heads::AttentionShape;
 pub use matmul::{Into, Strided, product};
 pub use mlp::{DenseGradients, DenseLayer, MlpKept, mlp, mlp_backward, mlp_keeping};
-pub use mmd::{MmdEstimator, mmd_squared, mmd_squared_gradient_of_x, mmd_squared_gradients};
 pub use mmoe::{
     ExpertGradients, ExpertLayer, MmoeGradients, MmoeKept, MmoeWeights, mmoe, mmoe_backward,
     mmoe_keeping,
 };
 pub use norm::{rms_norm, rms_norm_backward};
-pub use pairwise::{SamplePair, median_distance};
 pub use rotary::Rotary;
 pub use scores::{
     Scored, ScoresKept, log_softmax, sum_of_squares, token_scores, token_scores_backward,

@@ -76,35 +76,6 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(y), exponent))
 }
 
-/// 2 to the x of several vectors, to about one unit in the last place, for x <= 0; 0 below -115.
-///
-/// The vectors are worked off in step: one alone would wait for each of its operations. The polynomial is our
-/// own minimax fit with value 1 at 0, relative error 3e-9.
-#[inline(always)]
-pub(crate) fn exp2_below_zero<S: Simd, const N: usize>(simd: S, x: [S::f32s; N]) -> [S::f32s; N] {
-    let splat = |v: f32| simd.splat_f32s(v);
-    let magic = splat(12_582_912.0);
-    let (mut shifted, mut r, mut y) = (x, x, [splat(1.559_467_7e-4); N]);
-    for i in 0..N {
-        shifted[i] = simd.add_f32s(x[i], magic);
-        r[i] = simd.sub_f32s(x[i], simd.sub_f32s(shifted[i], magic));
-    }
-    let ln_2 = std::f32::consts::LN_2;
-    for c in [1.340_664_4e-3, 9.617_693e-3, 5.550_310_6e-2, 0.240_226_53, ln_2, 1.0] {
-        for i in 0..N {
-            y[i] = simd.mul_add_e_f32s(y[i], r[i], splat(c));
-        }
-    }
-    for i in 0..N {
-        let exponent = simd.transmute_u32s_f32s(shifted[i]);
-        let exponent = simd.wrapping_dyn_shl_u32s(exponent, simd.splat_u32s(23));
-        let scaled = simd.add_u32s(simd.transmute_u32s_f32s(y[i]), exponent);
-        let reached = simd.greater_than_f32s(x[i], splat(-115.0));
-        y[i] = simd.select_f32s(reached, simd.transmute_f32s_u32s(scaled), splat(0.0));
-    }
-    y
-}
-
 /// 1 / (1 + e^-x).
 #[inline(always)]
 pub(crate) fn sigmoid<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
@@ -222,33 +193,6 @@ mod tests {
             #[inline(always)]
             |[x]| exp(simd, x),
         );
-    }
-
-    #[allow(clippy::needless_lifetimes)] // The macro needs the lifetime by name.
-    #[pulp::with_simd(exp2_all = arch())]
-    #[inline(always)]
-    fn exp2_all_with<'a, S: Simd>(simd: S, x: &'a mut [f32]) {
-        for pair in S::as_mut_simd_f32s(x).0.as_chunks_mut::<2>().0 {
-            *pair = exp2_below_zero(simd, *pair);
-        }
-    }
-
-    #[test]
-    fn exp2_is_right_to_two_units_in_the_last_place_under_every_instruction_set() {
-        for set in [InstructionSet::Detected, InstructionSet::Avx2, InstructionSet::Scalar] {
-            let x: Vec<f32> = (0..160_000).map(|i| i as f32 * -8e-4).collect();
-            let mut y = x.clone();
-            with_instruction_set(set, || exp2_all(&mut y));
-            assert_eq!(y[0], 1.0);
-            for (x, y) in x.iter().zip(&y) {
-                let exact = if *x > -115.0 { f64::from(*x).exp2() } else { 0.0 };
-                let error = (f64::from(*y) - exact).abs();
-                assert!(error <= 2.5e-7 * exact, "{set:?}: 2^{x} = {y}, exactly {exact}");
-            }
-            let mut far = [f32::NEG_INFINITY; 64];
-            with_instruction_set(set, || exp2_all(&mut far));
-            assert_eq!(far, [0.0; 64]);
-        }
     }
 
     #[test]

@@ -21,12 +21,6 @@ pub struct Checkpoint {
     pub weights: Vec<NamedTensor>,
 }
 
-/// BLAKE3 hash of bytes, 64 hex digits: what a checkpoint or artifact is called by.
-#[must_use]
-pub fn content_hash(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex().to_string()
-}
-
 impl Checkpoint {
     /// The present state of a decoder.
     #[must_use]

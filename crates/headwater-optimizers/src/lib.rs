@@ -64,7 +64,6 @@ mod estimator;
 mod experience;
 pub mod grpo;
 pub mod gspo;
-pub mod internalisation;
 pub mod kl;
 mod objective;
 mod policy_loss;

@@ -1,11 +1,11 @@
 //! Two-context scoring: the same response under a plain and under an informed prompt, over the full
 //! vocabulary.
 //!
-//! Hindsight distillation, self-distillation, importance weights of refinements and the
-//! self-internalisation gap are all this, with different second prompts. The response is one list
-//! of token ids scored twice; it is never decoded and tokenised again. Releases that do that get
-//! rows of unequal length and pad log-probabilities with 0, which reads as a teacher that is
-//! certain, hence as an advantage of `-log pi_old > 0` on tokens that do not exist.
+//! Hindsight distillation and self-distillation are both this, with different second prompts. The
+//! response is one list of token ids scored twice; it is never decoded and tokenised again.
+//! Releases that do that get rows of unequal length and pad log-probabilities with 0, which reads
+//! as a teacher that is certain, hence as an advantage of `-log pi_old > 0` on tokens that do not
+//! exist.
 
 use burn::module::Module;
 use burn::tensor::{Device, Int, Tensor};

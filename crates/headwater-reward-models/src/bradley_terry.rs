@@ -1,5 +1,7 @@
 //! The Bradley-Terry likelihood of one comparison, with soft labels, ties and a margin.
 
+use headwater_evaluation::decision::{sigmoid, softplus};
+
 /// Loss and its derivative with respect to `difference`, the score of the first response less that of the
 /// second.
 ///
@@ -12,16 +14,8 @@
 #[must_use]
 pub fn bradley_terry(difference: f64, label: f64, margin: f64) -> (f64, f64) {
     let shifted = difference - margin * (2.0 * label - 1.0);
-    // softplus(x) = log(1 + e^x) without overflow.
-    let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
     let loss = label * softplus(-shifted) + (1.0 - label) * softplus(shifted);
     (loss, sigmoid(shifted) - label)
-}
-
-/// The logistic function, without overflow.
-pub(crate) fn sigmoid(x: f64) -> f64 {
-    let e = (-x.abs()).exp();
-    if x >= 0.0 { 1.0 / (1.0 + e) } else { e / (1.0 + e) }
 }
 
 #[cfg(test)]

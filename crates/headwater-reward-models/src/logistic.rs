@@ -3,6 +3,7 @@
 use headwater_core::{
     Check, ConfigError, StreamRng, require, require_non_negative, require_positive,
 };
+use headwater_evaluation::decision::sigmoid;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +78,7 @@ impl Logistic {
             order.shuffle(stream);
             for &index in &order {
                 let Labelled { input, label } = &examples[index];
-                let error = probability(model.score(input)) - label;
+                let error = sigmoid(model.score(input)) - label;
                 intercept_square += error * error;
                 model.intercept -= learning_rate * error / intercept_square.sqrt();
                 for &(feature, value) in input {
@@ -100,10 +101,6 @@ impl Logistic {
     }
 }
 
-fn probability(log_odds: f64) -> f64 {
-    1.0 / (1.0 + (-log_odds).exp())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +114,7 @@ mod tests {
         let examples: Vec<Labelled<SparseFeatures>> = (0..20_000)
             .map(|_| {
                 let feature = stream.random_range(0..3usize);
-                let p = probability(0.4 + planted[feature]);
+                let p = sigmoid(0.4 + planted[feature]);
                 let label = f64::from(u8::from(stream.random::<f64>() < p));
                 Labelled { input: vec![(feature as u32, 1.0)], label }
             })

@@ -99,8 +99,8 @@ pub use rubric::{
 };
 pub use scoring_rules::ScoringRule;
 pub use shaping::{
-    CosineCurve, CosineCurveConfig, CosineLength, LengthCurve, LengthPenalty, LengthPenaltyConfig,
-    LengthUnit, RepetitionPenalty, RepetitionPenaltyConfig, TagFormat, TagFormatConfig,
+    CosineCurve, CosineCurveConfig, CosineLength, LengthPenalty, LengthPenaltyConfig, LengthUnit,
+    RepetitionPenalty, RepetitionPenaltyConfig, TagFormat, TagFormatConfig,
 };
 pub use verifiable::{
     ExactMatch, ExactMatchConfig, Normalisation, NumericMatch, NumericMatchConfig, PercentReading,

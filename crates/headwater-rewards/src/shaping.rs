@@ -126,82 +126,24 @@ impl LengthUnit {
     }
 }
 
-/// A penalty that depends on length alone, at most 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum LengthCurve {
-    /// `-min(per_unit * max(length - free, 0), most)`.
-    Linear {
-        /// Length that costs nothing.
-        free: usize,
-        /// Cost of each further unit, finite, at least 0.
-        per_unit: f64,
-        /// The largest cost, finite, at least 0.
-        most: f64,
-    },
-    /// DAPO's soft overlong punishment (arXiv 2503.14476), with verl's factor: 0 up to `limit -
-    /// buffer`, then linear to `-factor` at `limit`, and `-factor` beyond: `-factor * clamp((length
-    /// - (limit - buffer)) / buffer, 0, 1)`.
-    ///
-    /// verl's code has no lower clamp because its responses are cut at the limit; the paper's
-    /// formula has it.
-    SoftOverlong {
-        /// The longest length, at least `buffer`.
-        limit: usize,
-        /// Length over which the penalty grows, at least 1.
-        buffer: usize,
-        /// The largest cost, finite, at least 0. DAPO: 1.
-        factor: f64,
-    },
-}
-
-impl LengthCurve {
-    fn penalty(self, length: usize) -> f64 {
-        match self {
-            Self::Linear { free, per_unit, most } => {
-                -(per_unit * length.saturating_sub(free) as f64).min(most)
-            }
-            Self::SoftOverlong { limit, buffer, factor } => {
-                let excess = length.saturating_sub(limit.saturating_sub(buffer));
-                -factor * (excess as f64 / buffer as f64).min(1.0)
-            }
-        }
-    }
-
-    fn most(self) -> f64 {
-        match self {
-            Self::Linear { most, .. } => most,
-            Self::SoftOverlong { factor, .. } => factor,
-        }
-    }
-
-    fn require(self, config: &'static str) -> Result<(), ConfigError> {
-        let cost = |field, value: f64| require_non_negative(config, field, value);
-        match self {
-            Self::Linear { per_unit, most, .. } => {
-                cost("curve.per_unit", per_unit)?;
-                cost("curve.most", most)
-            }
-            Self::SoftOverlong { limit, buffer, factor } => {
-                let fits = (1..=limit).contains(&buffer);
-                require(fits, config, "curve.buffer", buffer, "from 1 to the limit")?;
-                cost("curve.factor", factor)
-            }
-        }
-    }
-}
-
 /// Config of [`LengthPenalty`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LengthPenaltyConfig {
     /// What is counted.
     pub unit: LengthUnit,
-    /// How it is punished.
-    pub curve: LengthCurve,
+    /// Length that costs nothing.
+    pub free: usize,
+    /// Cost of each further unit, finite, at least 0.
+    pub per_unit: f64,
+    /// The largest cost, finite, at least 0.
+    pub most: f64,
 }
 
-/// A [`LengthCurve`] of the completion's length.
+/// A penalty on length alone: `-min(per_unit * max(length - free, 0), most)`.
+///
+/// DAPO's soft overlong punishment (arXiv 2503.14476) has `free = limit - buffer`,
+/// `per_unit = most / buffer` and `most = 1` (16384, 1/4096 and 1), and counts tokens.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LengthPenalty {
     config: LengthPenaltyConfig,
@@ -211,7 +153,8 @@ impl Check for LengthPenaltyConfig {
     type Checked = LengthPenalty;
 
     fn check(self) -> Result<LengthPenalty, ConfigError> {
-        self.curve.require("LengthPenaltyConfig")?;
+        require_non_negative("LengthPenaltyConfig", "per_unit", self.per_unit)?;
+        require_non_negative("LengthPenaltyConfig", "most", self.most)?;
         Ok(LengthPenalty { config: self })
     }
 }
@@ -220,7 +163,9 @@ impl LengthPenalty {
     /// The penalty of a text of this length, in whatever unit the caller counts.
     #[must_use]
     pub fn penalty(&self, length: usize) -> f64 {
-        self.config.curve.penalty(length)
+        let LengthPenaltyConfig { free, per_unit, most, .. } = self.config;
+        // `0.0 -` and not a minus sign: a penalty of -0 would be odd to print.
+        0.0 - (per_unit * length.saturating_sub(free) as f64).min(most)
     }
 }
 
@@ -230,7 +175,7 @@ impl Reward for LengthPenalty {
     }
 
     fn range(&self) -> Range {
-        Range::spanning(-self.config.curve.most(), 0.0)
+        Range::spanning(-self.config.most, 0.0)
     }
 
     fn invariances(&self) -> &[Invariance] {

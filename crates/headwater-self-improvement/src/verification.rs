@@ -7,6 +7,7 @@
 
 use burn::module::Module;
 use headwater_core::require;
+use headwater_evaluation::decision::sigmoid;
 use headwater_nn::{Decoder, Example, SequenceBatch};
 
 use crate::SelfImprovementError;
@@ -62,8 +63,7 @@ impl VerificationFormat {
             let log_probs = batch.log_distributions(&verifier, 1.0).try_into_vec_as::<f32>();
             let log_probs = log_probs.expect("every float tensor here is f32");
             scores.extend(log_probs.chunks(vocabulary).map(|row| {
-                let odds_against = row[self.wrong as usize] - row[self.right as usize];
-                1.0 / (1.0 + f64::from(odds_against).exp())
+                sigmoid(f64::from(row[self.right as usize] - row[self.wrong as usize]))
             }));
         }
         Ok(scores)

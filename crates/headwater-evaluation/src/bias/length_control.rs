@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decision::sigmoid;
 use crate::error::{EvaluationError, all_finite, at_least, every, in_range, same_length};
 use crate::intervals::{Interval, clustered_share_interval, linearised, mean_and_error};
 
@@ -301,10 +302,6 @@ fn solve(lower: &[Vec<f64>], b: &[f64]) -> Vec<f64> {
         x[i] = (x[i] - known) / lower[i][i];
     }
     x
-}
-
-fn sigmoid(eta: f64) -> f64 {
-    1.0 / (1.0 + (-eta).exp())
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {

@@ -2,7 +2,7 @@
 
 use approx::assert_relative_eq;
 use headwater_evaluation::decision::{
-    ClassWeights, at_base_rate, cost_threshold, log_loss, logit, sigmoid,
+    ClassWeights, at_base_rate, cost_threshold, log_loss, logit, sigmoid, softplus,
 };
 use headwater_evaluation::decision_classes::{
     adjusted_logits, best_action, prior_adjusted_logits, residual_curvature, residual_loss,
@@ -47,6 +47,27 @@ fn a_shift_a_threshold_and_a_loss_by_hand() {
     // The weights that balance 10% positives give both classes the same total.
     let balancing = ClassWeights::balancing(0.1).unwrap();
     assert_relative_eq!(0.1 * balancing.positive(), 0.9 * balancing.negative());
+}
+
+#[test]
+fn the_logistic_function_and_its_integral_are_right_far_out() {
+    // Decimal arithmetic of 60 digits.
+    for (z, p, area) in [
+        (-700.0, 9.859_676_543_759_77e-305, 9.859_676_543_759_77e-305),
+        (-40.0, 4.248_354_255_291_589e-18, 4.248_354_255_291_589e-18),
+        (-1.5, 0.182_425_523_806_356_34, 0.201_413_277_982_752_46),
+        (0.0, 0.5, 2.0_f64.ln()),
+        (1.5, 0.817_574_476_193_643_7, 1.701_413_277_982_752_5),
+        (40.0, 1.0, 40.0),
+        (700.0, 1.0, 700.0),
+    ] {
+        assert_relative_eq!(sigmoid(z), p, max_relative = 4e-16);
+        assert_relative_eq!(softplus(z), area, max_relative = 4e-16);
+        assert_eq!((log_loss(z, false), log_loss(-z, true)), (softplus(z), softplus(z)));
+    }
+    assert_eq!((sigmoid(f64::NEG_INFINITY), sigmoid(f64::INFINITY)), (0.0, 1.0));
+    assert_eq!((softplus(f64::NEG_INFINITY), softplus(f64::INFINITY)), (0.0, f64::INFINITY));
+    assert!(sigmoid(f64::NAN).is_nan() && softplus(f64::NAN).is_nan());
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use headwater_core::{Check, Group, Score, Streams};
+use headwater_evaluation::decision::sigmoid;
 use headwater_nn::stories::{StoriesTokenizer, read_model};
 use headwater_nn::{
     AdamWConfig, BOS, Checkpoint, Completion, Decoder, Device, SamplingConfig, SequenceBatch,
@@ -227,7 +228,7 @@ pub(super) fn run(
                 .map(|pair| {
                     let [first, second] = [&pair[0].2, &pair[1].2];
                     let response = |text: &String| Response::new(text).factor(times_said(text));
-                    let wins = 1.0 / (1.0 + (value(second) - value(first)).exp());
+                    let wins = sigmoid(value(first) - value(second));
                     let (chosen, rejected) = if labels.random::<f64>() < wins {
                         (first, second)
                     } else {

@@ -6,6 +6,7 @@
 
 use headwater_core::{Check, Streams};
 use headwater_evaluation::calibration::auroc;
+use headwater_evaluation::decision::sigmoid;
 use headwater_protocol::{CellError, Metrics};
 use headwater_recsys::metrics::calibration_by_position;
 use headwater_recsys::{
@@ -310,8 +311,7 @@ impl Relabelling {
         let features = &self.items.catalogue().features[item * context.len()..][..context.len()];
         let match_: f64 = context.iter().zip(features).map(|(u, f)| f64::from(u * f)).sum();
         let quality = f64::from(self.items.quality()[item]);
-        let logit = self.world.base_logit + quality + self.world.personalisation * match_;
-        1.0 / (1.0 + (-logit).exp())
+        sigmoid(self.world.base_logit + quality + self.world.personalisation * match_)
     }
 
     /// The log with relevance drawn for every impression; the same each time a round is read.

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 
 use headwater_core::{Check, Group, Streams};
+use headwater_evaluation::baselines::pearson;
 use headwater_evaluation::exploitation::{ItemCredit, exploitation_rate};
 use headwater_nn::{
     AdamW, AdamWConfig, Checkpoint, Decoder, Device, Sampling, sample, supervised_step,
@@ -118,7 +119,8 @@ impl Log {
             let magic: Vec<f64> = judged.map(|j| f64::from(u8::from(j.report.magic))).collect();
             let rewards = batch.verdicts[rows].iter();
             let rewards: Vec<f64> = rewards.filter_map(|v| v.reward.value()).collect();
-            self.correlations.extend(correlation(&rewards, &magic));
+            // An advantage is its group's reward up to shift and scale.
+            self.correlations.extend(pearson(&rewards, &magic));
         }
     }
 
@@ -161,17 +163,6 @@ fn peak(halves: [&[f64]; 2]) -> f64 {
         at.map_or(f64::NAN, |at| valued[at])
     };
     f64::midpoint(read(&halves[0], &halves[1]), read(&halves[1], &halves[0]))
-}
-
-/// Pearson's correlation, where both vary. An advantage is its group's reward up to shift and scale.
-fn correlation(x: &[f64], y: &[f64]) -> Option<f64> {
-    let n = x.len() as f64;
-    let (mx, my) = (x.iter().sum::<f64>() / n, y.iter().sum::<f64>() / n);
-    let product = |a: &[f64], ma: f64, b: &[f64], mb: f64| {
-        a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum::<f64>()
-    };
-    let (xx, yy) = (product(x, mx, x, mx), product(y, my, y, my));
-    (xx > 1e-12 && yy > 1e-12).then(|| product(x, mx, y, my) / (xx * yy).sqrt())
 }
 
 /// A batch as graded.
@@ -347,13 +338,5 @@ mod tests {
         let both = [0.0, 1.0, 3.0, 5.0, 4.0, 0.0];
         assert_eq!(peak([&both, &both]), 4.0);
         assert_eq!(smooth(&both), [4.0 / 3.0, 3.0, 4.0, 3.0]);
-    }
-
-    #[test]
-    fn correlation_by_hand() {
-        assert_eq!(correlation(&[1.0, 1.0], &[0.0, 1.0]), None);
-        assert_eq!(correlation(&[1.0, 2.0], &[0.0, 0.0]), None);
-        let found = correlation(&[1.0, 2.0, 3.0, 4.0], &[0.0, 0.0, 1.0, 1.0]).unwrap();
-        assert!((found - 2.0 / 5.0_f64.sqrt()).abs() < 1e-12);
     }
 }

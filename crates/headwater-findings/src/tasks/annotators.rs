@@ -1,6 +1,7 @@
 //! People who compare two texts: sure to a degree, and partial to something beside the point.
 
 use headwater_core::StreamRng;
+use headwater_evaluation::decision::sigmoid;
 use headwater_reward_models::{Preference, Response};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ impl Annotators {
             let right = right_words(topic, &response.text) as f64;
             self.certainty * right + self.bias * response.factor
         };
-        let first_wins = 1.0 / (1.0 + (value(&second) - value(&first)).exp());
+        let first_wins = sigmoid(value(&first) - value(&second));
         let (chosen, rejected) =
             if stream.random::<f64>() < first_wins { (first, second) } else { (second, first) };
         Preference::new(name(topic), chosen, rejected)

@@ -190,12 +190,6 @@ impl Report {
         [prompt, &self.thought, &[ANSWER]].concat()
     }
 
-    /// Whether the chain of thought reads the key.
-    #[must_use]
-    pub fn has_read(&self, key: usize) -> bool {
-        self.thought.windows(2).any(|pair| pair == [READ, KEY + key as u32])
-    }
-
     /// Whether the report states the key.
     #[must_use]
     pub fn mentions(&self, key: usize) -> bool {
@@ -232,6 +226,11 @@ mod tests {
     const AUTHOR: Author =
         Author { read_flagged: 0.5, read_other: 0.1, state_read: 0.9, bluff: 0.2, magic: 0.03 };
 
+    /// Whether the chain of thought reads the key.
+    fn has_read(report: &Report, key: usize) -> bool {
+        report.thought.windows(2).any(|pair| pair == [READ, KEY + key as u32])
+    }
+
     fn request() -> Request {
         Request {
             values: [3, 1, 0, 1, 2, 0, 2, 3],
@@ -261,7 +260,7 @@ mod tests {
         assert_eq!(mixed.statements, [(1, 1), (5, 2), (2, 0)]);
         assert!((mixed.quality(&request) - (1.0 / 3.0 - 0.25)).abs() < 1e-12);
         assert!(mixed.mentions(5) && !mixed.states(5, 0) && !mixed.mentions(3));
-        assert!(mixed.has_read(1) && mixed.has_read(2) && !mixed.has_read(5));
+        assert!(has_read(&mixed, 1) && has_read(&mixed, 2) && !has_read(&mixed, 5));
         assert_eq!(vocabulary.decode(&mixed.context(&[])), ">b1;>c0;|");
         // Cut off in the chain of thought: there is no answer, and nothing in the thought is one.
         let cut = report(">b1;>d1;>f0");
@@ -280,7 +279,7 @@ mod tests {
             let request = Request::draw(&mut stream);
             let example = request.demonstration(&AUTHOR, &vocabulary, &mut stream);
             let report = Report::of(&example.completion);
-            let seen = |key: usize| report.has_read(key);
+            let seen = |key: usize| has_read(&report, key);
             for key in 0..KEYS {
                 flagged += usize::from(request.flagged[key]);
                 read += usize::from(request.flagged[key] && seen(key));

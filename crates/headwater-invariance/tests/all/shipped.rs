@@ -11,10 +11,10 @@ use headwater_invariance::{
 use headwater_rewards::{
     ArithmeticMatchConfig, CalibratedReward, Component, ConfidenceFormat, ConfidencePlace,
     ConfidenceScale, CosineCurveConfig, CosineLength, CountdownConfig, Criterion, ExactMatchConfig,
-    ExpressionLimits, Extraction, Invariance, LengthCurve, LengthPenaltyConfig, LengthUnit,
-    Mixture, Normalisation, NumberUse, NumericMatchConfig, PercentReading, Range,
-    RepetitionPenaltyConfig, Requirement, Reward, RlcrCodeReward, Rubric, RubricGate, SchemeConfig,
-    TagFormat, TagFormatConfig, WhenClosed, checked_score,
+    ExpressionLimits, Extraction, Invariance, LengthPenaltyConfig, LengthUnit, Mixture,
+    Normalisation, NumberUse, NumericMatchConfig, PercentReading, Range, RepetitionPenaltyConfig,
+    Requirement, Reward, RlcrCodeReward, Rubric, RubricGate, SchemeConfig, TagFormat,
+    TagFormatConfig, WhenClosed, checked_score,
 };
 use proptest::prelude::*;
 
@@ -69,8 +69,7 @@ fn rlcr_code() -> Box<dyn Reward> {
 }
 
 fn length(unit: LengthUnit) -> headwater_rewards::LengthPenalty {
-    let curve = LengthCurve::Linear { free: 3, per_unit: 0.01, most: 1.0 };
-    LengthPenaltyConfig { unit, curve }.check().expect("valid")
+    LengthPenaltyConfig { unit, free: 3, per_unit: 0.01, most: 1.0 }.check().expect("valid")
 }
 
 fn cosine_length() -> Box<dyn Reward> {

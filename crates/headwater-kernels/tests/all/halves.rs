@@ -1,12 +1,12 @@
-//! The halves of a decoder block, norm, token scores and divergence against plain double-precision code, and
+//! The halves of a decoder block, norm and token scores against plain double-precision code, and
 //! their gradients against its finite differences.
 
 use crate::common::{check_gradients, close, dot, double, sets, times, values};
 use headwater_kernels::{
     AttentionShape, AttentionWeights, FeedForwardWeights, Rotary, Scored, Tree, attention,
-    attention_backward, attention_keeping, divergence, divergence_backward, feed_forward,
-    feed_forward_backward, feed_forward_keeping, rms_norm, rms_norm_backward, token_scores,
-    token_scores_backward, with_instruction_set, with_threads,
+    attention_backward, attention_keeping, feed_forward, feed_forward_backward,
+    feed_forward_keeping, rms_norm, rms_norm_backward, token_scores, token_scores_backward,
+    with_instruction_set, with_threads,
 };
 use proptest::prelude::*;
 
@@ -252,40 +252,6 @@ proptest! {
         close(&out, &plain(&doubles));
         check_gradients(&doubles, &[&dhidden, &dembedding], |t| dot(&plain(t), &outer));
     }
-
-    #[test]
-    fn divergence_and_its_gradients(
-        rows in 1usize..60, widths in (1usize..20, 1usize..20), vocabulary in 2usize..40,
-        temperature in 0.5f32..2.0, set in sets(), threads in 1usize..4, seed in 1u64..1000,
-    ) {
-        let tensors = [
-            values(rows * widths.0, seed), values(vocabulary * widths.0, seed + 1),
-            values(rows * widths.1, seed + 2), values(vocabulary * widths.1, seed + 3),
-        ];
-        let at: Vec<usize> = (0..rows).rev().collect();
-        let side = |first: usize, width: usize| Scored {
-            hidden: &tensors[first], embedding: &tensors[first + 1], width, at: &at, temperature,
-        };
-        let (p, q) = (side(0, widths.0), side(2, widths.1));
-        let outer = values(rows, seed + 9);
-        let (out, (dp, dq)) = with_instruction_set(set, || with_threads(threads, || {
-            (divergence(&p, &q), divergence_backward(&p, &q, &outer))
-        }));
-        let plain = |t: &[Vec<f64>]| -> Vec<f64> {
-            let temperature = f64::from(temperature);
-            let p = plain_log_probs(&t[0], &t[1], widths.0, &at, temperature);
-            let q = plain_log_probs(&t[2], &t[3], widths.1, &at, temperature);
-            let row = |(p, q): (&Vec<f64>, &Vec<f64>)| {
-                p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum()
-            };
-            p.iter().zip(&q).map(row).collect()
-        };
-        let doubles: Vec<Vec<f64>> = tensors.iter().map(|t| double(t)).collect();
-        close(&out, &plain(&doubles));
-        prop_assert!(out.iter().all(|kl| *kl > -1e-6));
-        let gradients: [&[f32]; 4] = [&dp.0, &dp.1, &dq.0, &dq.1];
-        check_gradients(&doubles, &gradients, |t| dot(&plain(t), &outer));
-    }
 }
 
 #[test]
@@ -310,13 +276,4 @@ fn attention_of_nothing_is_nothing() {
             });
         }
     }
-}
-
-#[test]
-fn a_model_does_not_diverge_from_itself() {
-    let (hidden, embedding) = (values(30, 1), values(50, 2));
-    let at = [0, 1, 2];
-    let side =
-        Scored { hidden: &hidden, embedding: &embedding, width: 10, at: &at, temperature: 0.7 };
-    assert_eq!(divergence(&side, &side), [0.0; 3]);
 }

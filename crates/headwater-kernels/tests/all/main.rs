@@ -4,5 +4,4 @@ mod adamw;
 mod common;
 mod halves;
 mod mlp;
-mod mmd;
 mod mmoe;

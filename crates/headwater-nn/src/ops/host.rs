@@ -26,19 +26,18 @@ pub(crate) trait HostOp<const N: usize>: Debug + Send + Sync + 'static {
 
     /// The result alone.
     fn forward(&self, inputs: [&[f32]; N]) -> Vec<f32> {
-        self.keeping(inputs, [false; N]).0
+        self.keeping(inputs).0
     }
 
-    /// The result, and what [`HostOp::backward`] will need for the gradients that are wanted.
-    fn keeping(&self, inputs: [&[f32]; N], wanted: [bool; N]) -> (Vec<f32>, Self::Kept);
+    /// The result, and what [`HostOp::backward`] will need.
+    fn keeping(&self, inputs: [&[f32]; N]) -> (Vec<f32>, Self::Kept);
 
-    /// Gradients of the inputs, given that of the result. One that is not wanted may be left out.
+    /// Gradients of the inputs, given that of the result.
     fn backward(
         &self,
         inputs: [&[f32]; N],
         kept: &Self::Kept,
         gradient: &mut [f32],
-        wanted: [bool; N],
     ) -> [Gradient; N];
 }
 
@@ -48,15 +47,6 @@ pub(crate) enum Gradient {
     InPlace,
     /// Values in the input's shape.
     New(Vec<f32>),
-    /// Left out.
-    Unwanted,
-}
-
-impl Gradient {
-    /// Values in the input's shape, or none.
-    pub(crate) fn of(values: Option<Vec<f32>>) -> Self {
-        values.map_or(Self::Unwanted, Self::New)
-    }
 }
 
 /// A float tensor on the CPU backend.
@@ -96,9 +86,6 @@ pub(crate) fn apply<Op: HostOp<N>, const N: usize>(
     shape: &[usize],
 ) -> DispatchTensor {
     let is_tracked = inputs.iter().any(|input| matches!(input, Input::Tracked(_)));
-    let wanted = inputs
-        .each_ref()
-        .map(|input| matches!(input, Input::Tracked(tensor) if tensor.is_tracked()));
     let parts = inputs.map(|input| match input {
         Input::Constant(tensor) => Autodiff::<Flex>::from_inner(tensor),
         Input::Tracked(tensor) => tensor,
@@ -121,7 +108,7 @@ pub(crate) fn apply<Op: HostOp<N>, const N: usize>(
         .stateful()
     {
         OpsKind::Tracked(step) => {
-            let (out, kept) = op.keeping(primitives.each_ref().map(slice), wanted);
+            let (out, kept) = op.keeping(primitives.each_ref().map(slice));
             let state = State { op: Arc::new(op), inputs: primitives, kept: Arc::new(kept) };
             step.finish(state, tensor(out, shape))
         }
@@ -160,16 +147,14 @@ impl<Op: HostOp<N>, const N: usize> Backward<Flex, N> for Step<Op, N> {
     ) {
         let State { op, inputs, kept } = ops.state;
         let mut outer = contiguous(gradients.consume::<Flex>(&ops.node));
-        let wanted = ops.parents.each_ref().map(Option::is_some);
         let slices = inputs.each_ref().map(slice);
-        let inner = op.backward(slices, &kept, outer.storage_mut::<f32>(), wanted);
+        let inner = op.backward(slices, &kept, outer.storage_mut::<f32>());
         let mut outer = Some(outer);
         for ((parent, gradient), input) in ops.parents.into_iter().zip(inner).zip(&inputs) {
             let shape = input.layout().shape().clone();
             let gradient = match gradient {
                 Gradient::InPlace => outer.take().expect("one input's gradient at most"),
                 Gradient::New(values) => tensor(values, &shape.to_vec()),
-                Gradient::Unwanted => continue,
             };
             if let Some(parent) = parent {
                 gradients.register::<Flex>(parent.id, gradient);

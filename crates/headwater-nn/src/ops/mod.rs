@@ -10,9 +10,9 @@ pub mod plain;
 use std::sync::Arc;
 
 use burn::module::{Module, Param};
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 use headwater_kernels::Rotary;
-pub use headwater_kernels::{Activation, MmdEstimator, SparseRows, Tree};
+pub use headwater_kernels::{SparseRows, Tree};
 
 use crate::shape::DecoderShape;
 
@@ -42,21 +42,6 @@ pub struct FeedForward {
     pub up: Param<Tensor<2>>,
     /// `[hidden, width]`.
     pub down: Param<Tensor<2>>,
-}
-
-/// Weights of a multi-gate mixture of experts (Ma et al. 2018) whose experts have two ReLU layers.
-#[derive(Module, Debug)]
-pub struct MixtureOfExperts {
-    /// `[in, experts * hidden]`, an expert's columns side by side.
-    pub first: Param<Tensor<2>>,
-    /// `[experts * hidden]`.
-    pub first_bias: Param<Tensor<1>>,
-    /// `[experts, hidden, width]`.
-    pub second: Param<Tensor<3>>,
-    /// `[experts * width]`.
-    pub second_bias: Param<Tensor<1>>,
-    /// `[in, tasks * experts]`, a task's columns side by side.
-    pub gates: Param<Tensor<2>>,
 }
 
 /// Log-probability and entropy of target tokens under a decoder, of one shape.
@@ -154,24 +139,6 @@ pub fn token_scores(
     TokenScores { log_probs: column(0), entropy: column(1) }
 }
 
-/// KL(p, q) in nats of the next-token distributions of two models, row by row: `[rows]`.
-///
-/// A side is its hidden states `[rows, width]` and output embedding `[vocabulary, width]`; widths may
-/// differ, rows and vocabulary may not.
-pub fn divergence(p: [Tensor<2>; 2], q: [Tensor<2>; 2], temperature: f64) -> Tensor<1> {
-    let all = [&p[0], &p[1], &q[0], &q[1]].map(|tensor| tensor.clone().into_dispatch());
-    let Some(inputs) = host::inputs(all) else {
-        return plain::divergence(p, q, temperature);
-    };
-    let rows = p[0].dims()[0];
-    let op = fused::Divergence {
-        widths: [p[0].dims()[1], q[0].dims()[1]],
-        at: (0..rows).collect(),
-        temperature: temperature as f32,
-    };
-    Tensor::from_dispatch(host::apply(op, inputs, &[rows]))
-}
-
 /// Sparse rows times weights `[width, channels]`: `[rows, channels]`. Every column is below `width`.
 pub fn sparse_product(rows: SparseRows, weights: Tensor<2>) -> Tensor<2> {
     let Some(inputs) = host::inputs([weights.clone().into_dispatch()]) else {
@@ -180,66 +147,4 @@ pub fn sparse_product(rows: SparseRows, weights: Tensor<2>) -> Tensor<2> {
     let channels = weights.dims()[1];
     let shape = [rows.len(), channels];
     Tensor::from_dispatch(host::apply(fused::SparseProduct { rows, channels }, inputs, &shape))
-}
-
-/// A dense layer, `f(x W + b)`: x `[rows, in]`, W `[in, out]`, b `[out]`.
-pub fn dense(
-    x: Tensor<2>,
-    weights: Tensor<2>,
-    bias: Tensor<1>,
-    activation: Activation,
-) -> Tensor<2> {
-    let all =
-        [x.clone().into_dispatch(), weights.clone().into_dispatch(), bias.clone().into_dispatch()];
-    let Some(inputs) = host::inputs(all) else {
-        return plain::dense(x, weights, bias, activation);
-    };
-    let shape = [x.dims()[0], bias.dims()[0]];
-    Tensor::from_dispatch(host::apply(fused::Dense { activation }, inputs, &shape))
-}
-
-/// A multi-gate mixture of experts: for x `[rows, in]` the mixture of every task, `[rows, tasks, width]`.
-///
-/// `keep` `[rows, tasks, experts]` is false for the experts a gate drops (gate dropout): the shares of the others
-/// are scaled to sum to 1 again, and a gate told to drop all keeps all.
-pub fn mixture_of_experts(
-    x: Tensor<2>,
-    weights: &MixtureOfExperts,
-    keep: Option<Tensor<3, Bool>>,
-) -> Tensor<3> {
-    let all = [
-        x.clone().into_dispatch(),
-        weights.first.val().into_dispatch(),
-        weights.first_bias.val().into_dispatch(),
-        weights.second.val().into_dispatch(),
-        weights.second_bias.val().into_dispatch(),
-        weights.gates.val().into_dispatch(),
-    ];
-    let Some(inputs) = host::inputs(all) else {
-        return plain::mixture_of_experts(x, weights, keep);
-    };
-    let [experts, _, width] = weights.second.val().dims();
-    let shape = [x.dims()[0], weights.gates.val().dims()[1] / experts, width];
-    let keep = keep.map(|keep| keep.into_data().iter::<bool>().collect());
-    let op = fused::MixtureOfExperts { experts, keep };
-    Tensor::from_dispatch(host::apply(op, inputs, &shape))
-}
-
-/// Squared maximum mean discrepancy (Gretton et al. 2012) of the samples x `[n, width]` and y `[m, width]` with
-/// the kernel `sum over bandwidths s of exp(-|a - b|^2 / (2 s^2))`, a tensor of one element.
-///
-/// # Panics
-/// Without a bandwidth, and for the unbiased estimator with a sample of fewer than two points.
-pub fn mmd_squared(
-    x: Tensor<2>,
-    y: Tensor<2>,
-    bandwidths: &[f32],
-    estimator: MmdEstimator,
-) -> Tensor<1> {
-    let Some(inputs) = host::inputs([x.clone().into_dispatch(), y.clone().into_dispatch()]) else {
-        return plain::mmd_squared(x, y, bandwidths, estimator);
-    };
-    let (width, bandwidths) = (x.dims()[1], bandwidths.to_vec());
-    let op = fused::MmdSquared { width, bandwidths, estimator };
-    Tensor::from_dispatch(host::apply(op, inputs, &[1]))
 }

@@ -1,14 +1,12 @@
 //! The operations as ordinary tensor operations: what runs on every device but the CPU backend, and what the
 //! fused ones are tested against. Shapes as in the functions of the same name one level up.
 
-use std::f64::consts::FRAC_1_SQRT_2;
-
 use burn::module::Param;
-use burn::tensor::activation::{gelu_approximate, log_softmax, relu, silu, softmax};
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use headwater_kernels::{Activation, MmdEstimator, Rotary, SparseRows, Tree};
+use burn::tensor::activation::{log_softmax, silu, softmax};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use headwater_kernels::{Rotary, SparseRows, Tree};
 
-use super::{Attention, FeedForward, MixtureOfExperts, TokenScores};
+use super::{Attention, FeedForward, TokenScores};
 use crate::shape::DecoderShape;
 
 /// Rows of the embedding `[vocabulary, width]` for `tokens` `[tokens]`.
@@ -174,15 +172,6 @@ pub fn token_scores(
     TokenScores { log_probs: chosen.reshape([rows]), entropy: entropy.reshape([rows]) }
 }
 
-/// KL(p, q) in nats of every row of two models' next-token distributions.
-pub fn divergence(p: [Tensor<2>; 2], q: [Tensor<2>; 2], temperature: f64) -> Tensor<1> {
-    let rows = p[0].dims()[0];
-    let ([hidden_p, embedding_p], [hidden_q, embedding_q]) = (p, q);
-    let p = log_probs(hidden_p, embedding_p, temperature);
-    let q = log_probs(hidden_q, embedding_q, temperature);
-    (p.clone().exp() * (p - q)).sum_dim(1).reshape([rows])
-}
-
 /// Sparse rows times weights, the rows written out.
 pub fn sparse_product(rows: &SparseRows, weights: Tensor<2>) -> Tensor<2> {
     let width = weights.dims()[0];
@@ -192,78 +181,4 @@ pub fn sparse_product(rows: &SparseRows, weights: Tensor<2>) -> Tensor<2> {
     }
     let dense = TensorData::new(dense, [rows.len(), width]);
     Tensor::<2>::from_data(dense, &weights.device()).matmul(weights)
-}
-
-/// A dense layer, `f(x W + b)`.
-pub fn dense(
-    x: Tensor<2>,
-    weights: Tensor<2>,
-    bias: Tensor<1>,
-    activation: Activation,
-) -> Tensor<2> {
-    let z = x.matmul(weights) + bias.unsqueeze();
-    match activation {
-        Activation::Identity => z,
-        Activation::Relu => relu(z),
-        // Not the library's `gelu`: its gradient on some devices is that of the approximation by tanh.
-        Activation::Gelu => {
-            z.clone().mul_scalar(FRAC_1_SQRT_2).erf().add_scalar(1.0) * z.mul_scalar(0.5)
-        }
-        Activation::GeluTanh => gelu_approximate(z),
-        Activation::Silu => silu(z),
-    }
-}
-
-/// The multi-gate mixture of experts.
-pub fn mixture_of_experts(
-    x: Tensor<2>,
-    weights: &MixtureOfExperts,
-    keep: Option<Tensor<3, Bool>>,
-) -> Tensor<3> {
-    let rows = x.dims()[0];
-    let [experts, hidden, width] = weights.second.val().dims();
-    let tasks = weights.gates.val().dims()[1] / experts;
-    let first = relu(x.clone().matmul(weights.first.val()) + weights.first_bias.val().unsqueeze());
-    let first = first.reshape([rows, experts, hidden]).swap_dims(0, 1);
-    let bias = weights.second_bias.val().reshape([experts, 1, width]);
-    let outputs = relu(first.matmul(weights.second.val()) + bias).swap_dims(0, 1);
-    let mut gates = softmax(x.matmul(weights.gates.val()).reshape([rows, tasks, experts]), 2);
-    if let Some(keep) = keep {
-        let kept = keep.float();
-        // A gate told to drop all keeps all.
-        let none = kept.clone().sum_dim(2).equal_scalar(0.0).float();
-        gates = gates * (kept + none).clamp_max(1.0);
-        gates = gates.clone() / gates.sum_dim(2);
-    }
-    debug_assert_eq!(outputs.dims(), [rows, experts, width]);
-    gates.matmul(outputs)
-}
-
-/// The squared maximum mean discrepancy, materialising the kernel matrices.
-pub fn mmd_squared(
-    x: Tensor<2>,
-    y: Tensor<2>,
-    bandwidths: &[f32],
-    estimator: MmdEstimator,
-) -> Tensor<1> {
-    let kernel = |a: Tensor<2>, b: Tensor<2>| {
-        let square = |t: &Tensor<2>| t.clone().square().sum_dim(1);
-        let cross = a.clone().matmul(b.clone().transpose());
-        let distance = (square(&a) + square(&b).transpose() - cross.mul_scalar(2.0)).clamp_min(0.0);
-        let each = bandwidths.iter().map(|s| distance.clone().div_scalar(-2.0 * s * s).exp());
-        each.reduce(|sum, kernel| sum + kernel).expect("at least one bandwidth")
-    };
-    let within = |z: Tensor<2>| {
-        let n = z.dims()[0] as f64;
-        let sum = kernel(z.clone(), z).sum();
-        match estimator {
-            MmdEstimator::Biased => sum.div_scalar(n * n),
-            // A point with itself has kernel 1 at every bandwidth.
-            MmdEstimator::Unbiased => {
-                sum.sub_scalar(n * bandwidths.len() as f64).div_scalar(n * (n - 1.0))
-            }
-        }
-    };
-    let between = kernel(x.clone(), y.clone()).mean();
-    within(x) + within(y) - between.mul_scalar(2.0)
 }

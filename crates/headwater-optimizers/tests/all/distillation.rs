@@ -7,7 +7,6 @@ use headwater_core::Streams;
 use headwater_optimizers::distillation::{
     Divergence, gaps, truncated_importance_weights, with_tail,
 };
-use headwater_optimizers::internalisation::{icrl_weights, self_internalisation_gap};
 use headwater_optimizers::ppo::Clip;
 use headwater_optimizers::top_k::{HintChoice, Subset, TopK, choose_hints};
 use headwater_optimizers::{Objective, OptimizerError, at_targets};
@@ -338,32 +337,23 @@ fn tokens_the_student_has_ruled_out_stay_finite() {
 }
 
 #[test]
-fn gaps_weights_and_the_internalisation_gap_by_hand() {
+fn gaps_by_hand() {
     let teacher = vec![vec![-0.5, -4.0], vec![], vec![-1.0]];
     let student = vec![vec![-1.0, -1.0], vec![], vec![-3.5]];
     let free = gaps(&teacher, &student, None).unwrap();
     assert_eq!(free, [vec![0.5, -3.0], vec![], vec![2.5]]);
     let limited = gaps(&teacher, &student, Some(2.0)).unwrap();
     assert_eq!(limited, [vec![0.5, -2.0], vec![], vec![2.0]]);
-    // Plain prompts against informed ones; two responses have tokens.
-    let gap = self_internalisation_gap(&student, &teacher).unwrap();
-    assert_close(gap, f64::midpoint(f64::midpoint(-0.5, 3.0), -2.5), 1e-12);
-    let weights = icrl_weights(&student, &teacher, 2.0).unwrap();
-    assert_close(weights[0][0], (-0.5f64).exp(), 1e-12);
-    assert_eq!(weights[0][1], 2.0);
-    assert_close(weights[2][0], (-2.5f64).exp(), 1e-12);
 
     let error = |result: Result<Vec<Vec<f64>>, OptimizerError>| result.unwrap_err().to_string();
     let allowed = "allowed is a number above 0";
     assert_eq!(error(gaps(&teacher, &student, Some(-1.0))), format!("gaps.limit = -1: {allowed}"));
-    let cap = icrl_weights(&student, &teacher, f64::NAN);
-    assert_eq!(error(cap), format!("icrl_weights.cap = NaN: {allowed}"));
     let short = vec![vec![-0.5], vec![], vec![-1.0]];
     let expected = "teacher_logp[0] has 1 entries: expected 2";
     assert_eq!(error(gaps(&short, &student, None)), expected);
     let infinite = vec![vec![-0.5, f64::NEG_INFINITY], vec![], vec![-1.0]];
-    let expected = "plain_logp[0][1] = -inf: allowed is a finite number";
-    assert_eq!(error(icrl_weights(&infinite, &teacher, 2.0)), expected);
+    let expected = "teacher_logp[0][1] = -inf: allowed is a finite number";
+    assert_eq!(error(gaps(&infinite, &student, None)), expected);
 }
 
 #[test]

@@ -7,7 +7,6 @@ use headwater_nn::{AdamW, AdamWConfig, Decoder, DecoderConfig, Device, ModuleGra
 use headwater_optimizers::directive::{Hybrid, HybridConfig, Signal, Turn};
 use headwater_optimizers::distillation::{Divergence, gaps};
 use headwater_optimizers::entropy::EntropyConfig;
-use headwater_optimizers::internalisation::self_internalisation_gap;
 use headwater_optimizers::top_k::TopK;
 use headwater_optimizers::{Experience, Objective, ObjectiveConfig, OptimizerError, TwoContexts};
 use headwater_optimizers::{at_targets, follow};
@@ -100,7 +99,6 @@ fn an_empty_hint_has_an_advantage_of_exactly_zero() {
     assert_eq!(plain, informed);
     let advantages = gaps(&informed, &plain, None).unwrap();
     assert!(advantages.iter().flatten().all(|a| *a == 0.0));
-    assert_eq!(self_internalisation_gap(&plain, &informed).unwrap(), 0.0);
     let student = contexts.student(&policy, 0.7).inner().into_data();
     assert_eq!(student, contexts.teacher(&policy, 0.7).into_data());
 }

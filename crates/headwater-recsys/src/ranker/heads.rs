@@ -1,6 +1,7 @@
 //! What a ranker predicts: the losses of its heads, and how they make one score.
 
 use headwater_core::{ConfigError, require_finite, require_non_negative};
+use headwater_evaluation::decision::{sigmoid, softplus};
 use serde::{Deserialize, Serialize};
 
 use crate::log::Head;
@@ -32,16 +33,6 @@ impl HeadConfig {
         require_non_negative(NAME, "weight", self.weight)?;
         require_finite(NAME, "exponent", self.exponent)
     }
-}
-
-/// 1 / (1 + e^-z).
-pub(crate) fn sigmoid(z: f64) -> f64 {
-    1.0 / (1.0 + (-z).exp())
-}
-
-/// ln(1 + e^z).
-pub(crate) fn softplus(z: f64) -> f64 {
-    z.max(0.0) + (-z.abs()).exp().ln_1p()
 }
 
 /// Cross-entropy -y log s(z) - (1 - y) log(1 - s(z)) = softplus(z) - y z, and its slope s(z) - y.

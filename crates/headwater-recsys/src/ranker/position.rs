@@ -15,6 +15,7 @@ mod tower;
 use std::ops::Range;
 
 use headwater_core::{ConfigError, require, require_non_negative};
+use headwater_evaluation::decision::sigmoid;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use adversary::Adversary;
@@ -23,7 +24,7 @@ use regression_em::RegressionEm;
 
 use crate::error::RecsysError;
 use crate::log::Log;
-use crate::ranker::heads::{log_loss, sigmoid};
+use crate::ranker::heads::log_loss;
 
 /// A remedy for position bias, unchecked. All act on the click head alone: what is learnt from clicked rows only is
 /// not exposed to it.

@@ -3,7 +3,7 @@
 use approx::assert_abs_diff_eq;
 use headwater_core::{Check, Sample, Score};
 use headwater_rewards::{
-    CosineCurve, CosineCurveConfig, CosineLength, LengthCurve, LengthPenaltyConfig, LengthUnit,
+    CosineCurve, CosineCurveConfig, CosineLength, LengthPenaltyConfig, LengthUnit,
     RepetitionPenaltyConfig, Reward, TagFormatConfig,
 };
 use proptest::prelude::*;
@@ -38,11 +38,14 @@ fn the_format_is_met_at_the_end_in_order_with_only_whitespace_between() {
     assert!(markup.check().is_err());
 }
 
+fn length(unit: LengthUnit, free: usize, per_unit: f64, most: f64) -> LengthPenaltyConfig {
+    LengthPenaltyConfig { unit, free, per_unit, most }
+}
+
 #[test]
-fn soft_overlong_matches_the_published_setting() {
+fn the_length_penalty_holds_the_published_soft_overlong_punishment() {
     // DAPO: at most 20,480 tokens, of which the last 4,096 are punished.
-    let curve = LengthCurve::SoftOverlong { limit: 20_480, buffer: 4_096, factor: 1.0 };
-    let penalty = LengthPenaltyConfig { unit: LengthUnit::Words, curve }.check().unwrap();
+    let penalty = length(LengthUnit::Words, 16_384, 1.0 / 4_096.0, 1.0).check().unwrap();
     for (length, value) in [
         (0, 0.0),
         (16_384, 0.0),
@@ -58,20 +61,14 @@ fn soft_overlong_matches_the_published_setting() {
 
 #[test]
 fn linear_penalty_is_free_then_linear_then_flat() {
-    let curve = LengthCurve::Linear { free: 2, per_unit: 0.25, most: 1.0 };
-    let words = LengthPenaltyConfig { unit: LengthUnit::Words, curve }.check().unwrap();
-    let characters = LengthPenaltyConfig { unit: LengthUnit::Characters, curve }.check().unwrap();
+    let words = length(LengthUnit::Words, 2, 0.25, 1.0).check().unwrap();
+    let characters = length(LengthUnit::Characters, 2, 0.25, 1.0).check().unwrap();
     assert_eq!(words.score(sample("one two")), Score::Scored(0.0));
     assert_eq!(words.score(sample("one two  three")), Score::Scored(-0.25));
     assert_eq!(characters.score(sample("ééé")), Score::Scored(-0.25));
     assert_eq!(characters.score(sample("one two")), Score::Scored(-1.0));
-    for curve in [
-        LengthCurve::SoftOverlong { limit: 10, buffer: 0, factor: 1.0 },
-        LengthCurve::SoftOverlong { limit: 10, buffer: 11, factor: 1.0 },
-        LengthCurve::SoftOverlong { limit: 10, buffer: 1, factor: f64::NAN },
-        LengthCurve::Linear { free: 0, per_unit: -1.0, most: 1.0 },
-    ] {
-        assert!(LengthPenaltyConfig { unit: LengthUnit::Words, curve }.check().is_err());
+    for (per_unit, most) in [(-1.0, 1.0), (f64::NAN, 1.0), (1.0, -1.0), (1.0, f64::INFINITY)] {
+        assert!(length(LengthUnit::Words, 0, per_unit, most).check().is_err());
     }
 }
 
@@ -133,14 +130,9 @@ proptest! {
     #[test]
     fn penalties_and_right_answers_never_pay_for_length(a in 0_usize..200, b in 0_usize..200) {
         let (short, long) = (a.min(b), a.max(b));
-        for curve in [
-            LengthCurve::Linear { free: 20, per_unit: 0.01, most: 1.0 },
-            LengthCurve::SoftOverlong { limit: 100, buffer: 50, factor: 2.0 },
-        ] {
-            let penalty = LengthPenaltyConfig { unit: LengthUnit::Words, curve }.check().unwrap();
-            prop_assert!(penalty.penalty(short) >= penalty.penalty(long));
-            prop_assert!(penalty.range().contains(penalty.penalty(long)));
-        }
+        let penalty = length(LengthUnit::Words, 20, 0.01, 1.0).check().unwrap();
+        prop_assert!(penalty.penalty(short) >= penalty.penalty(long));
+        prop_assert!(penalty.range().contains(penalty.penalty(long)));
         prop_assert!(cosine().reward(short, true) >= cosine().reward(long, true));
     }
 }

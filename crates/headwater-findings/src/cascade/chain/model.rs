@@ -3,6 +3,7 @@
 use headwater_core::{Check, Streams};
 use headwater_evaluation::best_of_n::{best_of_n_curve, best_of_n_kl};
 use headwater_evaluation::bias::{ScoredPair, accuracy_by_factor};
+use headwater_evaluation::decision::sigmoid;
 use headwater_evaluation::over_optimization::{Curve, Form, fit};
 use headwater_nn::{AdamWConfig, Decoder, DecoderConfig, Device};
 use headwater_protocol::{CellError, Metrics};
@@ -172,7 +173,7 @@ fn label_metrics(config: &ModelConfig, preferences: &[Preference]) -> Metrics {
         .scalar("dose", dose)
         .scalar("labels/share for flattery", wins / f64::max(all, 1.0))
         // Between texts of equal quality, which is what the dose is the log-odds of.
-        .scalar("labels/share at equal quality", 1.0 / (1.0 + (-dose).exp()))
+        .scalar("labels/share at equal quality", sigmoid(dose))
 }
 
 /// Stage 1: what the model has made of them.

@@ -4,8 +4,9 @@
 //! slot is held at 1. That fixes the scale only as far as s(z) is not free to shrink with it: across devices, and
 //! where items do not swap slots, scale remains a matter of chance.
 
+use headwater_evaluation::decision::{sigmoid, softplus};
+
 use super::{ClickGradients, Shown};
-use crate::ranker::heads::{sigmoid, softplus};
 
 /// P(seen | place).
 pub(super) fn seen(values: &[f32], place: usize, slots: usize) -> f64 {

@@ -11,8 +11,9 @@
 //! expectation, with less noise); θ moves a step with every batch (an online EM, Cappé & Moulines 2009), for logs
 //! arrive; it starts at 1/2 and, on each device's first slot, at 1, where EM leaves it: that fixes the scale.
 
+use headwater_evaluation::decision::sigmoid;
+
 use super::{Shown, labelled};
-use crate::ranker::heads::sigmoid;
 
 #[derive(Debug, Clone)]
 pub(crate) struct RegressionEm {

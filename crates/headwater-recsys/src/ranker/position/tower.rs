@@ -43,8 +43,8 @@ pub(super) fn loss(
 mod tests {
     use super::super::ClickLoss;
     use super::super::tests::{CLICKS, LOGITS, VALUES, check_gradients, run};
-    use crate::ranker::heads::sigmoid;
     use approx::assert_relative_eq;
+    use headwater_evaluation::decision::sigmoid;
 
     #[test]
     fn a_bias_is_added_unless_the_place_is_missing() {
