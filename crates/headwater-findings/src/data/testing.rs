@@ -15,16 +15,16 @@ use proptest::prelude::*;
 use super::content::Content;
 use super::{DataDir, DataError};
 
-/// The real data: `$HEADWATER_DATA`, seen from the workspace as `cargo xtask` sees it there, or what
-/// lies beside the checkout.
+/// The real data: `$HEADWATER_DATA`, seen from the workspace as `cargo xtask` sees it there, or
+/// what lies beside the checkout.
 pub(crate) fn real_data() -> DataDir {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let named = std::env::var_os("HEADWATER_DATA").filter(|value| !value.is_empty());
     DataDir::new([workspace.join(named.unwrap_or_else(|| "../shared/data".into()))])
 }
 
-/// What `read` makes of the real data. Such tests are ignored unless asked for; they fail here where
-/// the data is not there or is not right.
+/// What `read` makes of the real data. Such tests are ignored unless asked for; they fail here
+/// where the data is not there or is not right.
 #[track_caller]
 pub(super) fn real<T>(read: impl FnOnce(&DataDir) -> Result<T, DataError>) -> T {
     read(&real_data()).unwrap_or_else(|error| panic!("{error}"))

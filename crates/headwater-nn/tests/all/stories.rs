@@ -60,8 +60,8 @@ fn made_up_model() -> (Vec<u8>, Vec<f64>) {
     (bytes.collect(), numbers.into_iter().map(f64::from).collect())
 }
 
-/// Log-probabilities of every next token after each of `tokens`: the forward pass as llama2.c writes
-/// it, rotary pairs side by side, in double precision.
+/// Log-probabilities of every next token after each of `tokens`: the forward pass as llama2.c
+/// writes it, rotary pairs side by side, in double precision.
 fn log_probabilities(numbers: &[f64], tokens: &[u32]) -> Vec<Vec<f64>> {
     let mut rest = numbers;
     let mut take = |count: usize| {
