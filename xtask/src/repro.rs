@@ -1,5 +1,6 @@
 //! `repro` and `report`.
 
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
@@ -154,9 +155,13 @@ fn print_summary(report: &Report, damaged: &[String], out: &Path) {
     lines.push(format!("The report: {}", out.join("report.html").display()));
     let terminal = console::Term::stdout();
     let width = terminal.size_checked().map(|(_, columns)| usize::from(columns));
+    let mut text = String::new();
     for line in lines.iter().flat_map(|line| words::wrapped(line, width)) {
-        println!("{line}");
+        text.push_str(&line);
+        text.push('\n');
     }
+    // Who reads no further, `head` for one, makes no failure of the run.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 fn outcome(report: &Report) -> Outcome {
