@@ -1,7 +1,8 @@
 //! The command line of the workspace: `cargo xtask repro | report | data | bench | tidy`.
 //!
-//! This is the one place that reads the environment and prints. Exit codes: 0 done; 1 a verdict is invalid,
-//! a cell failed, or a check found something; 2 usage; 3 the run could not be carried out.
+//! This is the one place that reads the environment and prints. Exit codes: 0 done; 1 a verdict is
+//! invalid, a cell failed, or a check found something; 2 usage; 3 the run could not be carried out;
+//! 130 and 143 it was ended by Ctrl-C or a termination.
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
 
@@ -11,7 +12,9 @@ mod data;
 mod progress;
 mod repro;
 mod resolution;
+mod summary;
 mod tidy;
+mod words;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

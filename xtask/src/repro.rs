@@ -1,17 +1,16 @@
 //! `repro` and `report`.
 
+use std::io::Write;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
 use headwater_findings::data::DataDir;
-use headwater_protocol::{
-    DeviceKind, Finding, Preset, Report, RunOptions, Settings, Verdict, by_reason,
-};
+use headwater_protocol::{DeviceKind, Finding, Preset, Report, RunOptions, Settings, Verdict};
 
-use crate::progress::Progress;
-use crate::{Outcome, Usage, code_version, data_dir};
+use crate::progress::{Progress, Setup};
+use crate::{Outcome, Usage, code_version, data_dir, summary, words};
 
 #[derive(Args)]
 pub(crate) struct ReproArguments {
@@ -54,6 +53,7 @@ pub(crate) fn repro(arguments: ReproArguments) -> anyhow::Result<Outcome> {
     let findings = headwater_findings::all(data.clone());
     check_names(&findings, &arguments.findings)?;
     let preset = arguments.preset;
+    let cores = std::thread::available_parallelism().context("counting cores")?;
     let options = RunOptions {
         settings: Settings {
             preset,
@@ -61,14 +61,18 @@ pub(crate) fn repro(arguments: ReproArguments) -> anyhow::Result<Outcome> {
             device: arguments.device,
         },
         only: arguments.findings,
-        jobs: match arguments.jobs {
-            Some(jobs) => jobs,
-            None => std::thread::available_parallelism().context("counting cores")?,
-        },
+        jobs: arguments.jobs.unwrap_or(cores),
         build: code_version::build(crate::workspace())?,
         out: arguments.out.unwrap_or_else(|| PathBuf::from("repro").join(preset.name())),
     };
-    let progress = Progress::start();
+    let progress = Progress::start(Setup {
+        preset,
+        device: arguments.device,
+        jobs: options.jobs.get(),
+        cores: cores.get(),
+        out: options.out.clone(),
+        command: this_command(),
+    })?;
     let report = headwater_protocol::run(
         &findings,
         &options,
@@ -83,13 +87,16 @@ pub(crate) fn repro(arguments: ReproArguments) -> anyhow::Result<Outcome> {
             anyhow::Error::new(error)
         }
     })?;
-    print_summary(&report);
-    println!("{}", options.out.join("report.html").display());
     let damaged = data.damaged();
-    for file in &damaged {
-        eprintln!("warning: damaged data: {file}");
-    }
+    print_summary(&report, &damaged, &options.out);
     Ok(if damaged.is_empty() { outcome(&report) } else { Outcome::Found })
+}
+
+/// The command line that started this program, as it is typed.
+fn this_command() -> String {
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    words::command(["cargo", "xtask"].map(str::to_owned).into_iter().chain(arguments))
 }
 
 pub(crate) fn report(arguments: ReportArguments) -> anyhow::Result<Outcome> {
@@ -97,8 +104,7 @@ pub(crate) fn report(arguments: ReportArguments) -> anyhow::Result<Outcome> {
     let findings = headwater_findings::all(DataDir::default());
     let code_version = code_version::code_version(crate::workspace())?;
     let report = headwater_protocol::render(&findings, &arguments.directory, &code_version)?;
-    print_summary(&report);
-    println!("{}", arguments.directory.join("report.html").display());
+    print_summary(&report, &[], &arguments.directory);
     Ok(outcome(&report))
 }
 
@@ -132,30 +138,9 @@ fn check_names(findings: &[Box<dyn Finding>], names: &[String]) -> anyhow::Resul
     Ok(())
 }
 
-fn print_summary(report: &Report) {
-    let width = report.findings.iter().map(|finding| finding.id.len()).max().unwrap_or(0);
-    for finding in &report.findings {
-        println!("{:width$}  {:14}  {}", finding.id, finding.verdict.name(), finding.why);
-        let failed = finding.failures.iter().filter(|failure| failure.ran).count();
-        let missing = finding.failures.len();
-        if missing > 0 {
-            println!("{:width$}  {missing} cells have no record, {failed} of them failed", "");
-        }
-        for defect in &finding.defects {
-            println!("{:width$}  defect: {defect}", "");
-        }
-        for (reason, arms) in by_reason(&finding.not_run) {
-            println!("{:width$}  not run, {reason}: {}", "", arms.join(", "));
-        }
-    }
-    if report.preset == Preset::Smoke {
-        println!("smoke checks the machinery and decides nothing: every verdict is inconclusive");
-    }
-    if report.seeds_by_hand {
-        println!(
-            "the number of seeds is not the preset's own: see the report on optional stopping"
-        );
-    }
+/// Prints what was found, `damaged` data files and where the report is; doubts about the report go
+/// to standard error.
+fn print_summary(report: &Report, damaged: &[String], out: &Path) {
     for dropped in &report.dropped {
         eprintln!("warning: {} is no longer in the report: {}", dropped.finding, dropped.reason);
     }
@@ -165,6 +150,18 @@ fn print_summary(report: &Report) {
             "warning: the cells were run by code {ran}, the report is made by code {rendered_by}"
         );
     }
+    let mut lines = summary::lines(report);
+    lines.extend(damaged.iter().map(|file| format!("Damaged data: {file}")));
+    lines.push(format!("The report: {}", out.join("report.html").display()));
+    let terminal = console::Term::stdout();
+    let width = terminal.size_checked().map(|(_, columns)| usize::from(columns));
+    let mut text = String::new();
+    for line in lines.iter().flat_map(|line| words::wrapped(line, width)) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    // Who reads no further, `head` for one, makes no failure of the run.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 fn outcome(report: &Report) -> Outcome {

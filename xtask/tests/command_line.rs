@@ -115,15 +115,97 @@ fn cascade(here: &Path, out: &str) -> Output {
 }
 
 #[test]
-fn a_run_whose_data_is_missing_says_once_what_could_not_be_run() {
+fn a_run_whose_data_is_missing_says_what_that_costs_and_how_to_get_it() {
     let here = tempfile::tempdir().unwrap();
     let output = cascade(here.path(), "run");
-    let reason = "data set truthfulqa not found: docs/data.md says where it comes from";
-    expect(&output, 0, &["inconclusive", reason]);
+    expect(&output, 0, &["inconclusive"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    let cost = said.lines().find(|line| line.starts_with("  cascade: ")).unwrap();
+    assert!(cost.contains(" comparisons, for want of truthfulqa"), "{said}");
+    assert!(said.contains("`cargo xtask data fetch` gets them"), "{said}");
+    let found = String::from_utf8_lossy(&output.stdout);
+    assert!(found.contains("Not run: ") && found.contains(" comparisons of cascade;"), "{found}");
+    // Why, and each comparison's name, are in the report.
+    let reason = "data set truthfulqa not found";
     let page = fs::read_to_string(here.path().join("run/report.html")).unwrap();
     assert_eq!(page.matches(reason).count(), 1);
     let json = fs::read_to_string(here.path().join("run/report.json")).unwrap();
     assert!(json.contains("\"name\": \"truth, informativeness proxy: best of 16 - best of 1\""));
+}
+
+#[test]
+fn a_log_has_the_plan_a_line_for_each_cell_and_the_verdict_and_a_finished_run_is_only_reported() {
+    let here = tempfile::tempdir().unwrap();
+    let first = cascade(here.path(), "run");
+    expect(&first, 0, &[]);
+    let said = String::from_utf8(first.stderr).unwrap();
+    assert!(!said.contains('\u{1b}'), "escape codes are for terminals: {said}");
+    let cells = said.lines().filter(|line| line.starts_with('[')).count();
+    assert!(said.starts_with("1 finding, preset smoke, device flex, "), "{said}");
+    assert!(said.contains(&format!("[{cells}/{cells}] cascade/")), "{said}");
+    assert_eq!(said.matches("\ncascade: inconclusive\n").count(), 1, "{said}");
+    let found = String::from_utf8(first.stdout).unwrap();
+    assert!(
+        found.lines().count() < 10 && found.ends_with("The report: run/report.html\n"),
+        "{found}"
+    );
+
+    let again = cascade(here.path(), "run");
+    expect(&again, 0, &[]);
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), found);
+    let said = String::from_utf8(again.stderr).unwrap();
+    let there = format!("{cells} cells have their records in run already: nothing is left to run.");
+    assert!(said.contains(&there) && said.contains("\ncascade: inconclusive\n"), "{said}");
+    assert!(!said.lines().any(|line| line.starts_with('[')), "{said}");
+}
+
+/// Files under a directory whose writing was not ended.
+#[cfg(unix)]
+fn half_written(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(half_written(&path));
+        } else if path.extension().is_some_and(|end| end == "partial") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_says_how_to_go_on_leaves_whole_files_and_the_same_command_goes_on() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::Stdio;
+
+    let here = tempfile::tempdir().unwrap();
+    fs::create_dir(here.path().join("empty")).unwrap();
+    let words = ["repro", "cascade", "--preset", "smoke", "--data", "empty", "--out", "my run"];
+    for (signal, code, cells) in [("INT", 130, 3), ("TERM", 143, 6)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(words).current_dir(here.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.starts_with('[') || !line.contains(&format!("{cells}/")) {
+            line.clear();
+            assert!(said.read_line(&mut line).unwrap() > 0, "the run ended by itself");
+        }
+        let kill = format!("-{signal}");
+        Command::new("kill").args([kill, child.id().to_string()]).status().unwrap();
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{rest}");
+        let go_on =
+            "To go on: cargo xtask repro cascade --preset smoke --data empty --out 'my run'\n";
+        assert!(rest.contains("are done and kept in my run") && rest.ends_with(go_on), "{rest}");
+        assert_eq!(half_written(&here.path().join("my run")), [""; 0].map(Path::new));
+    }
+    let output = xtask(here.path(), &words);
+    expect(&output, 0, &[" cells have their records in my run already."]);
+    assert!(here.path().join("my run/report.html").exists());
 }
 
 #[test]

@@ -124,9 +124,10 @@ pub use finding::{
 pub use manifest::{Dropped, Failure};
 pub use records::{Records, SeedRecords};
 pub use report::{FindingReport, Report, render};
-pub use run::{Announcement, RunOptions, run};
+pub use run::{Announcement, CellAhead, RunOptions, run};
 pub use schedule::{Event, Happening};
 pub use settings::{Build, DeviceKind, Preset, Settings};
+pub use store::between_writes;
 pub use table::{Table, TableValue};
 pub use thinning::arms_read;
 pub use verdict::{

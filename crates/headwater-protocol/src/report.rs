@@ -182,7 +182,8 @@ fn read_cells(planned: &PlannedFinding, store: &Store) -> Result<Left, ProtocolE
     Ok(Left { records: Records::new(cells), failures, seconds })
 }
 
-fn report_finding(
+/// Judges one finding from what its cells left.
+pub(crate) fn report_finding(
     finding: &dyn Finding,
     planned: &PlannedFinding,
     preset: Preset,

@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::cell::{Conditions, seeds_of};
 use crate::manifest::{Failure, Manifest, PlannedCell, PlannedFinding};
-use crate::report::{Report, render};
-use crate::schedule::{Ending, Event, Job, execute};
+use crate::report::{Report, render, report_finding};
+use crate::schedule::{Ending, Event, Job, Surroundings, execute, reusable};
 use crate::store::Store;
-use crate::{Build, Finding, Plan, ProtocolError, Settings};
+use crate::thinning::comparisons;
+use crate::{Build, Finding, FindingReport, NotRun, Plan, ProtocolError, Settings};
 
 /// How and where to run.
 #[derive(Debug, Clone)]
@@ -27,25 +30,45 @@ pub struct RunOptions {
     pub out: PathBuf,
 }
 
-/// The cells of a run before it begins, for progress.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A finding of a run before it begins, for progress.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Announcement {
     /// Id of the finding.
     pub finding: String,
-    /// Cells in its plan, those with a valid record included.
-    pub cells: usize,
+    /// The cells of its plan, in the order in which they are started.
+    pub cells: Vec<CellAhead>,
+    /// Arms that are not run, with the reason.
+    pub not_run: Vec<NotRun>,
+    /// Contrasts and controls.
+    pub comparisons: usize,
+    /// Those of them that read an arm which is not run.
+    pub omitted: usize,
+}
+
+/// A cell before the run begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CellAhead {
+    /// Name of the arm.
+    pub arm: String,
+    /// Its valid record is there already.
+    pub is_there: bool,
+    /// Mean wall time of cells of this arm that ran in this directory under the same preset and on
+    /// the same device, whatever code ran them, in seconds; `None` where there is none.
+    pub seconds: Option<f64>,
 }
 
 /// Plans the findings asked for, runs the cells without a valid record, and writes the report.
 ///
-/// `findings` are all that this build has. `announce` is called once after planning; `on_event` from the
-/// workers' threads. The same call again goes on where a killed one stopped. Other findings that the
-/// directory holds from a run under the same conditions stay in its report; those from a run under other
-/// conditions leave it, and the report says so ([`Report::dropped`]).
+/// `findings` are all that this build has. `announce` is called once, after planning and before
+/// the first cell; `on_event` from the workers' threads. The same call again goes on where a
+/// killed one stopped. Other findings that the directory holds from a run under the same
+/// conditions stay in its report; those from a run under other conditions leave it, and the
+/// report says so ([`Report::dropped`]).
 ///
 /// # Errors
-/// When a plan is not valid, the directory holds something else than a run ([`ProtocolError::is_usage`]), or
-/// it cannot be read or written; records written before stay whole. A failed cell is not an error here but in the report: see [`Report::is_clean`].
+/// When a plan is not valid, the directory holds something else than a run
+/// ([`ProtocolError::is_usage`]), or it cannot be read or written; records written before stay
+/// whole. A failed cell is not an error here but in the report: see [`Report::is_clean`].
 pub fn run(
     findings: &[Box<dyn Finding>],
     options: &RunOptions,
@@ -74,22 +97,30 @@ pub fn run(
     manifest.findings.sort_by_key(|finding| known.iter().position(|id| *id == finding.id));
     // Before the first cell, so that a killed run can be reported on.
     store.write_manifest(&manifest)?;
-    let announcements: Vec<Announcement> = planned
-        .iter()
-        .map(|planned| Announcement {
-            finding: planned.id().to_owned(),
-            cells: planned.plan.cells.len(),
-        })
-        .collect();
-    announce(&announcements);
+    let there = reusable(&jobs, &store, &on_event)?;
+    announce(&announcements(&planned, &there, &store, &options.settings));
 
-    let endings = execute(&jobs, &store, &manifest.conditions, options.jobs, &on_event)?;
-    let mut endings = jobs.iter().zip(endings);
-    for planned in &planned {
-        let ended = endings.by_ref().take(planned.plan.cells.len());
-        let failures = ended.filter_map(|(job, ending)| failure(job, ending)).collect();
-        if let Some(finding) = manifest.findings.iter_mut().find(|f| f.id == planned.id()) {
-            finding.failures = failures;
+    let failures: Mutex<Vec<(String, Vec<Failure>)>> = Mutex::default();
+    let judged = |id: &str, failed: Vec<Failure>| {
+        if let Some(report) = early_report(findings, &manifest, id, &failed, &store) {
+            on_event(&Event::Judged(&report));
+        }
+        let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.push((id.to_owned(), failed));
+    };
+    for planned in planned.iter().filter(|planned| planned.plan.cells.is_empty()) {
+        judged(planned.id(), Vec::new());
+    }
+    let around = Surroundings {
+        store: &store,
+        conditions: &manifest.conditions,
+        on_event: &on_event,
+        on_last: &judged,
+    };
+    execute(&jobs, there, options.jobs, around)?;
+    for (id, failed) in failures.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(finding) = manifest.findings.iter_mut().find(|finding| finding.id == id) {
+            finding.failures = failed;
         }
     }
     manifest.wall_seconds = started.elapsed().as_secs_f64();
@@ -184,11 +215,48 @@ fn jobs<'a>(planned: &'a [Planned<'a>]) -> Vec<Job<'a>> {
     jobs
 }
 
-fn failure(job: &Job<'_>, ending: Ending) -> Option<Failure> {
-    let (reason, ran) = match ending {
-        Ending::Done { .. } => return None,
-        Ending::Failed(reason) => (reason, true),
-        Ending::Skipped(reason) => (reason, false),
+/// What is ahead, finding by finding; `there` are the cells of all of them, in order.
+fn announcements(
+    planned: &[Planned<'_>],
+    there: &[Option<Ending>],
+    store: &Store,
+    settings: &Settings,
+) -> Vec<Announcement> {
+    let mut there = there.iter();
+    let announce = |planned: &Planned<'_>| {
+        let Plan { cells, not_run } = &planned.plan;
+        let seconds = store.seconds_by_arm(planned.id(), settings.preset, settings.device);
+        let cells = cells.iter().zip(there.by_ref()).map(|(cell, ending)| CellAhead {
+            arm: cell.arm.clone(),
+            is_there: ending.is_some(),
+            seconds: seconds.get(&cell.arm).copied(),
+        });
+        let (comparisons, omitted) = comparisons(planned.finding, not_run);
+        Announcement {
+            finding: planned.id().to_owned(),
+            cells: cells.collect(),
+            not_run: not_run.clone(),
+            comparisons,
+            omitted,
+        }
     };
-    Some(Failure { arm: job.cell.arm.clone(), seed: job.cell.seed, reason, ran })
+    planned.iter().map(announce).collect()
+}
+
+/// What the report will say of a finding whose cells have all ended. `None` where that cannot be
+/// told: the report at the end then fails for the same reason, after the other findings' cells.
+fn early_report(
+    findings: &[Box<dyn Finding>],
+    manifest: &Manifest,
+    id: &str,
+    failures: &[Failure],
+    store: &Store,
+) -> Option<FindingReport> {
+    let finding = findings.iter().find(|finding| finding.id() == id)?;
+    let planned = manifest.findings.iter().find(|planned| planned.id == id)?;
+    let planned = PlannedFinding { failures: failures.to_vec(), ..planned.clone() };
+    let preset = manifest.conditions.preset;
+    let report = || report_finding(&**finding, &planned, preset, store);
+    // It only reads, so nothing half-changed outlives a panic.
+    catch_unwind(AssertUnwindSafe(report)).ok()?.ok()
 }

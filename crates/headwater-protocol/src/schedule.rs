@@ -4,7 +4,7 @@
 //! artifacts it declared, nothing else.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -14,19 +14,24 @@ use std::time::Instant;
 use crate::cell::Conditions;
 use crate::records::Record;
 use crate::store::{CellName, Found, Store};
-use crate::{Cell, Finding, Outcome, ProtocolError, Workbench};
+use crate::{Cell, Failure, Finding, FindingReport, Outcome, ProtocolError, Workbench};
 
-/// Something that happened to a cell.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Event<'a> {
-    /// Id of the finding.
-    pub finding: &'a str,
-    /// Name of the arm.
-    pub arm: &'a str,
-    /// The seed.
-    pub seed: u64,
-    /// What happened.
-    pub what: Happening,
+/// Something that happened in a run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Something happened to a cell.
+    Cell {
+        /// Id of the finding.
+        finding: &'a str,
+        /// Name of the arm.
+        arm: &'a str,
+        /// The seed.
+        seed: u64,
+        /// What happened.
+        what: Happening,
+    },
+    /// All cells of a finding have ended, and this is what the run's report will say of it.
+    Judged(&'a FindingReport),
 }
 
 /// What happened. Every cell ends in exactly one of reused, finished, failed and skipped.
@@ -76,7 +81,7 @@ impl<'a> Job<'a> {
 
     fn event(&self, what: Happening) -> Event<'a> {
         let Cell { finding, arm, seed, .. } = self.cell;
-        Event { finding, arm, seed: *seed, what }
+        Event::Cell { finding, arm, seed: *seed, what }
     }
 }
 
@@ -88,45 +93,72 @@ pub(crate) enum Ending {
     Skipped(String),
 }
 
+impl Ending {
+    /// Why the cell has no record; `None` where it has one.
+    fn failure(&self, job: &Job<'_>) -> Option<Failure> {
+        let (reason, ran) = match self {
+            Self::Done { .. } => return None,
+            Self::Failed(reason) => (reason, true),
+            Self::Skipped(reason) => (reason, false),
+        };
+        let Cell { arm, seed, .. } = job.cell;
+        Some(Failure { arm: arm.clone(), seed: *seed, reason: reason.clone(), ran })
+    }
+}
+
 /// Called from the workers' threads.
 pub(crate) type OnEvent<'a> = &'a (dyn Fn(&Event<'_>) + Sync);
 
-/// Runs all jobs on `workers` threads and returns how each ended.
+/// Called once for each finding when its last cell has ended, with its cells that left no record;
+/// from the workers' threads.
+pub(crate) type OnLast<'a> = &'a (dyn Fn(&str, Vec<Failure>) + Sync);
+
+/// What all cells of a run share.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) conditions: &'a Conditions,
+    pub(crate) on_event: OnEvent<'a>,
+    pub(crate) on_last: OnLast<'a>,
+}
+
+/// Runs the jobs that `there` has no ending for on `workers` threads.
 ///
 /// A failed cell does not stop the others; a disk that refuses a write does, with what was written intact.
 pub(crate) fn execute(
     jobs: &[Job<'_>],
-    store: &Store,
-    conditions: &Conditions,
+    there: Vec<Option<Ending>>,
     workers: NonZeroUsize,
-    on_event: OnEvent<'_>,
-) -> Result<Vec<Ending>, ProtocolError> {
-    let mut endings = Vec::with_capacity(jobs.len());
-    for (job, ending) in jobs.iter().zip(reusable(jobs, store, on_event)?) {
+    around: Surroundings<'_>,
+) -> Result<(), ProtocolError> {
+    for (job, ending) in jobs.iter().zip(&there) {
         if ending.is_some() {
-            on_event(&job.event(Happening::Reused));
+            (around.on_event)(&job.event(Happening::Reused));
         }
-        endings.push(ending.map_or(Status::Waiting, Status::Ended));
     }
-    let board = Board {
-        jobs,
-        state: Mutex::new(State { cells: endings, fatal: None }),
-        changed: Condvar::new(),
-    };
+    let cells = there.into_iter().map(|e| e.map_or(Status::Waiting, Status::Ended)).collect();
+    let board =
+        Board { jobs, state: Mutex::new(State { cells, fatal: None }), changed: Condvar::new() };
+    let mut findings = HashSet::new();
+    for (at, job) in jobs.iter().enumerate() {
+        let finding = job.cell.finding.as_str();
+        if findings.insert(finding)
+            && let Some(failures) = board.failures_if_all_ended(&board.lock(), at)
+        {
+            (around.on_last)(finding, failures);
+        }
+    }
     std::thread::scope(|scope| {
         for _ in 0..workers.get().min(jobs.len()) {
-            scope.spawn(|| work(&board, store, conditions, on_event));
+            scope.spawn(|| work(&board, around));
         }
     });
     let state = board.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some(fatal) = state.fatal {
-        return Err(fatal);
-    }
-    Ok(state.cells.into_iter().map(Status::ending).collect())
+    state.fatal.map_or(Ok(()), Err)
 }
 
 /// Which cells need not run, judged before anything runs.
-fn reusable(
+pub(crate) fn reusable(
     jobs: &[Job<'_>],
     store: &Store,
     on_event: OnEvent<'_>,
@@ -182,15 +214,6 @@ enum Status {
     Waiting,
     Running,
     Ended(Ending),
-}
-
-impl Status {
-    fn ending(self) -> Ending {
-        match self {
-            Self::Ended(ending) => ending,
-            Self::Waiting | Self::Running => Ending::Skipped("the run ended before it".to_owned()),
-        }
-    }
 }
 
 enum Next {
@@ -250,19 +273,41 @@ impl Board<'_> {
         None
     }
 
-    fn end(&self, at: usize, ending: Ending) {
-        self.lock().cells[at] = Status::Ended(ending);
+    /// Notes how a cell ended, and calls `on_last` if it was the last of its finding.
+    fn end(&self, at: usize, ending: Ending, on_last: OnLast<'_>) {
+        let failures = {
+            let mut state = self.lock();
+            state.cells[at] = Status::Ended(ending);
+            // Under one lock, so that of two cells that end together only one is the last.
+            self.failures_if_all_ended(&state, at)
+        };
         self.changed.notify_all();
+        if let Some(failures) = failures {
+            on_last(&self.jobs[at].cell.finding, failures);
+        }
+    }
+
+    /// The failures of the finding of job `at`, if each of its cells has ended.
+    fn failures_if_all_ended(&self, state: &State, at: usize) -> Option<Vec<Failure>> {
+        let finding = &self.jobs[at].cell.finding;
+        let cells = self.jobs.iter().zip(&state.cells);
+        let cells = cells.filter(|(job, _)| job.cell.finding == *finding);
+        let failures = cells.map(|(job, status)| match status {
+            Status::Ended(ending) => Some(ending.failure(job)),
+            Status::Waiting | Status::Running => None,
+        });
+        Some(failures.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
     }
 }
 
-fn work(board: &Board<'_>, store: &Store, conditions: &Conditions, on_event: OnEvent<'_>) {
+fn work(board: &Board<'_>, around: Surroundings<'_>) {
+    let Surroundings { store, conditions, on_event, on_last } = around;
     loop {
         let (at, hashes) = match board.next() {
             Next::Over => return,
             Next::Skip(at, reason) => {
                 on_event(&board.jobs[at].event(Happening::Skipped { reason: reason.clone() }));
-                board.end(at, Ending::Skipped(reason));
+                board.end(at, Ending::Skipped(reason), on_last);
                 continue;
             }
             Next::Run(at, hashes) => (at, hashes),
@@ -288,7 +333,7 @@ fn work(board: &Board<'_>, store: &Store, conditions: &Conditions, on_event: OnE
                 Ending::Done { artifact_hash: record.artifact_hash }
             }
         };
-        board.end(at, ending);
+        board.end(at, ending, on_last);
     }
 }
 

@@ -8,15 +8,17 @@
 //! report.html, report.json
 //! ```
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ProtocolError;
 use crate::manifest::{Manifest, Previous};
 use crate::records::Record;
+use crate::{DeviceKind, Preset, ProtocolError};
 
 /// Names a cell's files: finding, arm, seed and key.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +41,31 @@ pub(crate) enum Found {
 #[serde(deny_unknown_fields)]
 struct Timing {
     seconds: f64,
+}
+
+/// The part of a record that says under what it ran.
+#[derive(Deserialize)]
+struct Ran {
+    arm: String,
+    preset: Preset,
+    device: DeviceKind,
+}
+
+/// Held for reading while a file is written, for writing while none may be.
+static WRITES: RwLock<()> = RwLock::new(());
+
+fn writing() -> RwLockReadGuard<'static, ()> {
+    WRITES.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does `then` while no thread of this process writes to a run directory; writes that come up
+/// meanwhile wait.
+///
+/// A program that ends in the middle of a run does so in here, so that it leaves no part of a file
+/// behind.
+pub fn between_writes<T>(then: impl FnOnce() -> T) -> T {
+    let _no_writes = WRITES.write().unwrap_or_else(PoisonError::into_inner);
+    then()
 }
 
 /// A run directory.
@@ -96,6 +123,7 @@ impl Store {
         artifact: Option<&[u8]>,
         seconds: f64,
     ) -> Result<(), ProtocolError> {
+        let _writing = writing();
         if let Some(bytes) = artifact {
             replace(&self.artifact_file(cell.key), bytes)?;
         }
@@ -143,8 +171,32 @@ impl Store {
         serde_json::from_slice(&bytes).map_err(|source| ProtocolError::BadManifest { path, source })
     }
 
+    /// Mean wall time, by arm, of the cells of a finding that runs under this preset and on this
+    /// device left here, whatever code ran them; in seconds. What cannot be read is left out.
+    pub(crate) fn seconds_by_arm(
+        &self,
+        finding: &str,
+        preset: Preset,
+        device: DeviceKind,
+    ) -> HashMap<String, f64> {
+        let mut all: HashMap<String, Vec<f64>> = HashMap::new();
+        let names = fs::read_dir(self.root.join("timings").join(finding));
+        for name in names.into_iter().flatten().flatten().map(|entry| entry.file_name()) {
+            let file = |folder| fs::read(self.root.join(folder).join(finding).join(&name)).ok();
+            let timing = file("timings").and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            let ran = file("records").and_then(|bytes| serde_json::from_slice::<Ran>(&bytes).ok());
+            let (Some(Timing { seconds }), Some(ran)) = (timing, ran) else { continue };
+            if ran.preset == preset && ran.device == device {
+                all.entry(ran.arm).or_default().push(seconds);
+            }
+        }
+        let mean = |seconds: &[f64]| seconds.iter().sum::<f64>() / seconds.len() as f64;
+        all.into_iter().map(|(arm, seconds)| (arm, mean(&seconds))).collect()
+    }
+
     /// Writes a file at the top of the run directory.
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), ProtocolError> {
+        let _writing = writing();
         write_atomically(&self.root.join(name), text.as_bytes())
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Contrast, Control, Finding, Metrics, PerSeed, Plan, ProtocolError, Records};
+use crate::{Contrast, Control, Finding, Metrics, NotRun, PerSeed, Plan, ProtocolError, Records};
 
 /// Arms that `read` reads, whatever their metrics are called: it is asked again with what it missed until it misses
 /// nothing. Scalars are 0.5 then, and series rise from 1/64 to 40/64.
@@ -29,6 +29,22 @@ pub fn arms_read(read: PerSeed) -> Result<BTreeSet<String>, ProtocolError> {
             Ok(_) => return Ok(arms),
         }
     }
+}
+
+/// How many contrasts and controls `finding` has, and how many of them read an arm that is not run.
+///
+/// One of which it can't be known what it reads counts as if it could be measured.
+pub(crate) fn comparisons(finding: &dyn Finding, not_run: &[NotRun]) -> (usize, usize) {
+    let contrasts = finding.contrasts().into_iter().map(|c| (c.per_seed, c.attainable));
+    let controls = finding.controls().into_iter().map(|c| (c.per_seed, None));
+    let (mut all, mut omitted) = (0, 0);
+    for (per_seed, attainable) in contrasts.chain(controls) {
+        let read = [Some(per_seed), attainable].into_iter().flatten().map(arms_read);
+        let read: BTreeSet<String> = read.flatten().flatten().collect();
+        all += 1;
+        omitted += usize::from(not_run.iter().any(|not_run| read.contains(&not_run.arm)));
+    }
+    (all, omitted)
 }
 
 impl Plan {
@@ -154,6 +170,19 @@ mod tests {
         for arm in ["shown", "shown base"] {
             assert_eq!(seeds(arm), [4, 5], "{arm}");
         }
+    }
+
+    #[test]
+    fn a_comparison_is_left_out_if_any_arm_that_it_reads_is_not_run() {
+        let omitted = |arms: &[&str]| {
+            let not_run: Vec<NotRun> = arms.iter().map(|&arm| NotRun::new(arm, "why")).collect();
+            comparisons(&Compared, &not_run)
+        };
+        assert_eq!(omitted(&[]), (2, 0));
+        assert_eq!(omitted(&["shown"]), (2, 0));
+        assert_eq!(omitted(&["b"]), (2, 1));
+        assert_eq!(omitted(&["room"]), (2, 1));
+        assert_eq!(omitted(&["a", "b"]), (2, 2));
     }
 
     #[test]

@@ -37,7 +37,8 @@ fn happenings(out: &Path, finding: Synthetic) -> (Report, Vec<String>) {
         &options(out, 2),
         |_| (),
         |event| {
-            let word = match &event.what {
+            let Event::Cell { arm, seed, what, .. } = event else { return };
+            let word = match what {
                 Happening::Reused => "reused",
                 Happening::Discarded { .. } => "discarded",
                 Happening::Started => "started",
@@ -45,7 +46,7 @@ fn happenings(out: &Path, finding: Synthetic) -> (Report, Vec<String>) {
                 Happening::Failed { .. } => "failed",
                 Happening::Skipped { .. } => "skipped",
             };
-            seen.lock().unwrap().push(format!("{word} {}.{}", event.arm, event.seed));
+            seen.lock().unwrap().push(format!("{word} {arm}.{seed}"));
         },
     );
     let mut seen = seen.into_inner().unwrap();
@@ -134,7 +135,8 @@ fn a_finished_run_runs_nothing_again_and_another_code_version_everything() {
         &other,
         |_| (),
         |event| {
-            *started.lock().unwrap() += usize::from(event.what == Happening::Started);
+            let is_start = matches!(event, Event::Cell { what: Happening::Started, .. });
+            *started.lock().unwrap() += usize::from(is_start);
         },
     )
     .unwrap();

@@ -1,0 +1,203 @@
+//! What a run found, in a few lines: the report has the rest.
+
+use headwater_protocol::{FindingReport, Judgement, Preset, Registered, Report, Verdict};
+
+use crate::words::{counted, listed, shortened};
+
+/// Characters of a failure or defect; the report has all of it.
+const LONGEST: usize = 240;
+
+/// How the contrasts that the verdict rests on came out, as on the report's first page.
+fn counts(finding: &FindingReport) -> [usize; 3] {
+    [Judgement::Holds, Judgement::Refuted, Judgement::Undecided].map(|judgement| {
+        let counting = finding.contrasts.iter().filter(|c| c.registered != Registered::PostHoc);
+        counting.filter(|contrast| contrast.judgement == judgement).count()
+    })
+}
+
+/// The same in words.
+pub(crate) fn tally(finding: &FindingReport) -> String {
+    let [hold, refuted, open] = counts(finding);
+    format!("contrasts: {hold} hold, {refuted} refuted, {open} open")
+}
+
+/// One line for each finding, what went wrong below it, and what was not run.
+pub(crate) fn lines(report: &Report) -> Vec<String> {
+    let ids = report.findings.iter().map(|finding| finding.id.len());
+    let width = ids.max().unwrap_or(0).max("finding".len());
+    let row = |id: &str, verdict: &str, [hold, refuted, open]: [&str; 3]| {
+        format!("{id:width$}  {verdict:14}  {hold:>4} {refuted:>7} {open:>4}")
+    };
+    let mut lines = vec![row("finding", "verdict", ["hold", "refuted", "open"])];
+    for finding in &report.findings {
+        let counts = counts(finding).map(|count| count.to_string());
+        let counts = counts.each_ref().map(String::as_str);
+        lines.push(row(&finding.id, finding.verdict.name(), counts));
+        lines.extend(wrong(finding).into_iter().map(|line| format!("  {line}")));
+    }
+    lines.extend(not_run(report));
+    if report.preset == Preset::Smoke {
+        lines.push("Smoke checks the machinery: it decides nothing.".to_owned());
+    }
+    if report.seeds_by_hand {
+        lines.push(
+            "The number of seeds is not the preset's own: see the report on optional stopping."
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+/// What somebody should look at.
+fn wrong(finding: &FindingReport) -> Vec<String> {
+    let mut lines = Vec::new();
+    if finding.verdict == Verdict::Invalid {
+        lines.push(shortened(&finding.why, LONGEST));
+    }
+    // Those that failed come before those that were only skipped.
+    if let Some(first) = finding.failures.first() {
+        let failed = finding.failures.iter().filter(|failure| failure.ran).count();
+        let (missing, have) = match finding.failures.len() {
+            1 => ("1 cell".to_owned(), "has"),
+            many => (format!("{many} cells"), "have"),
+        };
+        let reason = shortened(&first.reason, LONGEST);
+        let (arm, seed) = (&first.arm, first.seed);
+        lines.push(format!(
+            "{missing} {have} no record, {failed} of them failed; {arm} seed {seed}: {reason}"
+        ));
+    }
+    if let Some(first) = finding.defects.first() {
+        let defects = counted(finding.defects.len(), "defect");
+        lines.push(format!("{defects}; {}", shortened(first, LONGEST)));
+    }
+    lines
+}
+
+/// One line on what was not run, and how to get the data that it needs.
+fn not_run(report: &Report) -> Option<String> {
+    let some = report.findings.iter().filter(|finding| !finding.not_run.is_empty());
+    let parts: Vec<String> = some
+        .map(|finding| match finding.omitted.len() {
+            0 => format!("{} of {}", counted(finding.not_run.len(), "arm"), finding.id),
+            omitted => format!("{} of {}", counted(omitted, "comparison"), finding.id),
+        })
+        .collect();
+    (!parts.is_empty())
+        .then(|| format!("Not run: {}; `cargo xtask data fetch` gets data sets.", listed(&parts)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_protocol::*;
+
+    /// Two arms with the same numbers, and an arm that has no data.
+    struct Pair;
+
+    impl Finding for Pair {
+        fn id(&self) -> &'static str {
+            "pair"
+        }
+        fn claim(&self) -> &'static str {
+            "a = b"
+        }
+        fn source(&self) -> &'static str {
+            "none"
+        }
+        fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
+            let mut plan = Plan::default();
+            for seed in settings.seed_range(5) {
+                for arm in ["a", "b"] {
+                    plan.cells.push(Cell::new("pair", arm, seed, &())?);
+                }
+            }
+            plan.not_run.push(NotRun::new("c", "no data"));
+            Ok(plan)
+        }
+        fn run(
+            &self,
+            cell: &Cell,
+            _: &Workbench,
+        ) -> Result<headwater_protocol::Outcome, CellError> {
+            Ok(Metrics::new().scalar("x", cell.seed as f64).into())
+        }
+        fn contrasts(&self) -> Vec<Contrast> {
+            let contrast = |name, registered, per_seed| {
+                Contrast::new(name, Direction::Unchanged, 9.0, registered, per_seed)
+            };
+            vec![
+                contrast("a", Registered::Before, |seed| seed.scalar("a", "x")),
+                contrast("b", Registered::PostHoc, |seed| seed.scalar("b", "x")),
+                contrast("c", Registered::Before, |seed| seed.scalar("c", "x")),
+            ]
+        }
+        fn controls(&self) -> Vec<Control> {
+            let per_seed: PerSeed = |seed| seed.difference("x", "a", "b");
+            vec![Control { name: "a - b", margin: 0.1, per_seed }]
+        }
+        fn figures(&self, _: &Records) -> Result<Vec<Figure>, ProtocolError> {
+            Ok(vec![])
+        }
+        fn tables(&self, _: &Records) -> Result<Vec<Table>, ProtocolError> {
+            Ok(vec![])
+        }
+        fn differs(&self) -> &'static [&'static str] {
+            &[]
+        }
+    }
+
+    fn report() -> Report {
+        let out = tempfile::tempdir().unwrap();
+        let options = RunOptions {
+            settings: Settings { preset: Preset::Quick, seeds: None, device: DeviceKind::Flex },
+            only: vec![],
+            jobs: 1.try_into().unwrap(),
+            build: Build { code_version: "test".to_owned(), ..Build::default() },
+            out: out.path().to_owned(),
+        };
+        run(&[Box::new(Pair)], &options, |_| (), |_| ()).unwrap()
+    }
+
+    #[test]
+    fn a_finding_has_one_line_and_what_was_not_run_has_one() {
+        let mut report = report();
+        let heading = "finding  verdict         hold refuted open";
+        let pair = "pair     inconclusive       1       0    0";
+        let not_run = "Not run: 1 comparison of pair; `cargo xtask data fetch` gets data sets.";
+        assert_eq!(lines(&report), [heading, pair, not_run]);
+        report.findings[0].omitted.clear();
+        assert!(lines(&report)[2].starts_with("Not run: 1 arm of pair; "));
+        report.findings[0].not_run.clear();
+        assert_eq!(lines(&report).len(), 2);
+        report.preset = Preset::Smoke;
+        report.seeds_by_hand = true;
+        let shown = lines(&report);
+        assert!(shown[2].contains("decides nothing") && shown[3].contains("optional stopping"));
+    }
+
+    #[test]
+    fn what_somebody_should_look_at_is_below_the_finding() {
+        let mut report = report();
+        let finding = &mut report.findings[0];
+        finding.verdict = Verdict::Invalid;
+        finding.why = "The control shows an effect.".to_owned();
+        let failure = |arm: &str, ran| Failure {
+            arm: arm.to_owned(),
+            seed: 3,
+            reason: "no\nconvergence".to_owned(),
+            ran,
+        };
+        finding.failures = vec![failure("a", true), failure("b", false)];
+        finding.defects = vec!["a - b: no metric".to_owned(), "x".repeat(1000)];
+        let shown = lines(&report);
+        assert_eq!(
+            &shown[2..5],
+            [
+                "  The control shows an effect.",
+                "  2 cells have no record, 1 of them failed; a seed 3: no convergence",
+                "  2 defects; a - b: no metric",
+            ]
+        );
+    }
+}
