@@ -2,8 +2,8 @@
 
 use headwater_core::{Check, Group, Score, Streams};
 use headwater_nn::{
-    AdamW, AdamWConfig, Decoder, DecoderConfig, DecoderShape, Device, Example, ModuleGradients,
-    SamplingConfig, sample, supervised_step,
+    AdamW, AdamWConfig, Decoder, DecoderConfig, DecoderShape, Device, Example, SamplingConfig,
+    sample, supervised_step,
 };
 use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig, Verdict};
 use headwater_recsys::{
