@@ -128,7 +128,7 @@ proptest! {
     ) {
         for correct in [true, false] {
             let loss = rule.loss(q, correct).unwrap();
-            prop_assert!((0.0..=rule.worst_loss()).contains(&loss));
+            prop_assert!((0.0..=rule.worst_loss().unwrap()).contains(&loss));
             let scheme = scheme(lambda, rule, k);
             prop_assert!(scheme.range().contains(scheme.reward(q, correct).unwrap()));
         }
