@@ -53,10 +53,11 @@ pub struct Evaluation {
 
 /// Evaluates `text` exactly.
 ///
-/// Grammar: unsigned decimals (whole part optionally grouped in threes, as in [`FORMS`](crate::FORMS)),
-/// `+ - * /` with the usual precedence, also written `−`, `×`, `·`, `÷`, `\times`, `\cdot` and
-/// `\div`, unary signs, parentheses, `\frac{a}{b}` (a division; single digits need no braces), any
-/// whitespace and spacing commands between. No powers, no exponents, no names, no implicit products.
+/// Grammar: unsigned decimals (whole part optionally grouped in threes, as in
+/// [`FORMS`](crate::FORMS)), `+ - * /` with the usual precedence, also written `−`, `×`, `·`, `÷`,
+/// `\times`, `\cdot` and `\div`, unary signs, parentheses, `\frac{a}{b}` (a division; single digits
+/// need no braces), any whitespace and spacing commands between. No powers, no exponents, no names,
+/// no implicit products.
 ///
 /// # Errors
 /// The limit that was broken, the byte at which the grammar was, a division by zero, or an exact

@@ -88,6 +88,7 @@ forms! {
         r"3 \cdot 10^4" = "30000", "a power of ten";
         "3 × 10⁻⁴" = "0.0003", "a power of ten in raised characters";
         "3*10^-4" = "0.0003", "a power of ten in plain text";
+        "**3*10^4.**" = "30000", "the same with marks of Markdown around it";
         r"-2.5 \times 10^{-3}" = "-0.0025", "a power of ten";
         r"10^{6}" = "1000000", "a power of ten alone";
         "1/2" = "1/2", "a fraction";
@@ -135,6 +136,9 @@ forms! {
         r"3\times4", "an expression";
         "2^{10}", "an expression";
         "3x10^4", "a letter";
+        "*2* 10^4", "two numbers, one of them marked";
+        "101_2", "a number to another base";
+        "~~5~~", "struck out";
         r"\sqrt{4}", "an expression";
         r"\overline{3}", "a digit that repeats";
         r"\frac{1}{0}", "a division by zero";

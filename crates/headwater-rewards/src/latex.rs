@@ -4,7 +4,7 @@
 /// Commands that only leave a gap, without their backslash.
 const SPACES: [&str; 8] = [",", "!", ";", ":", " ", "quad", "qquad", "thinspace"];
 
-/// The same at the end of a text; last what is left of `\ ` and of an escaped sign without the sign.
+/// The same at the end of a text; last what is left of `\ ` or of an escaped sign.
 const ENDS: [&str; 8] = ["\\,", "\\!", "\\;", "\\:", "\\quad", "\\qquad", "\\thinspace", "\\"];
 
 /// What opens or closes a formula.

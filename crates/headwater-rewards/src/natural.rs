@@ -196,7 +196,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arithmetic_agrees_with_128_bits(a in any::<u64>(), b in any::<u64>(), tens in 0_usize..19) {
+        fn arithmetic_agrees_with_128_bits(
+            a in any::<u64>(), b in any::<u64>(), tens in 0_usize..19,
+        ) {
             let (a, b) = (u128::from(a), u128::from(b));
             let (x, y) = (natural(a), natural(b));
             prop_assert_eq!(x.plus(&y), natural(a + b));

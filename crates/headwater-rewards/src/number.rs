@@ -58,8 +58,8 @@ pub(crate) struct Number {
 
 impl Number {
     /// See [`parse_number`].
-    pub(crate) fn read(text: &str, percent: PercentReading) -> Option<Self> {
-        let text = bare(text);
+    pub(crate) fn read(whole: &str, percent: PercentReading) -> Option<Self> {
+        let text = bare(whole);
         // A final full stop, but not the end of `0.333...`.
         let text = match text.strip_suffix('.') {
             Some(rest) if rest.ends_with('.') => return None,
@@ -70,7 +70,8 @@ impl Number {
             return None;
         }
         let (negative, rest) = take_sign(text);
-        let (magnitude, rest) = take_magnitude(skip_currency(rest))?;
+        let (magnitude, rest) =
+            take_magnitude(skip_currency(rest), is_evenly_starred(whole, text))?;
         let rest = bare(skip_gap(rest));
         let percent = match rest {
             "" => PercentReading::Ignored,
@@ -146,7 +147,18 @@ fn skip_currency(text: &str) -> &str {
     CURRENCIES.iter().find_map(|sign| text.strip_prefix(sign)).map_or(text, skip_spaces)
 }
 
-fn take_magnitude(text: &str) -> Option<(Number, &str)> {
+/// Whether as many asterisks stand right before `text` as right behind it, which is a part of
+/// `whole`. In `*2* 10^4` the second one is no sign of multiplication.
+fn is_evenly_starred(whole: &str, text: &str) -> bool {
+    let start = text.as_ptr() as usize - whole.as_ptr() as usize;
+    let (before, after) = (&whole[..start], &whole[start + text.len()..]);
+    let after = after.strip_prefix('.').unwrap_or(after);
+    before.len() - before.trim_end_matches('*').len()
+        == after.len() - after.trim_start_matches('*').len()
+}
+
+/// Takes a number without its sign. `stars` says whether an asterisk may be a product.
+fn take_magnitude(text: &str, stars: bool) -> Option<(Number, &str)> {
     if let Some(fraction) = take_fraction(text) {
         return Some(fraction);
     }
@@ -165,19 +177,25 @@ fn take_magnitude(text: &str) -> Option<(Number, &str)> {
     } else if let Some(power) = take_power_of_ten(text) {
         return Some((Number::plain(Decimal::one().times_ten_to(power.0)), power.1));
     } else {
-        take_product(rest).and_then(take_power_of_ten).unwrap_or((0, rest))
+        take_product(rest, stars).and_then(take_power_of_ten).unwrap_or((0, rest))
     };
     Some((Number::plain(number.times_ten_to(power)), rest))
 }
 
 /// `text` behind blanks, ties and the marks that Markdown may have put around a part.
 fn skip_gap(text: &str) -> &str {
-    let skipped = skip_spaces(text).trim_start_matches(['~', '*', '_', '`']);
-    skip_spaces(skipped)
+    let mut text = text;
+    loop {
+        let rest = skip_spaces(text).trim_start_matches(['~', '*', '_', '`']);
+        if rest.len() == text.len() {
+            return rest;
+        }
+        text = rest;
+    }
 }
 
-/// What stands behind a sign of multiplication. An asterisk is one when it is the only one.
-fn take_product(text: &str) -> Option<&str> {
+/// What stands behind a sign of multiplication. An asterisk is one if `stars`, and alone.
+fn take_product(text: &str, stars: bool) -> Option<&str> {
     let rest = skip_gap(text);
     if let Some((name, after)) = command(rest) {
         return matches!(name, "times" | "cdot").then_some(after);
@@ -186,7 +204,7 @@ fn take_product(text: &str) -> Option<&str> {
         return Some(after);
     }
     let gap = &text[..text.len() - rest.len()];
-    (gap.matches('*').count() == 1).then_some(rest)
+    (stars && gap.matches('*').count() == 1).then_some(rest)
 }
 
 /// The exponent of a power of ten: `10^4`, `10^{-4}`, `10⁴`.

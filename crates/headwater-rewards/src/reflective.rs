@@ -122,7 +122,7 @@ impl ReferenceReward {
     ///
     /// # Errors
     /// No chains, no tokens, rows of different lengths, a number that is not a log-probability, a slot
-    /// beyond the reference; log-probabilities so far below 0 that a spread or a reward is not finite.
+    /// beyond the reference; log-probabilities so low that a spread or a reward is not finite.
     pub fn score(&self, log_probs: &[Vec<f64>]) -> Result<ReferenceScores, RewardError> {
         let tokens = check_rows(log_probs)?;
         let certain: Vec<Vec<f64>> = log_probs
@@ -262,8 +262,8 @@ pub fn repair_by_decay(
 /// chains differ, e.g. in length: pass each chain's own baseline, `[G][T]`.
 ///
 /// # Errors
-/// As [`ReferenceReward::score`], for the baseline; shapes that disagree with `scores`; a difference
-/// that is not finite.
+/// As [`ReferenceReward::score`], for the baseline; shapes that disagree with `scores`; a
+/// difference that is not finite.
 pub fn less_masked(
     scores: &ReferenceScores,
     baseline: &[Vec<f64>],
@@ -287,8 +287,8 @@ pub fn less_masked(
 /// where the reference y has `reference`. R3 never sees the answer that was generated, which grew verbose.
 ///
 /// # Errors
-/// A reference without tokens, or a `beta` that is negative, not finite or so large that the term is
-/// not.
+/// A reference without tokens, or a `beta` that is negative, not finite or so large that the term
+/// is not.
 pub fn length_term(beta: f64, reference: usize, answer: usize) -> Result<f64, RewardError> {
     require(reference > 0, "length_term", "reference", reference, "at least 1")?;
     require_non_negative("length_term", "beta", beta)?;

@@ -79,8 +79,8 @@ impl Rubric {
     /// A rubric of at least one item with a positive weight.
     ///
     /// # Errors
-    /// No positive weight, a weight that is negative, not finite or so large that their sum is not, a
-    /// `pass_at` that is not finite, or a substitute outside its part's range.
+    /// No positive weight, a weight that is negative, not finite or so large that their sum is not,
+    /// a `pass_at` that is not finite, or a substitute outside its part's range.
     pub fn new(name: impl Into<String>, criteria: Vec<Criterion>) -> Result<Self, RewardError> {
         let mut total_weight = 0.0;
         for (index, criterion) in criteria.iter().enumerate() {

@@ -301,8 +301,8 @@ impl CosineCurveConfig {
 }
 
 impl CosineCurve {
-    /// `long (1 - w) + short w` with `w = (1 + cos(pi length / limit)) / 2`, or `exceeded` beyond the
-    /// limit.
+    /// `long (1 - w) + short w` with `w = (1 + cos(pi length / limit)) / 2`, or `exceeded` beyond
+    /// the limit.
     #[must_use]
     pub fn reward(&self, length: usize, correct: bool) -> f64 {
         let config = &self.config;

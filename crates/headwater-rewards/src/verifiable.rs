@@ -171,10 +171,10 @@ pub struct NumericMatchConfig {
 
 /// 1 when `|answer - reference| <= max(absolute, relative * |reference|)`, else 0.
 ///
-/// Numbers are read by [`parse_number`](crate::parse_number) and compared as they were written, with
-/// the tolerances as the shortest decimals that stand for them: `0.34` is within 0.01 of `0.33`, and
-/// at a tolerance of 0 whole numbers differ however large they are. An answer holding more than one
-/// number is wrong: listing candidates never pays.
+/// Numbers are read by [`parse_number`](crate::parse_number) and compared as they were written,
+/// with the tolerances as the shortest decimals that stand for them: `0.34` is within 0.01 of
+/// `0.33`, and at a tolerance of 0 whole numbers differ however large they are. An answer holding
+/// more than one number is wrong: listing candidates never pays.
 #[derive(Debug, Clone)]
 pub struct NumericMatch {
     config: NumericMatchConfig,

@@ -238,29 +238,34 @@ const WRAPPINGS: [(&str, &str); 22] = [
     ("\u{2009}", "\u{a0}"),
 ];
 
-/// The spellings of `whole.decimals` with a sign.
+/// `digits` in groups of three.
+fn grouped(digits: &str, separator: &str) -> String {
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push_str(separator);
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The spellings of `whole`, a point and `decimals`, with a sign.
 fn spellings(negative: bool, whole: u32, decimals: &str) -> Vec<String> {
     let digits = whole.to_string();
-    let grouped = |separator: &str| {
-        let mut text = String::new();
-        for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index) % 3 == 0 {
-                text.push_str(separator);
-            }
-            text.push(digit);
-        }
-        text
-    };
     let point = if decimals.is_empty() { String::new() } else { format!(".{decimals}") };
-    let separators = ["", ",", "{,}", r",\!", r"\,", "\u{2009}", "\u{202f}"];
-    let magnitudes: Vec<String> = separators
-        .iter()
-        .map(|separator| format!("{}{point}", grouped(separator)))
-        .chain([format!("0{digits}{point}"), format!(r"\frac{{{digits}{point}}}{{1}}")])
-        .chain([format!("{digits}{point}e0"), format!(r"{digits}{point} \times 10^{{0}}")])
-        .chain([format!("{digits}{point}00").replace('.', if point.is_empty() { "" } else { "." })])
-        .filter(|text| !point.is_empty() || !text.ends_with("00") || *text == grouped(""))
-        .collect();
+    let plain = format!("{digits}{point}");
+    let mut magnitudes = vec![
+        format!("0{plain}"),
+        format!(r"\frac{{{plain}}}{{1}}"),
+        format!("{plain}/1"),
+        format!("{plain}e0"),
+        format!(r"{plain} \times 10^{{0}}"),
+        format!("{digits}.{decimals}00"),
+    ];
+    for separator in ["", ",", "{,}", r",\!", r"\,", "\u{2009}", "\u{202f}"] {
+        magnitudes.push(grouped(&digits, separator) + &point);
+    }
     let signs: &[&str] = if negative { &["-", "−"] } else { &["", "+"] };
     signs.iter().flat_map(|sign| magnitudes.iter().map(move |m| format!("{sign}{m}"))).collect()
 }
@@ -295,10 +300,15 @@ proptest! {
         if other != whole {
             prop_assert_eq!(score(&exact, &answer, &of(other)), WRONG, "{} {}", answer, other);
         }
-        // One more in the last place, and one digit more or less.
-        for wrong in [format!("{reference}1"), format!("{}{point}{decimals}1", of(whole)), of(whole) + "%"] {
-            if parse_number(&wrong, PercentReading::Hundredth).is_some_and(|w| w != parse_number(&of(whole), PercentReading::Hundredth).unwrap()) {
+        // A digit more, a digit further up, a hundredth.
+        let plain = of(whole);
+        let value = |text: &str| parse_number(text, PercentReading::Hundredth).expect("a number");
+        for wrong in [format!("{plain}{}1", if point.is_empty() { ".0" } else { "" }),
+            format!("{plain}e1"), format!("{plain}%")]
+        {
+            if value(&wrong) != value(&plain) {
                 prop_assert_eq!(score(&exact, &answer, &wrong), WRONG, "{} {}", answer, wrong);
+                prop_assert_eq!(score(&exact, &wrong, &reference), WRONG, "{} {}", wrong, plain);
             }
         }
         // The same behind a marker, in tags and in a box.
