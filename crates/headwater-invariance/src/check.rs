@@ -7,7 +7,7 @@ use headwater_core::{Score, require, require_non_negative};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::difference::difference;
+use crate::difference::{difference, quoted};
 use crate::edit::{Change, Edit};
 use crate::edits;
 use crate::sample::OwnedSample;
@@ -20,7 +20,8 @@ use headwater_rewards::{Extraction, Reward};
 pub struct InvarianceConfig {
     /// Number of pairs drawn, at least 1.
     pub cases: u32,
-    /// Largest gap that is taken for rounding, finite, at least 0.
+    /// Largest gap that is taken for rounding, finite, at least 0. A gap of just as much is, too,
+    /// whatever the rounding of the difference.
     pub tolerance: f64,
     /// Seed of the draws; the same seed gives the same pairs.
     pub seed: u64,
@@ -46,7 +47,8 @@ pub struct InvarianceReport {
     pub not_applicable: u32,
 }
 
-/// A pair that refutes an invariance, as small as it could be made.
+/// A pair that refutes an invariance, as small as it could be made. Shown, it leaves out the middle
+/// of long texts; the fields hold them whole.
 #[derive(Debug, Clone)]
 pub struct Violation {
     /// Name of the reward.
@@ -107,9 +109,10 @@ impl fmt::Display for Violation {
         }
         for (side, sample, score) in [("original", original, before), ("edited", edited, after)] {
             writeln!(f, "  {side}: {score:?}")?;
-            writeln!(f, "    prompt     {:?}", sample.prompt)?;
-            writeln!(f, "    completion {:?}", sample.completion)?;
-            writeln!(f, "    reference  {:?}", sample.reference)?;
+            writeln!(f, "    prompt     {}", quoted(&sample.prompt))?;
+            writeln!(f, "    completion {}", quoted(&sample.completion))?;
+            let reference = sample.reference.as_deref().map_or("none".to_owned(), quoted);
+            writeln!(f, "    reference  {reference}")?;
         }
         Ok(())
     }
@@ -164,7 +167,7 @@ fn compare(
     let before = checked_score(reward, original.as_sample());
     let after = checked_score(reward, edited.as_sample());
     match (&before, &after) {
-        (Score::Scored(a), Score::Scored(b)) if (a - b).abs() <= tolerance => Comparison::Same,
+        (Score::Scored(a), Score::Scored(b)) if is_within(*a, *b, tolerance) => Comparison::Same,
         (Score::Abstained(_), Score::Abstained(_)) => Comparison::Abstained,
         _ => {
             let (reward, edit) = (reward.name().to_owned(), edit.name().to_owned());
@@ -172,6 +175,13 @@ fn compare(
             Comparison::Different(Box::new(violation))
         }
     }
+}
+
+/// Whether two scores differ by at most `tolerance`, which the rounding of each may miss by a
+/// rounding of its size: 0.4 and 0.3 are within 0.1.
+fn is_within(a: f64, b: f64, tolerance: f64) -> bool {
+    let rounding = if tolerance > 0.0 { f64::EPSILON * a.abs().max(b.abs()) } else { 0.0 };
+    (a - b).abs() <= tolerance + rounding
 }
 
 /// Looks for a pair of a sample and its edited self that get different scores, and shrinks it.

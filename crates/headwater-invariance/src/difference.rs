@@ -81,7 +81,7 @@ fn replaced_words(before: &str, after: &str) -> Option<String> {
 }
 
 /// The text in quotes, its middle left out when it is long.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     const MOST: usize = 120;
     let count = text.chars().count();
     if count <= MOST {

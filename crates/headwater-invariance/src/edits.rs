@@ -15,7 +15,7 @@ use proptest::sample::{Index, select};
 use crate::edit::Edit;
 pub use crate::identity::{GENDER_PAIRS, IDENTITY_PAIRS, identity_swap, identity_terms};
 use crate::markup::{
-    Layout, Part, begins_block, lines, list_marker, underlines, without_containers,
+    Layout, Part, begins_block, ends_in_command, lines, list_marker, underlines, without_containers,
 };
 pub use crate::numbers::number_format;
 use crate::options::swap_options;
@@ -114,7 +114,8 @@ fn may_part(previous: &str, line: &str) -> bool {
 /// Puts emphasis or code marks around one word, or a heading mark before the completion.
 ///
 /// Words are what stands between blanks and tags and has a letter or digit. Left alone are those in
-/// code and formulas, those that hold a mark of Markdown themselves, links and list markers; and no
+/// code and formulas, those that hold a mark of Markdown themselves, those right behind a LaTeX
+/// command (`\frac 12`), links and list markers; and no
 /// word gets a mark that already stands somewhere in the prose, which it might pair up with. A
 /// completion that begins with a block (heading, list, table, quotation, code) gets no heading
 /// mark.
@@ -154,6 +155,7 @@ fn words(text: &str, layout: &Layout) -> Vec<Range<usize>> {
     for (line_start, line) in lines(text) {
         let first = line_start + list_marker(line).unwrap_or(0);
         let mut start = line_start;
+        let mut behind_command = false;
         for token in line.split_inclusive(char::is_whitespace) {
             let token_end = start + token.trim_end().len();
             // Tags part words, code and formulas do not: half a word is no word.
@@ -164,6 +166,7 @@ fn words(text: &str, layout: &Layout) -> Vec<Range<usize>> {
                     // Inside a tag it is empty, and may begin between the bytes of a letter.
                     if first <= piece
                         && piece < position
+                        && !behind_command
                         && layout.is_prose(range.clone())
                         && is_markable(&text[range.clone()])
                     {
@@ -172,6 +175,7 @@ fn words(text: &str, layout: &Layout) -> Vec<Range<usize>> {
                     piece = position + 1;
                 }
             }
+            behind_command = ends_in_command(token.trim_end());
             start += token.len();
         }
     }

@@ -286,6 +286,12 @@ fn is_indented(line: &str) -> bool {
     marks.starts_with("    ") || marks.contains("     ") || marks.contains('\t')
 }
 
+/// Whether a LaTeX command ends `text`: what stands behind it may be its argument.
+pub(super) fn ends_in_command(text: &str) -> bool {
+    let before = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    before.len() < text.len() && before.ends_with('\\')
+}
+
 /// The fence a line without its indentation opens.
 fn fence(content: &str) -> Option<(char, usize)> {
     let mark = content.chars().next().filter(|c| matches!(c, '`' | '~'))?;

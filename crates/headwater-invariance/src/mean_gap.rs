@@ -43,8 +43,9 @@ pub enum MeanGapVerdict {
     Exceeds,
     /// Neither: more samples are needed.
     Inconclusive,
-    /// A pair had no gap, because of a failure, a value out of range, or an abstention on one side
-    /// only: a gap that cannot be computed is not a small one.
+    /// A pair had no gap, because of a failure, a value out of range, an abstention on one side
+    /// only, or scores too far apart for an `f64`: a gap that cannot be computed is not a small
+    /// one.
     Broken,
 }
 
@@ -142,7 +143,7 @@ pub fn mean_gap(
         let before = checked_score(reward, original.as_sample());
         let after = checked_score(reward, edited.as_sample());
         match (&before, &after) {
-            (Score::Scored(before), Score::Scored(after)) => {
+            (Score::Scored(before), Score::Scored(after)) if (after - before).is_finite() => {
                 gaps.add(original, edited, after - before);
                 comparisons += 1;
             }

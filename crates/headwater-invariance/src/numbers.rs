@@ -5,7 +5,7 @@ use proptest::prelude::any;
 use proptest::sample::Index;
 
 use crate::edit::Edit;
-use crate::markup::{Layout, Part};
+use crate::markup::{Layout, Part, ends_in_command};
 use crate::sample::OwnedSample;
 use headwater_rewards::numeral::{numeral_length, without_grouping};
 
@@ -15,7 +15,8 @@ use headwater_rewards::numeral::{numeral_length, without_grouping};
 /// Only what is a quantity beyond doubt is rewritten. Left alone are numbers
 /// - in code, tags and formulas, except for a `\boxed{...}` that holds the number alone;
 /// - joined to a letter, digit or mark that makes them part of something longer: words, fractions
-///   (`1/2`), dates, times, versions, ranges, powers, handles, addresses, digits in groups;
+///   (`1/2`, `\frac 12`), mixed numbers (`1\frac{1}{2}`), dates, times, versions, ranges, powers,
+///   handles, addresses, digits in groups;
 /// - that name something instead of counting it: `Python 3.10`, `Chapter 3`, `step 2`, `007`,
 ///   `[1]`, `(2)`, the `2.` at the start of a line; `5 May`, `in 1987`, `7 pm`.
 ///
@@ -107,9 +108,11 @@ impl Numeral<'_> {
             Part::Prose | Part::Formula if boxed => true,
             // A second point before it makes `...5`; the variation selector makes a picture of it.
             Part::Prose => {
-                !self.before.ends_with('.')
+                !self.before.ends_with(['.', '}'])
+                    && !ends_in_command(self.before.trim_end())
+                    && !["\\,", "\\!"].iter().any(|thin| self.before.ends_with(thin))
                     && !joined(self.before.chars().rev(), "/⁄∕\\#^@=&{[")
-                    && !joined(self.after.chars(), "/⁄∕^@=&]\u{fe0f}\u{20e3}")
+                    && !joined(self.after.chars(), "/⁄∕\\^@=&]{\u{fe0f}\u{20e3}")
             }
             _ => false,
         };
@@ -283,6 +286,14 @@ mod tests {
             "1,23",
             "2^10",
             "a_{12}",
+            r"1\frac{1}{2}",
+            r"\frac 12",
+            r"\frac 1 2",
+            r"1\,234",
+            "1{,}234",
+            "0,123",
+            "1\u{202f}234",
+            "10⁴",
             "#5",
             "a@5",
             "x=5",

@@ -3,9 +3,10 @@
 use headwater_core::{Check, ConfigError, Sample, Score, require};
 use serde::{Deserialize, Serialize};
 
-use crate::error::RewardError;
+use crate::error::{RewardError, shown};
 use crate::extraction::Extraction;
-use crate::numeral::{numeral_length, without_grouping};
+use crate::latex::{command, skip_spaces, unwrapped};
+use crate::numeral::take_numeral;
 use crate::rational::Rational;
 use crate::verifiable::{binary, verifier_invariances};
 use crate::{Invariance, Range, Reward};
@@ -52,9 +53,11 @@ pub struct Evaluation {
 
 /// Evaluates `text` exactly.
 ///
-/// Grammar: unsigned decimals (whole part optionally grouped by commas in threes), `+ - * /` with
-/// the usual precedence, also written `−`, `×`, `·` and `÷`, unary signs, parentheses, any
-/// whitespace between. No powers, no exponents, no names, no implicit products.
+/// Grammar: unsigned decimals (whole part optionally grouped in threes, as in
+/// [`FORMS`](crate::FORMS)), `+ - * /` with the usual precedence, also written `−`, `×`, `·`, `÷`,
+/// `\times`, `\cdot` and `\div`, unary signs, parentheses, `\frac{a}{b}` (a division; single digits
+/// need no braces), any whitespace and spacing commands between. No powers, no exponents, no names,
+/// no implicit products.
 ///
 /// # Errors
 /// The limit that was broken, the byte at which the grammar was, a division by zero, or an exact
@@ -83,8 +86,11 @@ pub fn evaluate(text: &str, limits: ExpressionLimits) -> Result<Evaluation, Rewa
     }
 }
 
+/// Stands for the command `\frac`; as a character it is in no grammar.
+const FRACTION: char = '\u{1}';
+
 /// Recursive descent: `sum = product {(+|-) product}`, `product = factor {(*|/) factor}`,
-/// `factor = (+|-) factor | "(" sum ")" | number`.
+/// `factor = (+|-) factor | "(" sum ")" | \frac argument argument | number`.
 struct Parser<'t> {
     text: &'t str,
     position: usize,
@@ -125,58 +131,109 @@ impl Parser<'_> {
 
     fn factor(&mut self) -> Result<Rational, RewardError> {
         let opening = match self.peek() {
-            Some(opening @ ('+' | '-' | '(')) => opening,
+            Some(opening @ ('+' | '-' | '(' | FRACTION)) => opening,
             _ => return self.number(),
         };
         if self.depth == self.limits.depth {
             return Err(RewardError::ExpressionLimit { what: "levels", limit: self.limits.depth });
         }
         self.depth += 1;
-        self.advance();
         let value = match opening {
-            '(' => {
-                let value = self.sum()?;
-                if self.peek() != Some(')') {
-                    return Err(self.unexpected("an operator or ')'"));
-                }
+            '(' => self.enclosed(')', "an operator or ')'")?,
+            FRACTION => self.fraction()?,
+            sign => {
                 self.advance();
-                value
+                let value = self.factor()?;
+                if sign == '-' { value.negated() } else { value }
             }
-            '-' => self.factor()?.negated(),
-            _ => self.factor()?,
         };
         self.depth -= 1;
         Ok(value)
     }
 
-    fn number(&mut self) -> Result<Rational, RewardError> {
-        let length = numeral_length(&self.text[self.position..]);
-        if length == 0 {
-            return Err(self.unexpected("a number, a sign or '('"));
+    /// A sum behind an opening mark and before its closing one.
+    fn enclosed(&mut self, closing: char, expected: &'static str) -> Result<Rational, RewardError> {
+        self.advance();
+        let value = self.sum()?;
+        if self.peek() != Some(closing) {
+            return Err(self.unexpected(expected));
         }
-        let numeral = &self.text[self.position..self.position + length];
-        let value = Rational::from_decimal(&without_grouping(numeral));
-        self.position += length;
-        let value = self.fitting(value)?;
+        self.advance();
+        Ok(value)
+    }
+
+    fn fraction(&mut self) -> Result<Rational, RewardError> {
+        self.operator()?;
+        let numerator = self.argument()?;
+        let position = self.position;
+        let denominator = self.argument()?;
+        if denominator.numerator() == 0 {
+            return Err(RewardError::DivisionByZero { position });
+        }
+        self.fitting(numerator.checked_div(denominator))
+    }
+
+    /// A sum in braces, or a single digit.
+    fn argument(&mut self) -> Result<Rational, RewardError> {
+        match self.peek() {
+            Some('{') => self.enclosed('}', "an operator or '}'"),
+            Some(digit) if digit.is_ascii_digit() => {
+                let value = Rational::from_decimal(&digit.to_string());
+                self.advance();
+                let value = self.fitting(value)?;
+                self.numbers.push(value);
+                Ok(value)
+            }
+            _ => Err(self.unexpected("'{' or a digit")),
+        }
+    }
+
+    fn number(&mut self) -> Result<Rational, RewardError> {
+        let Some((numeral, rest)) = take_numeral(&self.text[self.position..]) else {
+            return Err(self.unexpected("a number, a sign or '('"));
+        };
+        self.position = self.text.len() - rest.len();
+        let value = self.fitting(Rational::from_decimal(&numeral))?;
         self.numbers.push(value);
         Ok(value)
     }
 
-    /// The next character after whitespace, typographic operators as their ASCII ones; not
-    /// consumed.
+    /// The next mark behind whitespace, spacing commands and `\left` and `\right`, typographic
+    /// operators as their ASCII ones; and its length in bytes. Not consumed.
+    fn mark(&mut self) -> Option<(char, usize)> {
+        loop {
+            let rest = skip_spaces(&self.text[self.position..]);
+            self.position = self.text.len() - rest.len();
+            let length = |after: &str| rest.len() - after.len();
+            return match command(rest) {
+                Some(("left" | "right", after)) => {
+                    self.position += length(after);
+                    continue;
+                }
+                Some(("times" | "cdot", after)) => Some(('*', length(after))),
+                Some(("div", after)) => Some(('/', length(after))),
+                Some(("frac" | "dfrac" | "tfrac", after)) => Some((FRACTION, length(after))),
+                _ => rest.chars().next().map(|character| {
+                    let plain = match character {
+                        '−' => '-',
+                        '×' | '·' => '*',
+                        '÷' => '/',
+                        // No text may write it.
+                        FRACTION => char::REPLACEMENT_CHARACTER,
+                        other => other,
+                    };
+                    (plain, character.len_utf8())
+                }),
+            };
+        }
+    }
+
     fn peek(&mut self) -> Option<char> {
-        let rest = self.text[self.position..].trim_start();
-        self.position = self.text.len() - rest.len();
-        rest.chars().next().map(|character| match character {
-            '−' => '-',
-            '×' | '·' => '*',
-            '÷' => '/',
-            other => other,
-        })
+        self.mark().map(|(mark, _)| mark)
     }
 
     fn advance(&mut self) {
-        self.position += self.text[self.position..].chars().next().map_or(0, char::len_utf8);
+        self.position += self.mark().map_or(0, |(_, length)| length);
     }
 
     /// Consumes a binary operator, counted against its limit.
@@ -215,6 +272,7 @@ pub struct ArithmeticMatchConfig {
 }
 
 /// 1 when the answer, read as an arithmetic expression, equals the reference exactly, else 0.
+/// LaTeX around all of either is read over (`\(...\)`, `\text{...}`).
 ///
 /// The reference is an expression too. Beware that an answer may restate the question: `3*4` equals
 /// 12. Where the model is to compute, use [`NumericMatch`](crate::NumericMatch). Abstains without a
@@ -258,13 +316,17 @@ impl Reward for ArithmeticMatch {
         let Some(reference) = sample.reference else {
             return Score::Abstained("no reference to compare with".into());
         };
+        let reference = unwrapped(reference);
         let wanted = match evaluate(reference, self.config.limits) {
             Ok(evaluation) => evaluation.value,
-            Err(error) => return Score::Failed(format!("the reference {reference:?}: {error}")),
+            Err(error) => {
+                return Score::Failed(format!("the reference {}: {error}", shown(reference)));
+            }
         };
         let answer = self.config.extraction.extract(sample.completion);
         binary(answer.is_some_and(|answer| {
-            evaluate(answer, self.config.limits).is_ok_and(|found| found.value == wanted)
+            let found = evaluate(unwrapped(answer), self.config.limits);
+            found.is_ok_and(|found| found.value == wanted)
         }))
     }
 }

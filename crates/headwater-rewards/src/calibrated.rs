@@ -24,12 +24,12 @@
 //! g'(0) = 0 they give almost no incentive to raise a very small p (g(p) = p^2 for Brier, p - 1 +
 //! sqrt(p^2 + (1-p)^2) for spherical, which is p^2/2 to second order).
 
-use headwater_core::{Check, ConfigError, Sample, Score, require};
+use headwater_core::{Check, ConfigError, Sample, Score, require, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 use crate::confidence::ConfidenceFormat;
 use crate::error::{RewardError, probability};
-use crate::reward::checked_score;
+use crate::reward::{checked_score, is_near};
 use crate::scoring_rules::ScoringRule;
 use crate::shaping::TagFormat;
 use crate::{Invariance, Range, Reward};
@@ -63,15 +63,14 @@ impl Check for SchemeConfig {
     type Checked = Scheme;
 
     fn check(self) -> Result<Scheme, ConfigError> {
-        let weight = |value: f64| value.is_finite() && value >= 0.0;
+        const CONFIG: &str = "SchemeConfig";
         let (lambda, k) = (self.correct_weight, self.rule_weight);
-        let allowed = "a finite number, at least 0";
-        require(weight(lambda), "SchemeConfig", "correct_weight", lambda, allowed)?;
-        require(weight(k), "SchemeConfig", "rule_weight", k, allowed)?;
-        if let ScoringRule::Logarithmic { clip } = self.rule {
-            let valid = self.rule.clip_is_valid();
-            require(valid, "SchemeConfig", "rule.clip", clip, "a number in (0, 0.5)")?;
-        }
+        require_non_negative(CONFIG, "correct_weight", lambda)?;
+        require_non_negative(CONFIG, "rule_weight", k)?;
+        self.rule.check_clip(CONFIG, "rule.clip")?;
+        // Otherwise a missing confidence, which costs the most, would be a failure.
+        let finite = (lambda + k * self.rule.loss_unchecked(1.0, false)).is_finite();
+        require(finite, CONFIG, "rule_weight", k, "a number with which every reward is finite")?;
         Ok(Scheme { lambda, rule: self.rule, k })
     }
 }
@@ -127,9 +126,9 @@ impl Scheme {
     /// `None` when it never does.
     #[must_use]
     pub fn hackable_below(&self) -> Option<f64> {
-        // g'(0) >= 0 and g convex: never below g(0).
+        // g'(0) >= 0 and g convex: never below g(0). Three times 0.1 is no more than 0.3.
         let spread = self.rule.loss_unchecked(0.0, true) - self.rule.loss_unchecked(0.0, false);
-        if self.k * spread <= self.lambda {
+        if self.k * spread <= self.lambda * (1.0 + 1e-12) {
             return None;
         }
         let a = self.lambda / self.k;
@@ -176,7 +175,8 @@ impl Scheme {
 
     fn reward_unchecked(&self, q: f64, correct: bool) -> f64 {
         let outcome = if correct { self.lambda } else { 0.0 };
-        outcome - self.k * self.rule.loss_unchecked(q, correct)
+        // No negative zero.
+        outcome - self.k * self.rule.loss_unchecked(q, correct) + 0.0
     }
 }
 
@@ -195,8 +195,8 @@ fn verdict(
 ) -> Result<Verdict, Score> {
     let statement = format.parse(sample.completion);
     match checked_score(verifier, Sample { completion: statement.answer, ..sample }) {
-        Score::Scored(value) if value == 0.0 || value == 1.0 => {
-            Ok(Verdict { correct: value == 1.0, confidence: statement.confidence })
+        Score::Scored(value) if is_near(value, 0.0) || is_near(value, 1.0) => {
+            Ok(Verdict { correct: is_near(value, 1.0), confidence: statement.confidence })
         }
         Score::Scored(value) => Err(Score::Failed(format!(
             "`{}` must say 0 or 1 to be calibrated against, and said {value}",
@@ -231,8 +231,8 @@ fn verdict_invariances(verifier: &dyn Reward, format: &ConfidenceFormat) -> Vec<
 /// text.
 ///
 /// A missing or malformed confidence takes the lowest value of the range, so leaving it out never
-/// pays. The verifier's abstentions and failures pass through; a verdict other than 0 or 1 is a
-/// failure.
+/// pays. The verifier's abstentions and failures pass through; a verdict other than 0 or 1 (up to
+/// 1e-9, which a weighted sum may miss them by) is a failure.
 pub struct CalibratedReward {
     verifier: Box<dyn Reward>,
     format: ConfidenceFormat,

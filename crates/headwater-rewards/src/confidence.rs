@@ -4,9 +4,9 @@ use headwater_core::{ConfigError, require};
 use serde::{Deserialize, Serialize};
 
 use crate::Invariance;
-use crate::extraction::{Extraction, last_tag, require_tag};
+use crate::extraction::{last_tag, require_marker, require_tag};
 use crate::inserted::leaves_marker;
-use crate::verifiable::{PercentReading, parse_number};
+use crate::number::{PercentReading, parse_number};
 
 /// Where the confidence stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,12 +84,11 @@ impl ConfidenceFormat {
         match &self.place {
             ConfidencePlace::LastTag(tag) => require_tag(config, "confidence.place", tag)?,
             ConfidencePlace::AfterMarker(marker) => {
-                let marker = Extraction::LastMarker(marker.clone());
-                marker.require(config)?;
+                require_marker(config, "confidence.place", marker)?;
             }
         }
-        let enough = !matches!(self.scale, ConfidenceScale::Levels { levels: 0 | 1 });
-        require(enough, config, "confidence.scale.levels", "0 or 1", "at least 2")
+        let ConfidenceScale::Levels { levels } = self.scale else { return Ok(()) };
+        require(levels >= 2, config, "confidence.scale.levels", levels, "at least 2")
     }
 
     /// Whether the same confidence is read after `invariance`'s edit, and the answer's text is

@@ -4,8 +4,9 @@ use headwater_core::{Check, ConfigError, Sample, Score};
 use serde::{Deserialize, Serialize};
 
 use crate::arithmetic::{EXPRESSION_INVARIANCES, ExpressionLimits, evaluate};
-use crate::error::RewardError;
+use crate::error::{RewardError, shown};
 use crate::extraction::Extraction;
+use crate::latex::unwrapped;
 use crate::rational::Rational;
 use crate::verifiable::{binary, verifier_invariances};
 use crate::{Invariance, Range, Reward};
@@ -89,8 +90,7 @@ impl CountdownPuzzle {
 }
 
 fn malformed(text: &str) -> RewardError {
-    let text = text.chars().take(80).collect();
-    RewardError::CountdownPuzzle { text, limit: CountdownPuzzle::MOST_NUMBERS }
+    RewardError::CountdownPuzzle { text: shown(text), limit: CountdownPuzzle::MOST_NUMBERS }
 }
 
 /// Config of [`Countdown`].
@@ -148,7 +148,7 @@ impl Reward for Countdown {
         let CountdownConfig { extraction, number_use, limits } = &self.config;
         let answer = extraction.extract(sample.completion);
         binary(answer.is_some_and(|expression| {
-            puzzle.is_solved_by(expression, *number_use, *limits).unwrap_or(false)
+            puzzle.is_solved_by(unwrapped(expression), *number_use, *limits).unwrap_or(false)
         }))
     }
 }

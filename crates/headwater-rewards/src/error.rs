@@ -134,15 +134,24 @@ pub enum RewardError {
     },
     /// A countdown reference that is not `n1 n2 ... = target`, or has a negative number to use.
     #[error(
-        "the countdown puzzle `{text}` is malformed: allowed is e.g. `3 7 25 = 46`, whole numbers \
-         of at least 0, at most {limit} of them"
+        "the countdown puzzle {text} is malformed: allowed is e.g. \"3 7 25 = 46\", whole numbers \
+         from 0 to 2^63 - 1, at most {limit} of them"
     )]
     CountdownPuzzle {
-        /// The start of the text.
+        /// The start of the text, in quotes.
         text: String,
         /// How many numbers a puzzle may have.
         limit: usize,
     },
+}
+
+/// A text in quotes for a message, cut to 60 characters.
+pub(crate) fn shown(text: &str) -> String {
+    const MOST: usize = 60;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}", format!("{}…", &text[..end])),
+        None => format!("{text:?}"),
+    }
 }
 
 /// `value` if it is a probability.

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use headwater_core::{Check, ConfigError, require};
+use headwater_core::{Check, ConfigError, require, require_finite};
 use serde::{Deserialize, Serialize};
 
 use crate::RewardError;
@@ -12,13 +12,15 @@ use crate::RewardError;
 /// apart by.
 ///
 /// # Errors
-/// No tokens, or a spread that is not finite.
+/// No tokens, or a spread that is not finite, or so large that the mean is not.
 pub fn top_spread(spreads: &[f64]) -> Result<f64, RewardError> {
     finite("the spread", spreads)?;
     let mut sorted = spreads.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
     let top = &sorted[..sorted.len().div_ceil(10)];
-    Ok(top.iter().sum::<f64>() / top.len() as f64)
+    let mean = top.iter().sum::<f64>() / top.len() as f64;
+    finite("the mean of the largest spreads", &[mean])?;
+    Ok(mean)
 }
 
 /// Config of [`SpreadFilter`]. The paper's values are not published, so there is no default.
@@ -76,7 +78,8 @@ impl SpreadFilter {
             let mut sorted: Vec<f64> = self.recent.iter().copied().collect();
             sorted.sort_by(f64::total_cmp);
             // The value with a share q of the recent groups before it in order, rounded down.
-            let at = (self.config.quantile * sorted.len() as f64) as usize;
+            // The small step keeps 0.29 * 100, which rounds to just below 29, at 29.
+            let at = (self.config.quantile * sorted.len() as f64 + 1e-9) as usize;
             self.threshold = Some(sorted[at.min(sorted.len() - 1)]);
         }
         Ok(passes)
@@ -94,18 +97,20 @@ impl SpreadFilter {
 /// averaged; where no chain's average is `within` or better, the prompt is beyond the policy.
 ///
 /// # Errors
-/// No chains or no tokens, a fraction outside (0, 1].
+/// No chains or no tokens, a rank of 0, a fraction outside (0, 1], a `within` that is not finite.
 pub fn too_hard(ranks: &[Vec<usize>], fraction: f64, within: f64) -> Result<bool, RewardError> {
     let holds = fraction > 0.0 && fraction <= 1.0;
     require(holds, "too_hard", "fraction", fraction, "a number in (0, 1]")?;
+    require_finite("too_hard", "within", within)?;
     if ranks.is_empty() || ranks.iter().any(Vec::is_empty) {
         return Err(RewardError::NoParts { composite: "too_hard" });
     }
+    require(!ranks.iter().flatten().any(|rank| *rank == 0), "too_hard", "ranks", 0, "from 1 up")?;
     let worst = |row: &Vec<usize>| {
         let mut sorted = row.clone();
         sorted.sort_unstable_by(|a, b| b.cmp(a));
         let top = ((fraction * row.len() as f64 - 1e-9).ceil() as usize).clamp(1, row.len());
-        sorted[..top].iter().sum::<usize>() as f64 / top as f64
+        sorted[..top].iter().map(|rank| *rank as f64).sum::<f64>() / top as f64
     };
     Ok(ranks.iter().map(worst).all(|average| average > within))
 }
@@ -124,14 +129,15 @@ pub fn informative_prompts(
     let holds = (0.0..1.0).contains(&fraction);
     require(holds, "informative_prompts", "fraction", fraction, "a number in [0, 1)")?;
     let mut order: Vec<usize> = (0..largest_spreads.len()).collect();
-    order.sort_by(|a, b| largest_spreads[*a].total_cmp(&largest_spreads[*b]));
+    // 0 and -0 are equal, too.
+    order.sort_by(|a, b| (largest_spreads[*a] + 0.0).total_cmp(&(largest_spreads[*b] + 0.0)));
     let mut keep = vec![true; order.len()];
     let dropped = (fraction * order.len() as f64 + 1e-9) as usize;
     order[..dropped].iter().for_each(|&prompt| keep[prompt] = false);
     Ok(keep)
 }
 
-fn finite(what: &'static str, values: &[f64]) -> Result<(), RewardError> {
+pub(crate) fn finite(what: &'static str, values: &[f64]) -> Result<(), RewardError> {
     if values.is_empty() {
         return Err(RewardError::Count { what: what.to_owned(), found: 0, expected: 1 });
     }

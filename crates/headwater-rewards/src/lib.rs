@@ -61,9 +61,13 @@ mod confidence;
 mod countdown;
 mod error;
 mod extraction;
+mod forms;
 mod group_filters;
 pub mod inserted;
+mod latex;
 mod mixture;
+mod natural;
+mod number;
 pub mod numeral;
 mod rational;
 mod reflective;
@@ -81,10 +85,12 @@ pub use confidence::{ConfidenceFormat, ConfidencePlace, ConfidenceScale, Stateme
 pub use countdown::{Countdown, CountdownConfig, CountdownPuzzle, NumberUse};
 pub use error::RewardError;
 pub use extraction::Extraction;
+pub use forms::{FORMS, Form};
 pub use group_filters::{
     SpreadFilter, SpreadFilterConfig, informative_prompts, too_hard, top_spread,
 };
 pub use mixture::{Component, Mixture};
+pub use number::{PercentReading, parse_number};
 pub use rational::Rational;
 pub use reflective::{
     Certainty, ReferenceReward, ReferenceRewardConfig, ReferenceScores, Weighting, length_term,
@@ -103,6 +109,5 @@ pub use shaping::{
     RepetitionPenalty, RepetitionPenaltyConfig, TagFormat, TagFormatConfig,
 };
 pub use verifiable::{
-    ExactMatch, ExactMatchConfig, Normalisation, NumericMatch, NumericMatchConfig, PercentReading,
-    parse_number,
+    ExactMatch, ExactMatchConfig, Normalisation, NumericMatch, NumericMatchConfig,
 };

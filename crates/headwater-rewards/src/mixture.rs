@@ -89,25 +89,30 @@ impl Mixture {
     /// A mixture of at least one component.
     ///
     /// # Errors
-    /// No components, a weight that is 0 or not finite, or a substitute outside its part's range.
+    /// No components, a weight that is 0, not finite or so large that the range of the sum is no
+    /// longer finite where the part's is, or a substitute outside its part's range.
     pub fn new(name: impl Into<String>, components: Vec<Component>) -> Result<Self, RewardError> {
         if components.is_empty() {
             return Err(RewardError::NoParts { composite: "Mixture" });
         }
         let mut range = Range::spanning(0.0, 0.0);
         for (index, component) in components.iter().enumerate() {
+            let weight = |allowed| RewardError::Part {
+                composite: "Mixture",
+                index,
+                part: component.reward.name().to_owned(),
+                field: "weight",
+                value: component.weight.to_string(),
+                allowed,
+            };
             if !component.weight.is_finite() || component.weight == 0.0 {
-                return Err(RewardError::Part {
-                    composite: "Mixture",
-                    index,
-                    part: component.reward.name().to_owned(),
-                    field: "weight",
-                    value: component.weight.to_string(),
-                    allowed: "a finite number other than 0",
-                });
+                return Err(weight("a finite number other than 0"));
             }
             require_substitute("Mixture", index, &*component.reward, component.when_abstained)?;
-            range = range.plus(component.reward.range().scaled(component.weight));
+            let part = component.reward.range().scaled(component.weight);
+            range = part
+                .and_then(|part| range.plus(part))
+                .ok_or_else(|| weight("a number with which the range of the sum stays finite"))?;
         }
         let invariances = shared_invariances(components.iter().map(|part| &*part.reward));
         Ok(Self { name: name.into(), components, range, invariances })

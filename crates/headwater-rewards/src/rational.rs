@@ -27,6 +27,7 @@ impl Rational {
     /// not fit.
     pub(crate) fn from_decimal(text: &str) -> Option<Self> {
         let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+        let decimals = decimals.trim_end_matches('0');
         let mut numerator = 0_i128;
         for digit in whole.chars().chain(decimals.chars()) {
             let digit = i128::from(digit.to_digit(10)?);
@@ -131,6 +132,8 @@ mod tests {
         assert_eq!(Rational::new(1, 0), None);
         assert_eq!(Rational::from_decimal("0.125"), Rational::new(1, 8));
         assert_eq!(Rational::from_decimal(&"9".repeat(60)), None);
+        // Zeros behind the point say nothing, however many.
+        assert_eq!(Rational::from_decimal(&format!("1.5{}", "0".repeat(60))), Rational::new(3, 2));
         let largest = rational(i128::MAX, 1);
         assert_eq!(largest.checked_add(Rational::from(1)), None);
         assert_eq!(largest.checked_mul(Rational::from(2)), None);

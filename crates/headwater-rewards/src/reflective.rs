@@ -19,6 +19,7 @@ use headwater_core::{Check, ConfigError, require, require_non_negative, require_
 use serde::{Deserialize, Serialize};
 
 use crate::RewardError;
+use crate::group_filters::finite;
 
 /// What of a reference token is weighed and summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,14 +93,19 @@ impl Check for ReferenceRewardConfig {
         match &self.weighting {
             Weighting::Sum | Weighting::Mean => {}
             Weighting::Slots(slots) => {
-                require(!slots.is_empty(), CONFIG, "slots", "empty", "at least one token")?;
+                const FIELD: &str = "weighting.slots";
+                require(!slots.is_empty(), CONFIG, FIELD, "[]", "at least one token")?;
+                let repeated = (1..slots.len()).find(|&i| slots[..i].contains(&slots[i]));
+                let slot = repeated.map_or(0, |i| slots[i]);
+                require(repeated.is_none(), CONFIG, FIELD, slot, "each token once")?;
             }
             Weighting::Spread { omega, exclude } => {
-                require_non_negative(CONFIG, "omega", *omega)?;
+                require_non_negative(CONFIG, "weighting.spread.omega", *omega)?;
                 if let Some((high, low)) = exclude {
                     let holds = (0.0..=1.0).contains(low) && (*low..=1.0).contains(high);
                     let value = format!("({high}, {low})");
-                    require(holds, CONFIG, "exclude", value, "0 <= low <= high <= 1")?;
+                    let field = "weighting.spread.exclude";
+                    require(holds, CONFIG, field, value, "0 <= low <= high <= 1")?;
                 }
             }
         }
@@ -116,7 +122,7 @@ impl ReferenceReward {
     ///
     /// # Errors
     /// No chains, no tokens, rows of different lengths, a number that is not a log-probability, a slot
-    /// beyond the reference.
+    /// beyond the reference; log-probabilities so low that a spread or a reward is not finite.
     pub fn score(&self, log_probs: &[Vec<f64>]) -> Result<ReferenceScores, RewardError> {
         let tokens = check_rows(log_probs)?;
         let certain: Vec<Vec<f64>> = log_probs
@@ -138,7 +144,7 @@ impl ReferenceReward {
                     *weights.get_mut(slot).ok_or(RewardError::Count {
                         what: found,
                         found: tokens,
-                        expected: slot + 1,
+                        expected: slot.saturating_add(1),
                     })? += 1.0 / slots.len() as f64;
                 }
                 weights
@@ -150,9 +156,17 @@ impl ReferenceReward {
                 emphasis(&spreads, &kept, *omega)
             }
         };
-        let reward = |row: &Vec<f64>| row.iter().zip(&weights).map(|(v, w)| w * v).sum();
-        Ok(ReferenceScores { rewards: certain.iter().map(reward).collect(), weights, spreads })
+        let reward = |row: &Vec<f64>| weighted(row, &weights);
+        let rewards: Vec<f64> = certain.iter().map(reward).collect();
+        finite("the spread of the reference token", &spreads)?;
+        finite("the reward of the chain", &rewards)?;
+        Ok(ReferenceScores { rewards, weights, spreads })
     }
+}
+
+/// The weighted sum of a row, never -0.
+fn weighted(row: &[f64], weights: &[f64]) -> f64 {
+    row.iter().zip(weights).map(|(value, weight)| weight * value).sum::<f64>() + 0.0
 }
 
 /// Whether token `j` is above `high` under every chain, or below `low` under every one.
@@ -165,7 +179,10 @@ fn excluded(log_probs: &[Vec<f64>], j: usize, (high, low): (f64, f64)) -> bool {
 fn emphasis(spreads: &[f64], kept: &[usize], omega: f64) -> Vec<f64> {
     let (mean, deviation) = moments(kept.iter().map(|&j| spreads[j]));
     // Spreads that differ by rounding alone would be blown up to unit size.
-    let scale = if deviation > 1e-12 { omega / deviation } else { 0.0 };
+    let largest = kept.iter().map(|&j| spreads[j]).fold(1.0, f64::max);
+    let differ = deviation > 1e-12 * largest;
+    // An omega beyond all bounds takes the largest spread, and infinity times 0 is no number.
+    let scale = if differ { (omega / deviation).min(1e150) } else { 0.0 };
     let logits: Vec<f64> = kept.iter().map(|&j| scale * (spreads[j] - mean)).collect();
     let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let total: f64 = logits.iter().map(|l| (l - highest).exp()).sum();
@@ -220,7 +237,8 @@ pub fn repair_by_decay(
     require_positive("repair_by_decay", "decay", decay)?;
     if let Some(&beyond) = reflective.iter().find(|k| **k >= tokens) {
         let what = format!("reference tokens up to reflective token {beyond}");
-        return Err(RewardError::Count { what, found: tokens, expected: beyond + 1 });
+        let expected = beyond.saturating_add(1);
+        return Err(RewardError::Count { what, found: tokens, expected });
     }
     let repaired = |row: &Vec<f64>| {
         let value = |j: usize| {
@@ -244,7 +262,8 @@ pub fn repair_by_decay(
 /// chains differ, e.g. in length: pass each chain's own baseline, `[G][T]`.
 ///
 /// # Errors
-/// As [`ReferenceReward::score`], for the baseline; shapes that disagree with `scores`.
+/// As [`ReferenceReward::score`], for the baseline; shapes that disagree with `scores`; a
+/// difference that is not finite.
 pub fn less_masked(
     scores: &ReferenceScores,
     baseline: &[Vec<f64>],
@@ -257,17 +276,24 @@ pub fn less_masked(
     };
     count("tokens of the masked baseline", check_rows(baseline)?, scores.weights.len())?;
     count("masked baselines", baseline.len(), scores.rewards.len())?;
-    let of = |row: &Vec<f64>| row.iter().zip(&scores.weights).map(|(l, w)| w * l).sum::<f64>();
-    Ok(scores.rewards.iter().zip(baseline).map(|(reward, row)| reward - of(row)).collect())
+    let pairs = scores.rewards.iter().zip(baseline);
+    let less: Vec<f64> =
+        pairs.map(|(reward, row)| reward - weighted(row, &scores.weights)).collect();
+    finite("the reward of the chain", &less)?;
+    Ok(less)
 }
 
 /// The length term of the first version: 1 - beta * | |y| - |y'| | / |y| for an answer y' of `answer` tokens
 /// where the reference y has `reference`. R3 never sees the answer that was generated, which grew verbose.
 ///
 /// # Errors
-/// A reference without tokens, or a `beta` that is negative or not finite.
+/// A reference without tokens, or a `beta` that is negative, not finite or so large that the term
+/// is not.
 pub fn length_term(beta: f64, reference: usize, answer: usize) -> Result<f64, RewardError> {
     require(reference > 0, "length_term", "reference", reference, "at least 1")?;
     require_non_negative("length_term", "beta", beta)?;
-    Ok(1.0 - beta * reference.abs_diff(answer) as f64 / reference as f64)
+    let term = 1.0 - beta * reference.abs_diff(answer) as f64 / reference as f64;
+    let allowed = "a number with which the term is finite";
+    require(term.is_finite(), "length_term", "beta", beta, allowed)?;
+    Ok(term)
 }

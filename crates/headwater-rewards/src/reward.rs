@@ -139,16 +139,21 @@ impl Range {
     /// The interval from `low` to `high`.
     ///
     /// # Errors
-    /// When either is NaN or `low > high`.
+    /// When either is NaN, `low > high`, or no finite number lies between.
     pub fn new(low: f64, high: f64) -> Result<Self, RewardError> {
         // False for NaN.
-        if low <= high { Ok(Self { low, high }) } else { Err(RewardError::NotARange { low, high }) }
+        if low <= high && low < f64::INFINITY && high > f64::NEG_INFINITY {
+            Ok(Self::spanning(low, high))
+        } else {
+            Err(RewardError::NotARange { low, high })
+        }
     }
 
     /// The interval spanned by `a` and `b` in whichever order, for bounds already known to be
     /// numbers.
     pub(crate) fn spanning(a: f64, b: f64) -> Self {
-        Self { low: a.min(b), high: a.max(b) }
+        // No negative zero.
+        Self { low: a.min(b) + 0.0, high: a.max(b) + 0.0 }
     }
 
     /// The lowest value.
@@ -173,14 +178,19 @@ impl Range {
             && value <= self.high + slack(self.high)
     }
 
-    /// The interval of `weight * value`, for a finite weight other than 0.
-    pub(crate) fn scaled(self, weight: f64) -> Self {
-        Self::spanning(self.low * weight, self.high * weight)
+    /// The interval of `weight * value`, for a finite weight other than 0; `None` when a finite
+    /// bound does not stay finite.
+    pub(crate) fn scaled(self, weight: f64) -> Option<Self> {
+        let bound = |b: f64| ((b * weight).is_finite() || !b.is_finite()).then_some(b * weight);
+        Some(Self::spanning(bound(self.low)?, bound(self.high)?))
     }
 
-    /// The interval of sums of a value of each.
-    pub(crate) fn plus(self, other: Self) -> Self {
-        Self { low: self.low + other.low, high: self.high + other.high }
+    /// The interval of sums of a value of each; `None` when finite bounds have no finite sum.
+    pub(crate) fn plus(self, other: Self) -> Option<Self> {
+        let bound = |a: f64, b: f64| {
+            ((a + b).is_finite() || !a.is_finite() || !b.is_finite()).then_some(a + b)
+        };
+        Some(Self { low: bound(self.low, other.low)?, high: bound(self.high, other.high)? })
     }
 }
 
@@ -198,6 +208,16 @@ pub enum WhenAbstained {
     Abstain,
     /// The part counts as this value, which must lie in the part's declared range.
     Substitute(f64),
+}
+
+/// Whether `value` is `wanted` up to rounding, by the slack of [`Range::contains`].
+pub(crate) fn is_near(value: f64, wanted: f64) -> bool {
+    (value - wanted).abs() <= 1e-9 * wanted.abs().max(1.0)
+}
+
+/// Whether `value` reaches `bound`, or misses it by rounding alone.
+pub(crate) fn reaches(value: f64, bound: f64) -> bool {
+    value >= bound - 1e-12 * bound.abs().max(1.0)
 }
 
 /// The score of `sample`, with a value outside the declared range (or not finite) turned into a
@@ -268,7 +288,8 @@ pub fn check_scores(
     });
     if let Some((index, reason)) = failures.next() {
         let failed = 1 + failures.count();
-        if failed as f64 > tolerated * expected as f64 {
+        // As a quotient, which is the double that a decimal such as 0.29 is read as too.
+        if failed as f64 / expected as f64 > tolerated {
             return Err(RewardError::TooManyFailures {
                 reward: reward.to_owned(),
                 failed,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RewardError;
 use crate::mixture::{require_substitute, resolve};
-use crate::reward::{checked_score, shared_invariances};
+use crate::reward::{checked_score, reaches, shared_invariances};
 use crate::{Invariance, Range, Reward, WhenAbstained};
 
 /// Whether an item asks for something or forbids it. A judge that is fooled credits what is not there, so the
@@ -25,7 +25,8 @@ pub enum Presence {
     Forbidden,
 }
 
-/// One item of a [`Rubric`]: met when its reward reaches `pass_at`, or, of what is forbidden, when it does not.
+/// One item of a [`Rubric`]: met when its reward reaches `pass_at` (or misses it by rounding alone,
+/// 1e-12), or, of what is forbidden, when it does not.
 pub struct Criterion {
     presence: Presence,
     reward: Box<dyn Reward>,
@@ -78,9 +79,10 @@ impl Rubric {
     /// A rubric of at least one item with a positive weight.
     ///
     /// # Errors
-    /// No positive weight, a weight that is negative or not finite, a `pass_at` that is not finite,
-    /// or a substitute outside its part's range.
+    /// No positive weight, a weight that is negative, not finite or so large that their sum is not,
+    /// a `pass_at` that is not finite, or a substitute outside its part's range.
     pub fn new(name: impl Into<String>, criteria: Vec<Criterion>) -> Result<Self, RewardError> {
+        let mut total_weight = 0.0;
         for (index, criterion) in criteria.iter().enumerate() {
             let part = |field, value: f64, allowed| RewardError::Part {
                 composite: "Rubric",
@@ -97,8 +99,11 @@ impl Rubric {
                 return Err(part("pass_at", criterion.pass_at, "a finite number"));
             }
             require_substitute("Rubric", index, &*criterion.reward, criterion.when_abstained)?;
+            total_weight += criterion.weight;
+            if total_weight.is_infinite() {
+                return Err(part("weight", criterion.weight, "a number with a finite sum"));
+            }
         }
-        let total_weight: f64 = criteria.iter().map(|criterion| criterion.weight).sum();
         if total_weight <= 0.0 {
             return Err(RewardError::NoParts { composite: "Rubric" });
         }
@@ -118,9 +123,8 @@ impl Rubric {
         for criterion in &self.criteria {
             match resolve(&*criterion.reward, criterion.when_abstained, sample) {
                 Score::Scored(value) => {
-                    met.push(
-                        (value >= criterion.pass_at) == (criterion.presence == Presence::Asked),
-                    );
+                    let asked = criterion.presence == Presence::Asked;
+                    met.push(reaches(value, criterion.pass_at) == asked);
                 }
                 Score::Abstained(reason) => abstained = abstained.or(Some(reason)),
                 Score::Failed(reason) => return Err(Score::Failed(reason)),
@@ -147,8 +151,9 @@ impl Rubric {
         let of = |kind: Presence| {
             let items = || self.criteria.iter().zip(met).filter(|(item, _)| item.presence == kind);
             let total: f64 = items().map(|(item, _)| item.weight).sum();
-            let sum: f64 = items().filter(|(_, met)| **met).map(|(item, _)| item.weight).sum();
-            (total > 0.0).then(|| sum / total)
+            let met = items().filter(|(_, met)| **met).map(|(item, _)| item.weight);
+            // Not `sum`, which is -0 of nothing.
+            (total > 0.0).then(|| met.fold(0.0, |sum, weight| sum + weight) / total)
         };
         Ok(MetByKind { asked: of(Presence::Asked), forbidden: of(Presence::Forbidden) })
     }
@@ -274,8 +279,7 @@ impl Reward for RubricGate {
         };
         let open = match self.requirement {
             Requirement::All => met.iter().all(|met| *met),
-            // All weights met must count as 1 whatever the rounding of the sum.
-            Requirement::WeightFraction(fraction) => self.rubric.fraction(&met) >= fraction - 1e-12,
+            Requirement::WeightFraction(fraction) => reaches(self.rubric.fraction(&met), fraction),
         };
         match (open, self.when_closed) {
             (true, _) => checked_score(&*self.inner, sample),
@@ -381,12 +385,13 @@ impl GroupGate {
             }
         }
         let mut ranked: Vec<usize> = (0..scores.len()).collect();
-        ranked.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+        // 0 and -0 are equal scores, too.
+        ranked.sort_by(|a, b| (scores[*b] + 0.0).total_cmp(&(scores[*a] + 0.0)));
         // The small step back keeps 0.2 * 15, which rounds to just above 3, at 3.
         let top = (self.config.top_fraction * scores.len() as f64 - 1e-9).ceil() as usize;
         for &completion in &ranked[..top.clamp(1, scores.len())] {
             let fraction = met[completion].iter().filter(|m| **m).count() as f64 / items as f64;
-            if fraction < self.config.consistency - 1e-12 {
+            if !reaches(fraction, self.config.consistency) {
                 return Ok(GroupDecision::Inconsistent { completion, met: fraction });
             }
         }

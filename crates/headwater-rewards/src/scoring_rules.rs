@@ -5,6 +5,7 @@
 //! q = p alone (Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation",
 //! JASA 2007).
 
+use headwater_core::{ConfigError, require};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{RewardError, probability};
@@ -34,7 +35,7 @@ impl ScoringRule {
     /// # Errors
     /// When `q` is not a probability, or a logarithmic `clip` is outside (0, 0.5).
     pub fn loss(self, q: f64, correct: bool) -> Result<f64, RewardError> {
-        self.check_clip()?;
+        self.check_clip("ScoringRule", "clip")?;
         Ok(self.loss_unchecked(probability("q", q)?, correct))
     }
 
@@ -43,19 +44,17 @@ impl ScoringRule {
     /// # Errors
     /// When `q` or `p` is not a probability, or a logarithmic `clip` is outside (0, 0.5).
     pub fn expected_loss(self, q: f64, p: f64) -> Result<f64, RewardError> {
-        self.check_clip()?;
+        self.check_clip("ScoringRule", "clip")?;
         Ok(self.expected_loss_unchecked(probability("q", q)?, probability("p", p)?))
     }
 
     /// The largest loss of a single statement: fully confident and wrong.
-    #[must_use]
-    pub fn worst_loss(self) -> f64 {
-        self.loss_unchecked(1.0, false)
-    }
-
-    /// Whether a logarithmic clip is in its range.
-    pub(crate) fn clip_is_valid(self) -> bool {
-        !matches!(self, Self::Logarithmic { clip } if !(clip > 0.0 && clip < 0.5))
+    ///
+    /// # Errors
+    /// When a logarithmic `clip` is outside (0, 0.5).
+    pub fn worst_loss(self) -> Result<f64, RewardError> {
+        self.check_clip("ScoringRule", "clip")?;
+        Ok(self.loss_unchecked(1.0, false))
     }
 
     pub(crate) fn loss_unchecked(self, q: f64, correct: bool) -> f64 {
@@ -64,7 +63,7 @@ impl ScoringRule {
         match self {
             Self::Brier => (1.0 - stated).powi(2),
             Self::Spherical => 1.0 - stated / q.hypot(1.0 - q),
-            Self::Logarithmic { clip } => -stated.clamp(clip, 1.0 - clip).ln(),
+            Self::Logarithmic { clip } => 0.0 - stated.clamp(clip, 1.0 - clip).ln(),
         }
     }
 
@@ -72,15 +71,13 @@ impl ScoringRule {
         p * self.loss_unchecked(q, true) + (1.0 - p) * self.loss_unchecked(q, false)
     }
 
-    fn check_clip(self) -> Result<(), RewardError> {
-        match self {
-            Self::Logarithmic { clip } if !self.clip_is_valid() => {
-                Err(RewardError::NotAProbability {
-                    argument: "clip (below 0.5, above 0)",
-                    value: clip,
-                })
-            }
-            _ => Ok(()),
-        }
+    /// Refuses a logarithmic clip outside of its range, or NaN.
+    pub(crate) fn check_clip(
+        self,
+        config: &'static str,
+        field: &'static str,
+    ) -> Result<(), ConfigError> {
+        let Self::Logarithmic { clip } = self else { return Ok(()) };
+        require(clip > 0.0 && clip < 0.5, config, field, clip, "a number in (0, 0.5)")
     }
 }

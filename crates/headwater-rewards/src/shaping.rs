@@ -10,7 +10,7 @@ use headwater_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::extraction::require_tag;
-use crate::reward::checked_score;
+use crate::reward::{checked_score, is_near};
 use crate::{Invariance, Range, Reward};
 
 /// Config of [`TagFormat`].
@@ -27,8 +27,10 @@ pub struct TagFormatConfig {
 /// 1 when the completion ends in the required tag blocks, in order, with nothing but whitespace
 /// between and after them; else 0. What stands before the first block is free.
 ///
-/// The match runs from the end and takes the last opening of each tag, so it is linear in the text
-/// and agrees with [`Extraction::LastTag`](crate::Extraction::LastTag).
+/// A block holds no closing tag of its own, so `</answer></answer>` is text after the block, and no
+/// opening tag of a block before it. The match runs from the end and takes the last opening of each
+/// tag, so it is linear in the text, and where it is met
+/// [`Extraction::LastTag`](crate::Extraction::LastTag) reads these very blocks.
 #[derive(Debug, Clone)]
 pub struct TagFormat {
     tags: Vec<String>,
@@ -54,13 +56,18 @@ impl TagFormat {
     pub fn is_met(&self, completion: &str) -> bool {
         let mut rest = completion;
         for (index, tag) in self.tags.iter().enumerate().rev() {
-            let Some(open) = rest.trim_end().strip_suffix(&format!("</{tag}>")) else {
-                return false;
+            let closing = format!("</{tag}>");
+            let Some(open) = rest.trim_end().strip_suffix(&closing) else { return false };
+            let (before, inside) = match open.rsplit_once(&format!("<{tag}>")) {
+                Some(parts) => parts,
+                // The prompt holds the opening, so the block is all there is.
+                None if index == 0 && !self.first_opening_required => ("", open),
+                None => return false,
             };
-            if index == 0 && !self.first_opening_required {
-                return true;
+            let earlier = |tag: &String| inside.contains(&format!("<{tag}>"));
+            if inside.contains(&closing) || self.tags[..index].iter().any(earlier) {
+                return false;
             }
-            let Some((before, _)) = open.rsplit_once(&format!("<{tag}>")) else { return false };
             rest = before;
         }
         true
@@ -237,7 +244,8 @@ impl CosineCurveConfig {
 }
 
 impl CosineCurve {
-    /// `long + (short - long) (1 + cos(pi length / limit)) / 2`, or `exceeded` beyond the limit.
+    /// `long (1 - w) + short w` with `w = (1 + cos(pi length / limit)) / 2`, or `exceeded` beyond
+    /// the limit.
     #[must_use]
     pub fn reward(&self, length: usize, correct: bool) -> f64 {
         let config = &self.config;
@@ -250,7 +258,9 @@ impl CosineCurve {
             (config.wrong_short, config.wrong_long)
         };
         let progress = length as f64 / config.limit as f64;
-        long + (short - long) * 0.5 * (1.0 + (PI * progress).cos())
+        let weight = 0.5 * (1.0 + (PI * progress).cos());
+        // Each end by its weight: the difference of the ends may not be finite. No negative zero.
+        long * (1.0 - weight) + short * weight + 0.0
     }
 }
 
@@ -265,8 +275,8 @@ pub struct CosineLength {
 }
 
 impl CosineLength {
-    /// A cosine length reward around a `verifier`; an answer is right when the verifier says
-    /// exactly 1. Abstentions and failures of the verifier pass through.
+    /// A cosine length reward around a `verifier`; an answer is right when the verifier says 1 (up
+    /// to 1e-9, which a weighted sum may miss it by). Its abstentions and failures pass through.
     #[must_use]
     pub fn new(unit: LengthUnit, curve: CosineCurve, verifier: impl Reward + 'static) -> Self {
         let mut invariances = unit.invariances().to_vec();
@@ -292,7 +302,8 @@ impl Reward for CosineLength {
 
     fn score(&self, sample: Sample<'_>) -> Score {
         let length = self.unit.length(sample.completion);
-        checked_score(&*self.verifier, sample).map(|value| self.curve.reward(length, value == 1.0))
+        let right = |value| is_near(value, 1.0);
+        checked_score(&*self.verifier, sample).map(|value| self.curve.reward(length, right(value)))
     }
 }
 
@@ -348,6 +359,7 @@ impl Reward for RepetitionPenalty {
             return Score::Scored(0.0);
         }
         let distinct = words.windows(self.config.words).collect::<HashSet<_>>().len();
-        Score::finite(-self.config.most * (1.0 - distinct as f64 / total as f64))
+        // Not the negative of a cost, which would be -0 where nothing is lost.
+        Score::finite(0.0 - self.config.most * (1.0 - distinct as f64 / total as f64))
     }
 }

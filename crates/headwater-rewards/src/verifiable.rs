@@ -8,8 +8,11 @@
 use headwater_core::{Check, ConfigError, Sample, Score, require, require_non_negative};
 use serde::{Deserialize, Serialize};
 
+use crate::error::shown;
 use crate::extraction::Extraction;
-use crate::numeral::{numeral_length, without_grouping};
+use crate::latex::unwrapped;
+use crate::natural::Decimal;
+use crate::number::{Number, PercentReading};
 use crate::{Invariance, Range, Reward};
 
 /// 1 or 0.
@@ -36,28 +39,39 @@ pub struct Normalisation {
     /// Lower-case by Unicode's simple mapping.
     pub lower_case: bool,
     /// Drop ASCII punctuation, except `- . , / :` directly before a digit. That exception is not in
-    /// the SQuAD script, under which `-5` equals `5` and `3.14` equals `314`.
+    /// the SQuAD script, under which `-5` equals `5` and `3.14` equals `314`. The typographic minus
+    /// (U+2212) counts as `-`.
     pub drop_punctuation: bool,
     /// Drop the words a, an and the, unless nothing else remains: the option `A` stays an answer.
     /// (The SQuAD script reduces it to nothing, which equals any other empty answer.)
     pub drop_articles: bool,
+    /// Take the answer out of LaTeX around all of it: formula signs, spacing commands, braces,
+    /// `\text{...}` and its like. So `\boxed{\text{(B)}}` holds `(B)`.
+    #[serde(default)]
+    pub unwrap_latex: bool,
 }
 
 impl Normalisation {
     /// Whitespace only.
-    pub const SPACES: Self =
-        Self { lower_case: false, drop_punctuation: false, drop_articles: false };
+    pub const SPACES: Self = Self {
+        lower_case: false,
+        drop_punctuation: false,
+        drop_articles: false,
+        unwrap_latex: false,
+    };
 
-    /// The steps of the SQuAD and HotpotQA evaluation (Rajpurkar et al. 2016), with the two repairs
-    /// described at the fields.
+    /// The steps of the SQuAD and HotpotQA evaluation (Rajpurkar et al. 2016), with the repairs
+    /// described at the fields, and out of LaTeX.
     pub const QUESTION_ANSWERING: Self =
-        Self { lower_case: true, drop_punctuation: true, drop_articles: true };
+        Self { lower_case: true, drop_punctuation: true, drop_articles: true, unwrap_latex: true };
 
     /// `text` in normal form; empty when nothing but dropped parts remain.
     #[must_use]
     pub fn apply(self, text: &str) -> String {
+        let text = if self.unwrap_latex { unwrapped(text) } else { text };
         let mut kept = String::with_capacity(text.len());
-        let mut characters = text.chars().peekable();
+        let ascii_minus = |c: char| if self.drop_punctuation && c == '−' { '-' } else { c };
+        let mut characters = text.chars().map(ascii_minus).peekable();
         while let Some(character) = characters.next() {
             let before_digit = characters.peek().is_some_and(char::is_ascii_digit);
             let kept_mark = before_digit && matches!(character, '-' | '.' | ',' | '/' | ':');
@@ -133,80 +147,12 @@ impl Reward for ExactMatch {
         };
         let wanted = self.config.normalisation.apply(reference);
         if wanted.is_empty() {
-            return Score::Failed(format!("the reference {reference:?} normalises to nothing"));
+            let reference = shown(reference);
+            return Score::Failed(format!("the reference {reference} normalises to nothing"));
         }
         let answer = self.config.extraction.extract(sample.completion);
         binary(answer.is_some_and(|answer| self.config.normalisation.apply(answer) == wanted))
     }
-}
-
-/// What a percent sign means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PercentReading {
-    /// `5%` is 0.05.
-    Hundredth,
-    /// `5%` is 5: for references given in percent.
-    Ignored,
-}
-
-/// The longest text, in bytes after trimming, that is read as a number.
-const LONGEST_NUMBER: usize = 128;
-
-/// Reads all of `text` as one number; `None` when it is not one, or not finite as `f64`.
-///
-/// Grammar: `[sign][currency]decimal[exponent][%]` or `[sign]decimal/decimal[%]`, where a decimal
-/// is `12`, `1,234.5` or `.5`, a sign is `+`, `-` or `−`, a currency one of `$ € £`, and an
-/// exponent `e` with an optional sign and up to three digits. Around it, whitespace, markdown marks
-/// (`* _ #` and backticks), currency and a final full stop are ignored. No units, no words, no
-/// mixed numbers, no spaces inside. Values are `f64`: whole numbers beyond 2^53 are rounded.
-#[must_use]
-pub fn parse_number(text: &str, percent: PercentReading) -> Option<f64> {
-    let decoration = |c: char| c.is_whitespace() || "*_#`$€£".contains(c);
-    let text = text.trim_matches(decoration).trim_end_matches('.').trim_end_matches(decoration);
-    if text.len() > LONGEST_NUMBER {
-        return None;
-    }
-    let (negative, rest) = match text.strip_prefix(['-', '−']) {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let rest = rest.strip_prefix(['$', '€', '£']).unwrap_or(rest);
-    let (magnitude, rest) = take_decimal(rest)?;
-    let (magnitude, rest) = match rest.strip_prefix('/') {
-        Some(divisor) => {
-            let (divisor, rest) = take_decimal(divisor)?;
-            (magnitude / divisor, rest)
-        }
-        None => take_exponent(magnitude, rest)?,
-    };
-    let (magnitude, rest) = match (rest.strip_prefix('%'), percent) {
-        (Some(rest), PercentReading::Hundredth) => (magnitude / 100.0, rest),
-        (Some(rest), PercentReading::Ignored) => (magnitude, rest),
-        (None, _) => (magnitude, rest),
-    };
-    let value = if negative { -magnitude } else { magnitude };
-    // A division by zero and an exponent too large end here.
-    (rest.is_empty() && value.is_finite()).then_some(value)
-}
-
-fn take_decimal(text: &str) -> Option<(f64, &str)> {
-    let (numeral, rest) = text.split_at(numeral_length(text));
-    // An empty numeral does not parse.
-    Some((without_grouping(numeral).parse().ok()?, rest))
-}
-
-fn take_exponent(mantissa: f64, text: &str) -> Option<(f64, &str)> {
-    let Some(after) = text.strip_prefix(['e', 'E']) else { return Some((mantissa, text)) };
-    let sign = usize::from(after.starts_with(['+', '-']));
-    let digits = after[sign..].bytes().take_while(u8::is_ascii_digit).count();
-    if !(1..=3).contains(&digits) {
-        return None;
-    }
-    let (exponent, rest) = after.split_at(sign + digits);
-    // Through the parser, not `powi`: correctly rounded, so `1e-3` is the same number as `0.001`.
-    let value = format!("{mantissa}e{exponent}").parse().ok()?;
-    Some((value, rest))
 }
 
 /// Config of [`NumericMatch`].
@@ -225,11 +171,15 @@ pub struct NumericMatchConfig {
 
 /// 1 when `|answer - reference| <= max(absolute, relative * |reference|)`, else 0.
 ///
-/// Numbers are read by [`parse_number`]. An answer holding more than one number is wrong: listing
-/// candidates never pays.
+/// Numbers are read by [`parse_number`](crate::parse_number) and compared as they were written,
+/// with the tolerances as the shortest decimals that stand for them: `0.34` is within 0.01 of
+/// `0.33`, and at a tolerance of 0 whole numbers differ however large they are. An answer holding
+/// more than one number is wrong: listing candidates never pays.
 #[derive(Debug, Clone)]
 pub struct NumericMatch {
     config: NumericMatchConfig,
+    absolute: Decimal,
+    relative: Decimal,
     invariances: Vec<Invariance>,
 }
 
@@ -250,7 +200,8 @@ impl Check for NumericMatchConfig {
             Invariance::NumberFormat,
         ];
         let invariances = verifier_invariances(&inside, &self.extraction);
-        Ok(NumericMatch { config: self, invariances })
+        let (absolute, relative) = (Decimal::shortest(absolute), Decimal::shortest(relative));
+        Ok(NumericMatch { config: self, absolute, relative, invariances })
     }
 }
 
@@ -271,13 +222,11 @@ impl Reward for NumericMatch {
         let Some(reference) = sample.reference else {
             return Score::Abstained("no reference to compare with".into());
         };
-        let Some(wanted) = parse_number(reference, self.config.percent) else {
-            return Score::Failed(format!("the reference {reference:?} is not a number"));
+        let Some(wanted) = Number::read(reference, self.config.percent) else {
+            return Score::Failed(format!("the reference {} is not a number", shown(reference)));
         };
         let answer = self.config.extraction.extract(sample.completion);
-        let found = answer.and_then(|answer| parse_number(answer, self.config.percent));
-        let tolerance =
-            self.config.absolute_tolerance.max(self.config.relative_tolerance * wanted.abs());
-        binary(found.is_some_and(|found| (found - wanted).abs() <= tolerance))
+        let found = answer.and_then(|answer| Number::read(answer, self.config.percent));
+        binary(found.is_some_and(|found| found.is_within(&wanted, &self.absolute, &self.relative)))
     }
 }

@@ -125,6 +125,27 @@ fn a_gap_does_not_shrink_into_a_failure_or_to_the_other_sign() {
 }
 
 #[test]
+fn a_gap_of_just_the_tolerance_is_within_it() {
+    // 0.4 - 0.3 is 0.10000000000000003.
+    let reward =
+        |s: Sample<'_>| Score::Scored(if s.completion.contains("great") { 0.4 } else { 0.3 });
+    let outcome = |tolerance| {
+        let config = InvarianceConfig { tolerance, ..InvarianceConfig::default() };
+        find_violation(&reward, given([plain("x")]), edits::flattering_prefix(), config).unwrap()
+    };
+    assert!(matches!(outcome(0.1), Outcome::Held(_)));
+    assert!(matches!(outcome(0.099_999_999_999), Outcome::Violated(_)));
+    assert!(matches!(outcome(0.0), Outcome::Violated(_)));
+}
+
+#[test]
+fn a_violation_leaves_out_the_middle_of_long_texts() {
+    let long = OwnedSample::new(&"é".repeat(3000), "x", Some(&"y".repeat(3000)));
+    let message = violation(&words, &[long], edits::hedging_prefix()).to_string();
+    assert!(message.len() < 2000 && message.contains('…'), "{message}");
+}
+
+#[test]
 fn a_violation_says_what_was_edited() {
     let found = violation(&words, &[plain("x")], edits::hedging_prefix());
     assert_eq!(

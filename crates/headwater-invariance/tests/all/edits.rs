@@ -266,6 +266,9 @@ fn markdown_marks_one_word_or_the_start() {
         let found = completions(&edits::markdown(), text);
         assert!(found.iter().all(|edited| edited == &format!("# {text}")), "{found:?}");
     }
+    // The argument of a command is no word.
+    let found = completions(&edits::markdown(), r"\frac 12 or");
+    assert!(found.iter().all(|text| text.contains("12") && !text.contains("12*")), "{found:?}");
     for block in ["# a_b*c", "- `a`", "1. `a`", "```\na\n```", "| `a` |", "`a`\n==="] {
         assert_eq!(completions(&edits::markdown(), block), [""; 0]);
     }

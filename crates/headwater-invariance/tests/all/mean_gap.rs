@@ -236,6 +236,10 @@ fn missing_and_broken_pairs_are_counted_not_averaged() {
     };
     let report = measure(&fails_on_marks, &marked());
     assert_eq!((report.broken, report.broken_originals), (20, 0));
+    let far_apart =
+        |sample: Sample<'_>| Score::Scored(if is_marked(sample) { f64::MAX } else { f64::MIN });
+    let report = measure(&far_apart, &marked());
+    assert_eq!((report.broken, report.verdict), (20, MeanGapVerdict::Broken));
     let report = measure(&abstains, &edits::paraphrase([("absent", "missing")]));
     assert_eq!((report.comparisons, report.not_applicable), (0, 200));
     for bad in [
@@ -245,6 +249,13 @@ fn missing_and_broken_pairs_are_counted_not_averaged() {
     ] {
         assert!(mean_gap(&fails, samples(20, 0), &marked(), bad).is_err());
     }
+}
+
+#[test]
+fn an_error_rate_that_nothing_can_meet_decides_nothing() {
+    let config = MeanGapConfig { error_rate: 1e-300, ..config(20, 0) };
+    let report = mean_gap(&noisy(0, 1.0, 0.0), samples(20, 0), &marked(), config).unwrap();
+    assert_eq!((report.high, report.verdict), (f64::INFINITY, MeanGapVerdict::Inconclusive));
 }
 
 #[test]

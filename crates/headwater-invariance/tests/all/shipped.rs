@@ -139,7 +139,19 @@ fn shipped() -> Vec<(Box<dyn Reward>, Extraction, Vec<OwnedSample>)> {
     let marked = || samples(&["he thinks\n#### 1234", "#### 5", "none"], "1234");
     // One has no marker: an edit that writes one changes what is read.
     let labelled = || samples(&["he says it is: 1234", "1234", "it is: 7"], "1234");
-    let boxed = || samples(&[r"he says \boxed{1234}.", r"\boxed{7", "12"], "1234");
+    let boxed = || samples(&[r"he says \boxed{1234}.", r"\boxed 1234", r"\boxed{7", "12"], "1234");
+    // One of each kind of form, right and wrong.
+    let forms = || {
+        let mut all =
+            samples(&["28%", r"28\%", "28 percent", "0.28", r"\$5", "- 5", "0,28"], "28%");
+        all.extend(samples(&["3 × 10^3", "3 * 10^3", "3e3", r"3{,}000", "3000 °"], "3000"));
+        all.extend(samples(&["3 / 2", r"1\frac{1}{2}", r"\frac 32", "1.5", "1 1/2"], "3/2"));
+        all
+    };
+    let formulas = || {
+        let texts = [r"25 \times 40 + 1234", r"\frac{4468}{2}", r"\( 2234 \)", "25 × 40 he"];
+        samples(&texts, "2234")
+    };
     let compact = || samples(&["1234 @ 0.8", "1,235 @ 0.25", "1234", "he @ 0.5"], "1234");
     let after_marker = || ConfidencePlace::AfterMarker("@".into());
     let in_tag = || ConfidencePlace::LastTag("confidence".into());
@@ -148,6 +160,8 @@ fn shipped() -> Vec<(Box<dyn Reward>, Extraction, Vec<OwnedSample>)> {
         (exact(whole.clone()), whole.clone(), words()),
         (exact(answer()), answer(), letters()),
         (Box::new(numeric_match(whole.clone())), whole.clone(), numbers()),
+        (Box::new(numeric_match(whole.clone())), whole.clone(), forms()),
+        (arithmetic(whole.clone()), whole.clone(), formulas()),
         (Box::new(numeric_match(answer())), answer(), tagged_numbers()),
         (Box::new(numeric_match(Extraction::LastMarker("####".into()))), whole.clone(), marked()),
         (Box::new(numeric_match(Extraction::LastMarker(":".into()))), whole.clone(), labelled()),
@@ -264,6 +278,17 @@ fn a_million_bytes_of_anything_are_scored() {
         of("</answer>"),
         of("<answer>1</answer><confidence>"),
         of(r"\boxed{"),
+        of(r"\boxed "),
+        of(r"\boxed{}"),
+        of(r"\frac{"),
+        of(r"\text{"),
+        of(r"\left("),
+        of(r"\,"),
+        of("{"),
+        of("$"),
+        of("\\"),
+        format!("{}5{}", of("{"), of("}")),
+        of("<answer>1</answer></answer>"),
         of("}"),
         of("@"),
         of("#### "),
@@ -290,8 +315,10 @@ proptest! {
 
     #[test]
     fn text_near_the_grammars_is_scored(
-        completion in
-            r"(</?answer>|</?confidence>|\\boxed\{|\}|####|@|[0-9(),.%/e*+ -]|−){0,40}",
+        completion in concat!(
+            r"(</?answer>|</?confidence>|\\(boxed|text|frac)\{|\\[,%$]|[{}]",
+            r"|####|@|[0-9(),.%/e*+ -]|−){0,40}",
+        ),
     ) {
         for (reward, _, _) in shipped() {
             survives(&*reward, &completion, &completion);

@@ -128,7 +128,7 @@ proptest! {
     ) {
         for correct in [true, false] {
             let loss = rule.loss(q, correct).unwrap();
-            prop_assert!((0.0..=rule.worst_loss()).contains(&loss));
+            prop_assert!((0.0..=rule.worst_loss().unwrap()).contains(&loss));
             let scheme = scheme(lambda, rule, k);
             prop_assert!(scheme.range().contains(scheme.reward(q, correct).unwrap()));
         }
@@ -247,6 +247,66 @@ fn the_calibrated_reward_pays_as_the_scheme_says() {
     assert_eq!(score("<answer>42</answer><confidence>2</confidence>"), -1.0);
     let without = Sample { reference: None, ..sample("<confidence>1</confidence>") };
     assert!(matches!(reward.score(without), Score::Abstained(_)));
+}
+
+#[test]
+fn edges_of_schemes_and_formats_are_refused_by_name() {
+    let config = |correct_weight, rule, rule_weight| {
+        SchemeConfig { correct_weight, rule, rule_weight }.check().map(|_| ()).unwrap_err()
+    };
+    assert_eq!(config(f64::INFINITY, ScoringRule::Brier, 1.0).field, "correct_weight");
+    assert_eq!(config(1.0, ScoringRule::Brier, f64::NAN).field, "rule_weight");
+    // 13.8 times as much is not finite, and leaving the confidence out would be a way out.
+    assert_eq!(config(1.0, LOG, f64::MAX / 2.0).field, "rule_weight");
+    for clip in [0.5, 0.7, 0.0, f64::NAN] {
+        let rule = ScoringRule::Logarithmic { clip };
+        let error = rule.worst_loss().unwrap_err().to_string();
+        assert_eq!(error, format!("ScoringRule.clip = {clip}: allowed is a number in (0, 0.5)"));
+    }
+    let new = |place, scale| {
+        let scheme = SchemeConfig::RLCR.check().unwrap();
+        let format = ConfidenceFormat { place, scale };
+        let reward = CalibratedReward::new(verifier(Extraction::Whole), format, scheme);
+        reward.map(|_| ()).unwrap_err().to_string()
+    };
+    let blank = new(ConfidencePlace::AfterMarker(" ".into()), ConfidenceScale::Unit);
+    assert!(blank.starts_with("CalibratedReward.confidence.place = \" \":"), "{blank}");
+    let place = ConfidencePlace::AfterMarker("@".into());
+    let levels = new(place, ConfidenceScale::Levels { levels: 1 });
+    assert!(levels.starts_with("CalibratedReward.confidence.scale.levels = 1:"), "{levels}");
+    let long = new(ConfidencePlace::LastTag("é".repeat(3000)), ConfidenceScale::Unit);
+    assert!(long.chars().count() < 200 && long.contains('…'), "{long}");
+}
+
+#[test]
+fn no_scheme_is_hackable_by_rounding_nor_pays_a_negative_zero() {
+    // Three times 0.1 is above 0.3 as it is computed.
+    let k = 3.0 * 0.1;
+    assert!(k > 0.3);
+    for rule in [ScoringRule::Brier, ScoringRule::Spherical] {
+        assert_eq!(scheme(0.3, rule, k).hackable_below(), None);
+        assert!(scheme(0.3, rule, 0.301).hackable_below().is_some());
+    }
+    let tiny = ScoringRule::Logarithmic { clip: 1e-300 };
+    assert_eq!(tiny.loss(1.0, true).unwrap().to_bits(), 0);
+    assert_eq!(scheme(-0.0, ScoringRule::Brier, 0.0).reward(0.5, true).unwrap().to_bits(), 0);
+}
+
+#[test]
+fn confidences_are_read_in_every_form() {
+    let place = ConfidencePlace::AfterMarker("@".into());
+    let format = ConfidenceFormat { place, scale: ConfidenceScale::Unit };
+    for (text, confidence) in [
+        (r"42 @ 80\%", Some(0.8)),
+        (r"42 @ $\frac{4}{5}$", Some(0.8)),
+        ("42 @ 80 percent", Some(0.8)),
+        ("42 @ -0", Some(0.0)),
+        ("42 @ 0,8", None),
+        ("42 @ 8 0", None),
+    ] {
+        let read = format.parse(text).confidence;
+        assert_eq!(read.map(f64::to_bits), confidence.map(f64::to_bits), "{text}");
+    }
 }
 
 #[test]

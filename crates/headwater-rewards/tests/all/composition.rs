@@ -142,6 +142,64 @@ fn a_mixture_refuses_parts_it_cannot_weigh() {
     assert!(Mixture::new("m", vec![outside]).is_err());
 }
 
+#[test]
+fn weights_too_large_for_their_sum_are_refused_and_named() {
+    let part = |weight| Component::new(weight, Says(Range::new(-2.0, 2.0).unwrap()));
+    let refused = |parts| match Mixture::new("m", parts) {
+        Err(RewardError::Part { field: "weight", index, .. }) => index,
+        other => panic!("{:?}", other.map(|m| m.range())),
+    };
+    assert_eq!(refused(vec![part(f64::MAX)]), 0);
+    assert_eq!(refused(vec![part(1.0), part(f64::MAX / 3.0), part(f64::MAX / 3.0)]), 2);
+    // A reward without bounds stays one without.
+    let unbounded = Mixture::new("m", vec![Component::new(-1e300, constant(1.0))]).unwrap();
+    assert_eq!(unbounded.range().to_string(), "[-inf, inf]");
+    // No -0 in a range.
+    let flipped = Mixture::new("m", vec![Component::new(-1.0, Says(Range::UNIT))]).unwrap();
+    assert_eq!(flipped.range().to_string(), "[-1, 0]");
+
+    let heavy = || Criterion::new(f64::MAX, 1.0, contains("x"));
+    let error = Rubric::new("r", vec![heavy(), heavy()]).err();
+    assert!(
+        matches!(error, Some(RewardError::Part { field: "weight", index: 1, .. })),
+        "{error:?}"
+    );
+    for (low, high) in [(f64::INFINITY, f64::INFINITY), (f64::NEG_INFINITY, f64::NEG_INFINITY)] {
+        assert!(Range::new(low, high).is_err());
+    }
+}
+
+#[test]
+fn bounds_are_reached_by_what_misses_them_by_rounding_alone() {
+    // 0.7 + 0.1 is below 0.8 as it is computed.
+    let value = 0.7 + 0.1;
+    assert!(value < 0.8);
+    let judge = |pass_at| {
+        let item = Criterion::new(1.0, pass_at, constant(value));
+        let forbidden = Criterion::forbidding(1.0, pass_at, constant(value));
+        Rubric::new("r", vec![item, forbidden]).unwrap().judge(sample("")).unwrap()
+    };
+    assert_eq!(judge(0.8), [true, false]);
+    assert_eq!(judge(0.800_000_1), [false, true]);
+    // 29 of 100 are a fraction of 0.29, though 0.29 * 100 is below 29.
+    let scores = |failed: usize| {
+        let of = |i| if i < failed { Score::Failed("x".into()) } else { Score::Scored(0.0) };
+        check_scores("judge", Range::UNIT, 100, (0..100).map(of).collect(), 0.29)
+    };
+    assert!(scores(29).is_ok() && scores(30).is_err());
+}
+
+#[test]
+fn nothing_met_is_a_plain_zero_and_equal_scores_keep_their_order() {
+    let by_kind = rubric().met_by_kind(&[false; 3]).unwrap();
+    assert_eq!(by_kind.asked.map(f64::to_bits), Some(0));
+    // The first of the best quarter is asked, although its score is -0.
+    let config = GroupGateConfig { coverage: 1, top_fraction: 0.25, consistency: 1.0 };
+    let met = [vec![false], vec![true], vec![true], vec![true]];
+    let decision = config.check().unwrap().decide(&[-0.0, 0.0, -1.0, -1.0], &met).unwrap();
+    assert_eq!(decision, GroupDecision::Inconsistent { completion: 0, met: 0.0 });
+}
+
 fn rubric() -> Rubric {
     let criteria = vec![
         Criterion::new(1.0, 1.0, contains("alpha")),

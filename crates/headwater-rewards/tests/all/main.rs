@@ -2,6 +2,7 @@
 
 mod calibrated;
 mod composition;
+mod forms;
 mod reflective;
 mod shaping;
 mod verifiable;

@@ -110,6 +110,48 @@ fn what_is_no_group_of_log_probabilities_is_refused() {
 }
 
 #[test]
+fn edges_of_r3_are_refused_or_finite() {
+    let wide = [vec![-1.0, -1e200], vec![-1.0, -1.0]];
+    let spread = Weighting::Spread { omega: 1.0, exclude: None };
+    let error = reward(Certainty::LogProbability, spread).score(&wide).unwrap_err();
+    assert!(matches!(error, RewardError::NotFinite { index: 1, .. }), "{error}");
+    // An omega beyond all bounds takes the token of the largest spread.
+    let spread = Weighting::Spread { omega: f64::MAX, exclude: None };
+    let scores = reward(Certainty::Probability, spread).score(&group()).unwrap();
+    close(&scores.weights, &[0.0, 0.0, 1.0, 0.0, 0.0]);
+    // Tokens of weight 0 add up to 0 and not to -0.
+    let none = Weighting::Spread { omega: 1.0, exclude: Some((0.5, 0.5)) };
+    let scores = reward(Certainty::LogProbability, none).score(&[vec![-1.0, -0.1]]).unwrap();
+    assert_eq!(scores.rewards[0].to_bits(), 0);
+    let baseline = [vec![f64::MIN, f64::MIN]];
+    let sum = reward(Certainty::LogProbability, Weighting::Sum).score(&[vec![-1.0, -1.0]]).unwrap();
+    assert!(matches!(less_masked(&sum, &baseline), Err(RewardError::NotFinite { .. })));
+
+    let slots = |slots| ReferenceRewardConfig {
+        certainty: Certainty::Probability,
+        weighting: Weighting::Slots(slots),
+    };
+    assert_eq!(slots(vec![0, 2, 0]).check().unwrap_err().field, "weighting.slots");
+    let last = slots(vec![usize::MAX]).check().unwrap();
+    assert!(matches!(last.score(&group()), Err(RewardError::Count { .. })));
+    assert!(repair_by_decay(&group(), &[usize::MAX], 1.0).is_err());
+    assert!(length_term(f64::MAX, 1, 9).is_err());
+    assert!(too_hard(&[vec![1]], 0.5, f64::NAN).is_err());
+    assert!(too_hard(&[vec![1, 0]], 0.5, 1.0).is_err());
+    assert!(!too_hard(&[vec![usize::MAX; 2], vec![1; 2]], 1.0, 1.0).unwrap());
+    assert!(top_spread(&[f64::MAX; 20]).is_err());
+    // Of equal prompts the earlier is dropped, also of 0 and -0.
+    assert_eq!(informative_prompts(&[0.0, -0.0], 0.5).unwrap(), [false, true]);
+    // 0.29 of 100 groups are 29, though 0.29 * 100 is below it.
+    let config = SpreadFilterConfig { quantile: 0.29, window: 100, refresh: 100 };
+    let mut filter = config.check().unwrap();
+    for spread in 0..100 {
+        filter.passes(&[f64::from(spread)]).unwrap();
+    }
+    assert_eq!(filter.threshold(), Some(29.0));
+}
+
+#[test]
 fn the_length_term_is_symmetric_about_the_reference() {
     assert_abs_diff_eq!(length_term(0.5, 10, 10).unwrap(), 1.0);
     assert_abs_diff_eq!(length_term(0.5, 10, 14).unwrap(), 0.8, epsilon = 1e-12);

@@ -3,7 +3,7 @@
 use approx::assert_abs_diff_eq;
 use headwater_core::{Check, Sample, Score};
 use headwater_rewards::{
-    CosineCurve, CosineCurveConfig, CosineLength, LengthPenaltyConfig, LengthUnit,
+    CosineCurve, CosineCurveConfig, CosineLength, Extraction, LengthPenaltyConfig, LengthUnit,
     RepetitionPenaltyConfig, Reward, TagFormatConfig,
 };
 use proptest::prelude::*;
@@ -111,6 +111,84 @@ fn cosine_matches_hand_computed_values() {
     );
 }
 
+/// Case S1: what costs nothing is 0 and not -0, in JSON too.
+#[test]
+fn nothing_lost_is_a_plain_zero() {
+    let length = |per_unit, most| {
+        LengthPenaltyConfig { unit: LengthUnit::Words, free: 5, per_unit, most }.check().unwrap()
+    };
+    let repetition = |most| RepetitionPenaltyConfig { words: 2, most }.check().unwrap();
+    let all_zero = CosineCurveConfig {
+        limit: 9,
+        right_short: -0.0,
+        right_long: -0.0,
+        wrong_short: -0.0,
+        wrong_long: -0.0,
+        exceeded: 0.0,
+    };
+    let rewards: [Box<dyn Reward>; 6] = [
+        Box::new(length(0.1, 1.0)),
+        Box::new(length(0.1, 0.0)),
+        Box::new(length(0.0, 1.0)),
+        Box::new(repetition(1.0)),
+        Box::new(repetition(0.0)),
+        Box::new(CosineLength::new(LengthUnit::Words, all_zero.check().unwrap(), repetition(1.0))),
+    ];
+    for reward in rewards {
+        for text in ["", "one", "one two three"] {
+            let score = reward.score(sample(text));
+            assert_eq!(score.value().map(f64::to_bits), Some(0), "{} {text:?}", reward.name());
+            assert_eq!(serde_json::to_string(&score).unwrap(), r#"{"Scored":0.0}"#);
+        }
+        assert!(!reward.range().to_string().contains("-0]"), "{}", reward.range());
+    }
+}
+
+#[test]
+fn the_cosine_bears_ends_whose_difference_is_not_finite() {
+    let config = CosineCurveConfig {
+        limit: 100,
+        right_short: f64::MAX,
+        right_long: f64::MIN,
+        wrong_short: 0.0,
+        wrong_long: 0.0,
+        exceeded: 0.0,
+    };
+    let curve = config.check().unwrap();
+    assert_eq!((curve.reward(0, true), curve.reward(100, true)), (f64::MAX, f64::MIN));
+    assert!(curve.reward(50, true).is_finite());
+}
+
+#[test]
+fn a_verdict_is_one_up_to_the_rounding_of_a_sum() {
+    // Ten tenths add up to less than 1.
+    let sum: f64 = [0.1; 10].iter().sum();
+    assert!(sum < 1.0);
+    let verifier = move |_: Sample<'_>| Score::Scored(sum);
+    let reward = CosineLength::new(LengthUnit::Words, cosine(), verifier);
+    assert_abs_diff_eq!(reward.score(sample("")).value().unwrap(), 2.0, epsilon = 1e-12);
+}
+
+#[test]
+fn blocks_hold_no_tags_that_another_reader_would_stop_at() {
+    let met = |text: &str, first_opening_required| {
+        let tags = ["think", "answer", "sure"].map(String::from).to_vec();
+        TagFormatConfig { tags, first_opening_required }.check().unwrap().is_met(text)
+    };
+    for (text, lax, strict) in [
+        ("<think>a</think><answer>b</answer><sure>1</sure>", true, true),
+        ("<think>I use <answer> tags</think><answer>b</answer><sure>1</sure>", true, true),
+        ("<think>a</think> b</think><answer>b</answer><sure>1</sure>", false, false),
+        ("a</think> b</think><answer>b</answer><sure>1</sure>", false, false),
+        ("a</think><answer>b</answer><sure>1</sure>", true, false),
+        ("<think>a</think><answer>b</answer></answer><sure>1</sure>", false, false),
+        ("<think>a</think><answer>b</answer><sure><answer>c</answer></sure>", false, false),
+        ("<think>a</think><think>a</think><answer>b</answer><sure>1</sure>", true, true),
+    ] {
+        assert_eq!((met(text, false), met(text, true)), (lax, strict), "{text}");
+    }
+}
+
 #[test]
 fn repetition_counts_distinct_n_grams() {
     let reward = RepetitionPenaltyConfig { words: 2, most: 1.0 }.check().unwrap();
@@ -127,6 +205,25 @@ fn repetition_counts_distinct_n_grams() {
 }
 
 proptest! {
+    /// Where the format is met, the reader of a tag reads its block, whole.
+    #[test]
+    fn the_format_agrees_with_the_extraction(
+        pieces in prop::collection::vec(prop::sample::select(
+            &["<a>", "</a>", "<b>", "</b>", "x", " "][..]), 0..12),
+    ) {
+        let text = format!("<a>{}</b>", pieces.concat());
+        let tags = vec!["a".to_owned(), "b".to_owned()];
+        let format = TagFormatConfig { tags, first_opening_required: true }.check().unwrap();
+        if format.is_met(&text) {
+            let read = |tag: &str| {
+                let block = Extraction::LastTag(tag.into()).extract(&text).expect("a block");
+                block.replace(' ', "")
+            };
+            let end = format!("<a>{}</a><b>{}</b>", read("a"), read("b"));
+            prop_assert!(text.replace(' ', "").ends_with(&end), "{} {}", text, end);
+        }
+    }
+
     #[test]
     fn penalties_and_right_answers_never_pay_for_length(a in 0_usize..200, b in 0_usize..200) {
         let (short, long) = (a.min(b), a.max(b));

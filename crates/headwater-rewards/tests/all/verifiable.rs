@@ -281,6 +281,32 @@ fn countdown_holds_to_the_numbers_given() {
 }
 
 #[test]
+fn reasons_show_the_start_of_a_long_reference() {
+    let limits = ExpressionLimits::default();
+    let extraction = Extraction::Whole;
+    let long = "é!".repeat(3000);
+    let puzzle =
+        CountdownConfig { extraction: extraction.clone(), number_use: NumberUse::Exactly, limits };
+    let verifiers: [Box<dyn Reward>; 3] = [
+        Box::new(numeric(0.0, 0.0, PercentReading::Hundredth)),
+        Box::new(ArithmeticMatchConfig { extraction, limits }.check().unwrap()),
+        Box::new(puzzle.check().unwrap()),
+    ];
+    for verifier in verifiers {
+        let Score::Failed(reason) = verifier.score(sample("1", &long)) else {
+            panic!("{}", verifier.name())
+        };
+        assert!(reason.contains("é!é!") && reason.contains('…'), "{reason}");
+        assert!(reason.chars().count() < 220, "{reason}");
+    }
+    let marks = "!".repeat(3000);
+    let reason = exact(Normalisation::QUESTION_ANSWERING).score(sample("1", &marks));
+    assert!(matches!(reason, Score::Failed(r) if r.len() < 120));
+    let beyond = CountdownPuzzle::parse("3 99999999999999999999 = 1").unwrap_err().to_string();
+    assert!(beyond.contains("from 0 to 2^63 - 1"), "{beyond}");
+}
+
+#[test]
 fn configs_refuse_unknown_fields() {
     let json = r#"{"extraction": {"last_tag": "answer"}, "number_use": "exactly", "limit": {}}"#;
     assert!(serde_json::from_str::<CountdownConfig>(json).is_err());
