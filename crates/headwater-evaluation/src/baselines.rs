@@ -253,8 +253,8 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Result<f64, EvaluationError> {
     pearson(&mid_ranks(x), &mid_ranks(y))
 }
 
-/// `values` less their mean, in units of the largest distance from it. Values that differ by rounding
-/// only (0.1 + 0.2 and 0.3) are all equal: what varies in them is noise.
+/// `values` less their mean, in units of the largest distance from it. Values that differ by
+/// rounding only (0.1 + 0.2 and 0.3) are all equal: what varies in them is noise.
 pub(crate) fn centred(argument: &'static str, values: &[f64]) -> Result<Vec<f64>, EvaluationError> {
     all_finite(argument, values)?;
     if nearly_equal(values) {

@@ -38,16 +38,17 @@ pub fn brier(confidence: &[f64], correct: &[bool]) -> Result<f64, EvaluationErro
     Ok(total / confidence.len() as f64)
 }
 
-/// Brier score over any number of classes: mean over rows of Σ_y (p_y - 1\[y happened\])²; in [0, 2],
-/// lower is better, 1 - 1/K for a constant 1/K.
+/// Brier score over any number of classes: mean over rows of Σ_y (p_y - 1\[y happened\])²; in [0,
+/// 2], lower is better, 1 - 1/K for a constant 1/K.
 ///
 /// `probability[i]` is the distribution over the K classes, `class[i]` the one that happened. Two
-/// classes give twice [`brier`] of the probability of either. Strictly proper. Source: Brier (1950).
+/// classes give twice [`brier`] of the probability of either. Strictly proper. Source: Brier
+/// (1950).
 ///
 /// # Errors
 /// No row, lengths that differ, a row of another number of classes than the first or whose entries
-/// are not in [0, 1] with a sum of 1 within 1e-3 (the slack is for softmax rows in single precision),
-/// or a class that is not below K; by the row.
+/// are not in [0, 1] with a sum of 1 within 1e-3 (the slack is for softmax rows in single
+/// precision), or a class that is not below K; by the row.
 pub fn brier_classes<R: AsRef<[f64]>>(
     probability: &[R],
     class: &[usize],

@@ -12,8 +12,8 @@
 
 use crate::error::{EvaluationError, all_finite, argument, at_least, every, in_range, same_length};
 
-/// What a mistake weighs on a negative and on a positive: w_0 and w_1, both within [1e-100, 1e100], so that no product
-/// of two of them over- or underflows.
+/// What a mistake weighs on a negative and on a positive: w_0 and w_1, both within [1e-100, 1e100],
+/// so that no product of two of them over- or underflows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassWeights {
     negative: f64,
@@ -193,7 +193,8 @@ impl ClassWeights {
     /// divided by the sum of weights).
     ///
     /// # Errors
-    /// No row, lengths that differ, or a logit that is not finite, or so large that the sum of losses is not.
+    /// No row, lengths that differ, or a logit that is not finite, or so large that the sum of
+    /// losses is not.
     pub fn log_loss(self, logits: &[f64], positive: &[bool]) -> Result<f64, EvaluationError> {
         rows(logits, positive)?;
         let loss = |(z, y): (&f64, &bool)| self.of(*y) * log_loss(*z, *y);
@@ -245,8 +246,8 @@ pub fn logit(p: f64) -> Result<f64, EvaluationError> {
 /// learning".
 ///
 /// # Errors
-/// A cost that is not finite, costs whose differences are not, or a class whose mistake does not cost more than the right prediction
-/// (c_10 > c_00 and c_01 > c_11 are needed).
+/// A cost that is not finite, costs whose differences are not, or a class whose mistake does not
+/// cost more than the right prediction (c_10 > c_00 and c_01 > c_11 are needed).
 pub fn cost_threshold(costs: [[f64; 2]; 2]) -> Result<f64, EvaluationError> {
     all_finite("costs", &costs.concat())?;
     let [[c00, c01], [c10, c11]] = costs;

@@ -134,8 +134,8 @@ pub enum EvaluationError {
     },
     /// The columns of a least-squares problem are linearly dependent.
     #[error(
-        "the fit has {points} points at {distinct} distinct distances: at least 2 are needed, apart by \
-         more than rounding"
+        "the fit has {points} points at {distinct} distinct distances: at least 2 are needed, \
+         apart by more than rounding"
     )]
     Singular {
         /// Points given.

@@ -66,7 +66,8 @@ pub fn all_pass_at_k(samples: usize, correct: usize, k: usize) -> Result<f64, Ev
 /// pass@k of every prompt, in order: what an interval over prompts is taken of.
 ///
 /// # Errors
-/// No prompt, or one for which [`pass_at_k`] fails (k above its sample count, for one), by its index.
+/// No prompt, or one for which [`pass_at_k`] fails (k above its sample count, for one), by its
+/// index.
 pub fn pass_at_k_by_prompt(prompts: &[Tally], k: usize) -> Result<Vec<f64>, EvaluationError> {
     at_least("prompts", prompts.len(), 1)?;
     let value = |(index, tally): (usize, &Tally)| {

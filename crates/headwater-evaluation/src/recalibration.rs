@@ -76,7 +76,8 @@ impl Isotonic {
         }
         let mut steps = vec![(f64::NEG_INFINITY, blocks[0].rate())];
         let edges = blocks.windows(2).map(|pair| {
-            // Halved first, for a sum may overflow; between neighbours the middle may be the lower one.
+            // Halved first, for a sum may overflow; between neighbours the middle may be the lower
+            // one.
             let (high, low) = (pair[0].high, pair[1].low);
             let middle = 0.5 * high + 0.5 * low;
             (if middle > high { middle } else { low }, &pair[1])

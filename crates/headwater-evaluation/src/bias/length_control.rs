@@ -53,10 +53,10 @@ pub struct ModelWinRate {
 }
 
 impl ModelWinRate {
-    /// Whether the data say more than the ridge does about the win rate at equal length: `ridge`, the
-    /// part of its variance under the ridge alone that the data leave, is at most [`MOST_RIDGE`]. Else
-    /// do not show `controlled`: where all answers of a model are longer, say, other ridges give
-    /// other win rates and fit as well.
+    /// Whether the data say more than the ridge does about the win rate at equal length: `ridge`,
+    /// the part of its variance under the ridge alone that the data leave, is at most
+    /// [`MOST_RIDGE`]. Else do not show `controlled`: where all answers of a model are longer, say,
+    /// other ridges give other win rates and fit as well.
     #[must_use]
     pub fn is_identified(&self) -> bool {
         self.ridge <= MOST_RIDGE
@@ -78,9 +78,9 @@ pub struct LengthControl {
 }
 
 impl LengthControl {
-    /// Whether the data say more than the ridge does about φ: `ridge`, the part of φ's variance under
-    /// the ridge alone that the data leave, is at most [`MOST_RIDGE`] (a standard error of about 3).
-    /// Not so where length decides every preference, or hardly differs within a model.
+    /// Whether the data say more than the ridge does about φ: `ridge`, the part of φ's variance
+    /// under the ridge alone that the data leave, is at most [`MOST_RIDGE`] (a standard error of
+    /// about 3). Not so where length decides every preference, or hardly differs within a model.
     #[must_use]
     pub fn is_identified(&self) -> bool {
         self.ridge <= MOST_RIDGE
@@ -97,19 +97,20 @@ impl LengthControl {
 /// the factor G/(G-1) (N-1)/(N-k), t_{G-1}; that of `controlled` on the logit scale, with the sampling
 /// of instructions. `raw` is a [`clustered_share_interval`].
 ///
-/// The control removes what length *predicts*, so it also removes what longer answers deserve: φ is bias
-/// only where length is no quality. Where length all but decides the preferences, or hardly differs
-/// between the answers of a model, φ is held by the ridge and its interval says nothing: see
-/// [`LengthControl::is_identified`] and [`ModelWinRate::is_identified`]. Source: Dubois et al. (2024), AlpacaEval 2 LC, arXiv
-/// 2404.04475, which has one φ per model and takes the difficulty from a joint fit over models.
+/// The control removes what length *predicts*, so it also removes what longer answers deserve: φ is
+/// bias only where length is no quality. Where length all but decides the preferences, or hardly
+/// differs between the answers of a model, φ is held by the ridge and its interval says nothing:
+/// see [`LengthControl::is_identified`] and [`ModelWinRate::is_identified`]. Source: Dubois et al.
+/// (2024), AlpacaEval 2 LC, arXiv 2404.04475, which has one φ per model and takes the difficulty
+/// from a joint fit over models.
 ///
 /// # Errors
 /// Fewer than two instructions or than coefficients + 1 judgements, a preference outside [0, 1], a
-/// model all of whose preferences are 0 or all 1 (θ has no finite estimate), NaN or infinity, length
-/// differences or difficulties that are all equal, lengths that differ, or a level outside (0, 1).
-/// [`EvaluationError::Unidentified`] where the answers of every model differ from the reference's by one
-/// length (and what the difficulty predicts of it), so that φ cannot be told from the models' θ; or where
-/// the difficulty is the same in all judgements of a model.
+/// model all of whose preferences are 0 or all 1 (θ has no finite estimate), NaN or infinity,
+/// length differences or difficulties that are all equal, lengths that differ, or a level outside
+/// (0, 1). [`EvaluationError::Unidentified`] where the answers of every model differ from the
+/// reference's by one length (and what the difficulty predicts of it), so that φ cannot be told
+/// from the models' θ; or where the difficulty is the same in all judgements of a model.
 pub fn length_controlled_win_rates(
     judgements: &[Judgement],
     difficulty: Option<&[f64]>,
@@ -237,8 +238,8 @@ fn one_sided(
     Ok(())
 }
 
-/// Whether the columns are independent: of every model 1 and, if given, the difficulty, and over all
-/// models the length, each less what those before it explain within the model.
+/// Whether the columns are independent: of every model 1 and, if given, the difficulty, and over
+/// all models the length, each less what those before it explain within the model.
 fn identified<'a>(
     rows: &[Vec<f64>],
     members: impl ExactSizeIterator<Item = (usize, &'a [usize])>,
@@ -256,8 +257,8 @@ fn identified<'a>(
             let difficulty = less_mean(&given.iter().map(|d| d / largest).collect::<Vec<f64>>());
             let square = dot(&difficulty, &difficulty);
             if square <= DEPENDENT * given.len() as f64 {
-                let reason = "all judgements of this model have one difficulty, which cannot be told \
-                              from its strength: leave the difficulty or the model out";
+                let reason = "all judgements of this model have one difficulty, which cannot be \
+                              told from its strength: leave the difficulty or the model out";
                 let coefficient = format!("psi of model {model}");
                 return Err(EvaluationError::Unidentified { coefficient, reason });
             }
@@ -267,9 +268,9 @@ fn identified<'a>(
         left += dot(&length, &length);
     }
     if left <= DEPENDENT * whole {
-        let reason = "within every model, answers differ from the reference's by one length (or by \
-                      what the difficulty predicts), which cannot be told from the models' strength: \
-                      add answers of other lengths";
+        let reason = "within every model, answers differ from the reference's by one length (or \
+                      by what the difficulty predicts), which cannot be told from the models' \
+                      strength: add answers of other lengths";
         return Err(EvaluationError::Unidentified { coefficient: "phi".to_owned(), reason });
     }
     Ok(())
@@ -338,8 +339,8 @@ impl Fit {
 }
 
 impl Fit {
-    /// The share of the variance of `along`'s product with the coefficients, under the ridge alone, that
-    /// the data leave: 1 where they say nothing of it, about 0 where they say it all.
+    /// The share of the variance of `along`'s product with the coefficients, under the ridge alone,
+    /// that the data leave: 1 where they say nothing of it, about 0 where they say it all.
     fn ridge(&self, along: &[f64]) -> f64 {
         RIDGE * dot(along, &solve(&self.factor, along)) / dot(along, along)
     }

@@ -18,12 +18,12 @@ pub const MOST_STEPS: f64 = 2e10;
 /// changes the number.
 ///
 /// Exact by counting rather than by sampling subsets: Σ over the winning vote count m of the chance
-/// that a right answer wins with m. Where 2m > k nobody can have as many, and it is a hypergeometric
-/// probability. Below, votes are independent binomials given that their sum is k, so one number per
-/// answer and count of votes says it all: answers with fewer than m samples are one of them, and a
-/// dynamic programme over the others carries, per (votes cast, answers at m votes), the probability
-/// and the expected number of right answers at m. Every term is at least 0, so nothing cancels.
-/// Steps: at most k² n, and far fewer where few answers have many samples.
+/// that a right answer wins with m. Where 2m > k nobody can have as many, and it is a
+/// hypergeometric probability. Below, votes are independent binomials given that their sum is k, so
+/// one number per answer and count of votes says it all: answers with fewer than m samples are one
+/// of them, and a dynamic programme over the others carries, per (votes cast, answers at m votes),
+/// the probability and the expected number of right answers at m. Every term is at least 0, so
+/// nothing cancels. Steps: at most k² n, and far fewer where few answers have many samples.
 ///
 /// # Errors
 /// No answer, more than [`MOST_VOTES`] samples, lengths that differ, k outside 1..=n, or more than
@@ -80,8 +80,8 @@ impl Vote<'_> {
         (k / self.most).min(self.able.len()) + 1
     }
 
-    /// Votes that may have been cast before able answer `at`, at most, and after it, at least: what the
-    /// answers to come cannot make up for need not be counted.
+    /// Votes that may have been cast before able answer `at`, at most, and after it, at least: what
+    /// the answers to come cannot make up for need not be counted.
     fn cast(&self, k: usize, at: usize) -> (usize, usize) {
         let before = self.fewer.saturating_add(self.most.saturating_mul(at)).min(k);
         let to_come = self.most.saturating_mul(self.able.len() - at - 1);
@@ -96,7 +96,8 @@ impl Vote<'_> {
             let (before, after) = self.cast(k, at);
             (before + 1).min(k + 1 - after) as f64
         });
-        (self.most * self.width(k)) as f64 * counts.sum::<f64>()
+        let width = self.width(k) as f64;
+        width * (self.most as f64 * counts.sum::<f64>() + self.able.len() as f64)
     }
 }
 
@@ -134,7 +135,8 @@ impl Draws {
 
     /// Chance of `votes` out of `count` samples where each is drawn by itself, k of all on average.
     fn chance(&self, count: usize, votes: usize) -> f64 {
-        // Any probability does, as long as all answers have the same; not 1, which has no logarithm.
+        // Any probability does, as long as all answers have the same; not 1, which has no
+        // logarithm.
         let drawn = self.k as f64 / (self.samples as f64 + 1.0);
         let (yes, no) = (votes as f64 * drawn.ln(), (count - votes) as f64 * (-drawn).ln_1p());
         (self.ln_choose(count, votes) + yes + no).exp()
@@ -158,27 +160,39 @@ impl Draws {
         let (mut mass, mut right_mass) = (vec![0.0; width * row], vec![0.0; width * row]);
         let first = self.chances(fewer, self.k);
         mass[..first.len()].copy_from_slice(&first);
+        let (mut sum, mut right_sum) = (vec![0.0; row], vec![0.0; row]);
         for (at, &(count, right)) in able.iter().enumerate() {
             let votes = self.chances(count, most);
-            let (mut next, mut next_right) = (vec![0.0; width * row], vec![0.0; width * row]);
             let (before, after) = vote.cast(self.k, at);
-            for tied in 0..width {
+            // From the most tied answers downwards: a row is made of itself and of the one below.
+            for tied in (0..=width.min(at + 2) - 1).rev() {
+                // Whoever is not at `most` has at least one vote fewer.
+                let others = (at + 1).saturating_sub(tied).saturating_mul(most - 1);
+                let highest = fewer.saturating_add(tied * most).saturating_add(others).min(self.k);
+                let cast = after.max(tied * most)..highest + 1;
+                if cast.is_empty() {
+                    continue;
+                }
+                sum[cast.clone()].fill(0.0);
+                right_sum[cast.clone()].fill(0.0);
                 for (v, &chance) in votes.iter().enumerate() {
                     let at_most = usize::from(v == most);
-                    let (from, end) = (after.saturating_sub(v), (before + 1).min(row - v));
-                    if from >= end || tied < at_most {
+                    let to = cast.start.max(v)..cast.end.min(before + v + 1);
+                    if to.is_empty() || tied < at_most {
                         continue;
                     }
-                    let (own, other) = (tied * row + v, (tied - at_most) * row);
-                    let (to, from) = (own + from..own + end, other + from..other + end);
-                    add(&mut next[to.clone()], chance, &mass[from.clone()]);
-                    add(&mut next_right[to.clone()], chance, &right_mass[from.clone()]);
+                    let other = (tied - at_most) * row;
+                    let from = other + to.start - v..other + to.end - v;
+                    add(&mut sum[to.clone()], chance, &mass[from.clone()]);
+                    add(&mut right_sum[to.clone()], chance, &right_mass[from.clone()]);
                     if at_most == 1 && right {
-                        add(&mut next_right[to], chance, &mass[from]);
+                        add(&mut right_sum[to], chance, &mass[from]);
                     }
                 }
+                let own = tied * row + cast.start..tied * row + cast.end;
+                mass[own.clone()].copy_from_slice(&sum[cast.clone()]);
+                right_mass[own].copy_from_slice(&right_sum[cast]);
             }
-            (mass, right_mass) = (next, next_right);
         }
         let shared: f64 =
             (1..width).map(|tied| right_mass[tied * row + self.k] / tied as f64).sum();

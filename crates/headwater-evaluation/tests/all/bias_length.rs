@@ -153,8 +153,9 @@ fn two_models(length: impl Fn(usize, usize) -> f64) -> Vec<Judgement> {
 
 #[test]
 fn length_that_cannot_be_told_from_the_models_is_an_error() {
-    // One model is always 300 longer and wins 70%, the other 300 shorter and wins 30%: phi = 0 gives
-    // win rates of 0.7 and 0.3 at equal length, phi = 2 gives 0.338 and 0.662, and both fit alike.
+    // One model is always 300 longer and wins 70%, the other 300 shorter and wins 30%: phi = 0
+    // gives win rates of 0.7 and 0.3 at equal length, phi = 2 gives 0.338 and 0.662, and both fit
+    // alike.
     let judgements = two_models(|model, _| if model == 0 { 300.0 } else { -300.0 });
     let error = length_controlled_win_rates(&judgements, None, 0.95).unwrap_err();
     assert!(error.to_string().starts_with("phi is not identified: within every model"), "{error}");
@@ -190,8 +191,8 @@ fn the_ridges_share_says_how_well_length_is_told_from_the_models() {
     assert!(shares[0][0] > MOST_RIDGE && shares[0][1] > MOST_RIDGE, "{shares:?}");
     assert!(shares[2][0] < MOST_RIDGE && shares[2][1] < MOST_RIDGE, "{shares:?}");
 
-    // A variance of its own, by hand: with one coefficient of curvature c beside the ridge the share
-    // is RIDGE / (c + RIDGE), and every other coefficient only adds to it.
+    // A variance of its own, by hand: with one coefficient of curvature c beside the ridge the
+    // share is RIDGE / (c + RIDGE), and every other coefficient only adds to it.
     let (judgements, _) = twelve();
     let found = length_controlled_win_rates(&judgements, None, 0.95).unwrap();
     let curvature: f64 = 12.0 / 4.0;
