@@ -9,6 +9,7 @@ use crate::cell::{Conditions, seeds_of};
 use crate::manifest::{Failure, Manifest, PlannedCell, PlannedFinding};
 use crate::report::{Report, render};
 use crate::schedule::{Ending, Event, Job, execute};
+use crate::settings::MOST_SEEDS;
 use crate::store::Store;
 use crate::{Build, Finding, Plan, ProtocolError, Settings};
 
@@ -129,6 +130,9 @@ fn plan<'a>(
     settings: &Settings,
     conditions: &Conditions,
 ) -> Result<Vec<Planned<'a>>, ProtocolError> {
+    if let Some(seeds) = settings.seeds.filter(|seeds| *seeds > MOST_SEEDS) {
+        return Err(ProtocolError::TooManySeeds(seeds));
+    }
     let mut planned: Vec<Planned<'a>> = Vec::with_capacity(findings.len());
     for &finding in findings {
         let plan = finding.plan(settings)?;

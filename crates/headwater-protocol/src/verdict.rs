@@ -126,8 +126,8 @@ fn adjusted(family: impl Iterator<Item = Option<Option<f64>>>) -> Vec<Option<f64
     family.into_iter().map(one).collect()
 }
 
-/// `value >= bound`, a bound that is missed by rounding counted as met: a mean of differences of shares inherits their
-/// rounding, and 0.3 - 0.2 is not quite 0.1.
+/// `value >= bound`, a bound that is missed by rounding counted as met: a mean of differences of
+/// shares inherits their rounding, and 0.3 - 0.2 is not quite 0.1.
 fn at_least(value: f64, bound: f64) -> bool {
     value >= bound - ROUNDING * bound.abs()
 }
