@@ -70,9 +70,16 @@ fn run(arguments: &[String]) -> Result<(), Box<dyn Error>> {
 }
 
 /// Features and labels of a CSV; what is wrong with a field is told with its line and column.
-fn read(path: &str, text: impl Read) -> Result<Examples, Box<dyn Error>> {
-    let mut reader = ReaderBuilder::new().flexible(true).from_reader(text);
-    let header: StringRecord = reader.headers()?.clone();
+fn read(path: &str, mut text: impl Read) -> Result<Examples, Box<dyn Error>> {
+    let mut bytes = Vec::new();
+    text.read_to_end(&mut bytes).map_err(|error| format!("cannot read {path}: {error}"))?;
+    if let Err(error) = std::str::from_utf8(&bytes) {
+        let line = line_after(&bytes[..error.valid_up_to()]);
+        return Err(format!("{path}, line {line}: not UTF-8: save it in that encoding").into());
+    }
+    let mut reader = ReaderBuilder::new().flexible(true).from_reader(bytes.as_slice());
+    let header: StringRecord =
+        reader.headers().map_err(|error| format!("{path}, line 1: {error}"))?.clone();
     let columns = header.len();
     if columns < 2 {
         return Err(format!(
@@ -82,17 +89,20 @@ fn read(path: &str, text: impl Read) -> Result<Examples, Box<dyn Error>> {
     }
     let (mut features, mut positive) = (Vec::new(), Vec::new());
     for record in reader.records() {
-        let record = record?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let record = record.map_err(|error| format!("{path}: {error}"))?;
+        // The parser's own number is that of the empty lines it skipped before.
+        let start = record.position().map_or(0, |at| at.byte() as usize).min(bytes.len());
+        let skipped = bytes[start..].iter().take_while(|byte| b"\r\n".contains(byte)).count();
+        let line = line_after(&bytes[..start + skipped]);
         if record.len() != columns {
             let found = record.len();
             return Err(format!("{path}, line {line}: {found} fields: allowed is {columns}").into());
         }
         for (at, field) in record.iter().enumerate() {
             let refuse = |allowed: &str| {
-                let (column, name) = (at + 1, &header[at]);
+                let (column, name, field) = (at + 1, shown(&header[at]), shown(field));
                 format!(
-                    "{path}, line {line}, column {column} (`{name}`): `{field}`: allowed is {allowed}"
+                    "{path}, line {line}, column {column} ({name}): {field}: allowed is {allowed}"
                 )
             };
             let field = field.trim();
@@ -113,6 +123,19 @@ fn read(path: &str, text: impl Read) -> Result<Examples, Box<dyn Error>> {
         return Err(format!("{path}: no row under the header").into());
     }
     Ok(Examples::new(features, columns - 1, positive)?)
+}
+
+/// The line that follows on these bytes.
+fn line_after(bytes: &[u8]) -> usize {
+    1 + bytes.iter().filter(|&&byte| byte == b'\n').count()
+}
+
+/// A text in backquotes, a long one cut short.
+fn shown(text: &str) -> String {
+    match text.char_indices().nth(40) {
+        None => format!("`{text}`"),
+        Some((end, _)) => format!("`{}...`", &text[..end]),
+    }
 }
 
 /// 4,000 rows of four features, of which two tell something and 8% are positive.
@@ -153,6 +176,25 @@ mod tests {
         assert_eq!(error(&format!("{good}50,0\n")), "rows.csv, line 4: 2 fields: allowed is 3");
         assert_eq!(error("age,label\n"), "rows.csv: no row under the header");
         assert!(error("label\n1\n").starts_with("rows.csv, line 1: 1 columns"));
+    }
+
+    #[test]
+    fn lines_are_those_of_an_editor() {
+        let bad = "rows.csv, line 5, column 1 (`age`): `x`: allowed is a finite number";
+        assert_eq!(error("age,label\n30,0\n\n\nx,1\n"), bad);
+        assert_eq!(error("age,label\r\n30,0\r\n\r\n40,1\r\nx,1\r\n"), bad);
+        // A field that goes over a line break, and a row of too many fields.
+        assert_eq!(error("age,label\n\"30\n\",0\n\nx,1\n"), bad);
+        assert!(error("age,label\n\n30,0,0\n").starts_with("rows.csv, line 3: 3 fields"));
+        let latin = read("rows.csv", &b"age,label\n\n30,0\n\n\xe9,1\n"[..]).unwrap_err();
+        assert!(latin.to_string().starts_with("rows.csv, line 5: not UTF-8"), "{latin}");
+    }
+
+    #[test]
+    fn a_long_field_is_cut_short() {
+        let text = error(&format!("{},label\n{},0\n", "n".repeat(3000), "x".repeat(3000)));
+        let (name, field) = ("n".repeat(40), "x".repeat(40));
+        assert!(text.contains(&format!("(`{name}...`): `{field}...`: allowed")), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Weighted training against ex-post weighting on one's own data.
 
-use headwater_core::{Check, ConfigError, Streams, require};
+use headwater_core::{Check, ConfigError, Streams, require, require_positive};
 use headwater_evaluation::Interval;
 use headwater_evaluation::decision::{ClassWeights, sigmoid};
 use headwater_evaluation::intervals::t_interval;
@@ -14,11 +14,13 @@ use crate::{DecisionError, Examples, Objective, Split, Training, TrainingConfig}
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ComparisonConfig {
-    /// What a mistake on a positive weighs, above 0; only its ratio to the other decides the decisions.
+    /// What a mistake on a positive weighs, in [1e-100, 1e100] and within a factor of 1e9 of the
+    /// other; only their ratio decides the decisions.
     pub positive_weight: f64,
-    /// What a mistake on a negative weighs, above 0.
+    /// What a mistake on a negative weighs.
     pub negative_weight: f64,
-    /// Random splits, each with initial weights and batches of its own; at least 2. 10 or more are advised.
+    /// Random splits, each with initial weights and batches of its own; 2 to 100,000. 10 or more
+    /// are advised.
     pub seeds: usize,
     /// Shares of the rows to train on, to stop by, and to recalibrate on, each above 0; the rest is scored.
     pub shares: [f64; 3],
@@ -53,12 +55,18 @@ impl Check for ComparisonConfig {
 
     fn check(self) -> Result<Comparison, ConfigError> {
         let config = "ComparisonConfig";
-        let allowed = "a finite number above 0";
-        let good = |weight: f64| weight.is_finite() && weight > 0.0;
         let (positive, negative) = (self.positive_weight, self.negative_weight);
-        require(good(positive), config, "positive_weight", positive, allowed)?;
-        require(good(negative), config, "negative_weight", negative, allowed)?;
-        require(self.seeds >= 2, config, "seeds", self.seeds, "at least 2: an interval needs two")?;
+        for (field, weight) in [("positive_weight", positive), ("negative_weight", negative)] {
+            require_positive(config, field, weight)?;
+            let holds = (1e-100..=1e100).contains(&weight);
+            require(holds, config, field, weight, "a number in [1e-100, 1e100]")?;
+        }
+        // Beyond, the share of one class in the weights is 1 but for a few roundings.
+        let holds = (1e-9..=1e9).contains(&(positive / negative));
+        let allowed = "1e-9 to 1e9 times negative_weight";
+        require(holds, config, "positive_weight", positive, allowed)?;
+        let allowed = "2 to 100000: an interval needs two";
+        require((2..=100_000).contains(&self.seeds), config, "seeds", self.seeds, allowed)?;
         let holds =
             self.shares.iter().all(|share| *share > 0.0) && self.shares.iter().sum::<f64>() < 1.0;
         let shown = format!("{:?}", self.shares);

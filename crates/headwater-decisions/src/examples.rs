@@ -24,7 +24,7 @@ impl Examples {
         positive: Vec<bool>,
     ) -> Result<Self, DecisionError> {
         let rows = positive.len();
-        if rows == 0 || width == 0 || features.len() != rows * width {
+        if rows == 0 || width == 0 || Some(features.len()) != rows.checked_mul(width) {
             return Err(DecisionError::Shape { features: features.len(), rows, width });
         }
         if let Some(at) = features.iter().position(|value| !value.is_finite()) {
@@ -104,7 +104,9 @@ impl Examples {
             let value = |row: &usize| f64::from(self.row(*row)[at]);
             let mean = by.iter().map(value).sum::<f64>() / count;
             let square = by.iter().map(|row| (value(row) - mean).powi(2)).sum::<f64>() / count;
-            let scale = if square > 0.0 { square.sqrt().recip() } else { 0.0 };
+            // Compared directly: the mean of equal values may be a rounding away from them.
+            let varies = by.iter().any(|row| value(row) != value(&by[0]));
+            let scale = if varies { square.sqrt().recip() } else { 0.0 };
             for feature in features.iter_mut().skip(at).step_by(self.width) {
                 *feature = ((f64::from(*feature) - mean) * scale) as f32;
             }
@@ -151,8 +153,9 @@ impl Split {
         let mut before = 0;
         let positives = sizes.map(|size| {
             let rounded = |rows: usize| (rows as f64 * prevalence).round() as usize;
-            before += size;
-            let share = rounded(before) - rounded(before - size);
+            let (start, end) = (before, size.saturating_add(before));
+            before = end;
+            let share = rounded(end) - rounded(start);
             share.clamp(1, size - 1)
         });
         let mut parts: [Vec<usize>; 4] = Default::default();
@@ -164,7 +167,7 @@ impl Split {
                 .collect();
             let mut rows: Vec<usize> =
                 (0..positive.len()).filter(|row| positive[*row] == is_positive).collect();
-            let needed: usize = wanted.iter().sum();
+            let needed = wanted.iter().fold(0_usize, |sum, rows| sum.saturating_add(*rows));
             if rows.len() < needed {
                 return Err(DecisionError::TooFewRows { class, needed, found: rows.len() });
             }

@@ -1,5 +1,6 @@
 //! What a classifier with one logit is trained on.
 
+use headwater_core::{ConfigError, require, require_non_negative};
 use headwater_evaluation::decision::{ClassWeights, log_loss, sigmoid};
 
 /// An objective per row, to be averaged over rows.
@@ -34,8 +35,17 @@ impl Objective {
         Self::Weighted(ClassWeights::new(1.0, 1.0).expect("1 is an allowed weight"))
     }
 
-    /// The logit that is best for all rows alike where a share `prevalence`, in (0, 1), is positive: by bisection in
-    /// [-30, 30], to 1e-12.
+    /// Errors where a parameter is none.
+    pub(crate) fn check(self) -> Result<(), ConfigError> {
+        let Self::Focal { focusing, share } = self else { return Ok(()) };
+        require_non_negative("Objective::Focal", "focusing", focusing)?;
+        let holds = share > 0.0 && share < 1.0;
+        require(holds, "Objective::Focal", "share", share, "a number in (0, 1)")
+    }
+
+    /// The logit that is best for all rows alike where a share `prevalence`, in (0, 1), is
+    /// positive: by bisection in [-30, 30], to 1e-12. Where the best one lies outside (few of a
+    /// class and weights to match, or a class without rows) it is the nearer end.
     #[must_use]
     pub fn best_constant(self, prevalence: f64) -> f64 {
         let slope = |z: f64| {

@@ -60,21 +60,28 @@ impl Check for TrainingConfig {
 
     fn check(self) -> Result<Training, ConfigError> {
         let config = "TrainingConfig";
-        let (field, allowed) = ("architecture", "widths of at least 1, a side of at least 1");
-        let widths = match &self.architecture {
-            Architecture::Dense { hidden } => hidden.clone(),
-            Architecture::Convolutional { side, channels } => [&[*side][..], channels].concat(),
+        let (layers, side) = match &self.architecture {
+            Architecture::Dense { hidden } => (hidden, 1),
+            Architecture::Convolutional { side, channels } => (channels, *side),
         };
-        let shown = format!("{:?}", self.architecture);
-        require(widths.iter().all(|width| *width > 0), config, field, shown, allowed)?;
+        let allowed = "widths in 1..=65536, at most 64 of them";
+        require(layers.len() <= 64, config, "architecture", layers.len(), allowed)?;
+        let bad = layers.iter().find(|width| !(1..=65_536).contains(*width));
+        require(bad.is_none(), config, "architecture", bad.unwrap_or(&1), allowed)?;
+        let allowed = "a side in 1..=4096";
+        require((1..=4096).contains(&side), config, "architecture", side, allowed)?;
         if let Optimizer::Sgd { momentum } = self.optimizer {
             let holds = (0.0..1.0).contains(&momentum);
             require(holds, config, "momentum", momentum, "a number in [0, 1)")?;
         }
         let rate = self.learning_rate;
         require_positive(config, "learning_rate", rate)?;
+        // Steps are taken in single precision.
+        let holds = (rate as f32).is_normal();
+        require(holds, config, "learning_rate", rate, "a number in [1.2e-38, 3.4e38]")?;
         require(self.batch > 0, config, "batch", self.batch, "at least 1")?;
-        require(self.epochs > 0, config, "epochs", self.epochs, "at least 1")?;
+        let allowed = "1 to 1000000";
+        require((1..=1_000_000).contains(&self.epochs), config, "epochs", self.epochs, allowed)?;
         Ok(Training(self))
     }
 }
@@ -104,7 +111,8 @@ pub struct Trained {
 /// rows from `batches`; arms that share `streams` share both.
 ///
 /// # Errors
-/// Rows that are not as wide as the architecture says, and an objective that becomes NaN or infinite.
+/// A parameter of the objective that is none, rows that are not as wide as the architecture says,
+/// and an objective that becomes NaN or infinite.
 pub fn train(
     rows: &Examples,
     validation: &Examples,
@@ -112,6 +120,7 @@ pub fn train(
     training: &Training,
     streams: &Streams,
 ) -> Result<Trained, DecisionError> {
+    objective.check()?;
     let config = &training.0;
     let inputs = config.architecture.inputs().unwrap_or(rows.width());
     for width in [rows.width(), validation.width()] {
@@ -125,7 +134,7 @@ pub fn train(
     let steps = config.epochs * rows.rows().div_ceil(config.batch);
     let mut descent = Descent::new(&mut network, config, steps);
     let mut order: Vec<usize> = (0..rows.rows()).collect();
-    let mut curve: Vec<f64> = Vec::with_capacity(config.epochs);
+    let mut curve: Vec<f64> = Vec::new();
     let mut best: Option<(usize, Network)> = None;
     for epoch in 0..config.epochs {
         order.sort_unstable();

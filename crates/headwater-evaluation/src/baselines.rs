@@ -164,6 +164,15 @@ pub struct Pool {
     pub gold: Vec<f64>,
 }
 
+impl Pool {
+    fn check(&self) -> Result<(), EvaluationError> {
+        at_least("gold", self.gold.len(), 1)?;
+        same_length("lengths", self.lengths.len(), "gold", self.gold.len())?;
+        check_lengths("lengths", &self.lengths)?;
+        all_finite("gold", &self.gold)
+    }
+}
+
 /// What a rule's picks are worth against a random pick.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PoolBaseline {
@@ -190,20 +199,18 @@ pub struct PoolBaseline {
 /// finite, gold that is not finite or too large to be added and squared, or a level outside (0, 1).
 pub fn pool_baselines(pools: &[Pool], level: f64) -> Result<Vec<PoolBaseline>, EvaluationError> {
     at_least("pools", pools.len(), 2)?;
-    for pool in pools {
-        at_least("pool", pool.gold.len(), 1)?;
-        same_length("lengths", pool.lengths.len(), "gold", pool.gold.len())?;
-        check_lengths("lengths", &pool.lengths)?;
-        all_finite("gold", &pool.gold)?;
+    for (index, pool) in pools.iter().enumerate() {
+        pool.check().map_err(|error| error.of_item("pools", index))?;
     }
     let baseline = |rule: ContentBlindRule| {
         let (mut picked, mut gains, mut variance) = (0.0, Vec::new(), 0.0);
-        for pool in pools {
+        for (index, pool) in pools.iter().enumerate() {
             let size = pool.gold.len() as f64;
             let picks = rule.picks(&pool.lengths);
             let tied = picks.len() as f64;
             let gold = picks.iter().map(|&i| pool.gold[i]).sum::<f64>() / tied;
-            let mean = in_range("mean", "gold", pool.gold.iter().sum::<f64>() / size)?;
+            let mean = in_range("mean", "gold", pool.gold.iter().sum::<f64>() / size)
+                .map_err(|error| error.of_item("pools", index))?;
             let squares: f64 = pool.gold.iter().map(|g| (g - mean).powi(2)).sum();
             picked += gold;
             gains.push(gold - mean);
@@ -246,10 +253,11 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Result<f64, EvaluationError> {
     pearson(&mid_ranks(x), &mid_ranks(y))
 }
 
-/// `values` less their mean, in units of the largest distance from it.
+/// `values` less their mean, in units of the largest distance from it. Values that differ by
+/// rounding only (0.1 + 0.2 and 0.3) are all equal: what varies in them is noise.
 pub(crate) fn centred(argument: &'static str, values: &[f64]) -> Result<Vec<f64>, EvaluationError> {
     all_finite(argument, values)?;
-    if values.iter().all(|v| v == &values[0]) {
+    if nearly_equal(values) {
         return Err(EvaluationError::Constant { argument, value: values[0] });
     }
     let mean = in_range("mean", argument, values.iter().sum::<f64>() / values.len() as f64)?;
@@ -258,6 +266,14 @@ pub(crate) fn centred(argument: &'static str, values: &[f64]) -> Result<Vec<f64>
     let largest = values.iter().map(|v| (v - mean).abs()).fold(0.0, f64::max);
     let largest = in_range("spread", argument, largest)?;
     Ok(values.iter().map(|v| (v - mean) / largest).collect())
+}
+
+/// Whether values lie within a few roundings of the largest of them, 8 of its last place.
+fn nearly_equal(values: &[f64]) -> bool {
+    let (low, high) = values
+        .iter()
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));
+    high - low <= 8.0 * f64::EPSILON * low.abs().max(high.abs())
 }
 
 fn check_lengths(argument: &'static str, lengths: &[f64]) -> Result<(), EvaluationError> {
@@ -309,6 +325,20 @@ mod tests {
     }
     const PEARSON: f64 = 0.8207738867476668;
     const SPEARMAN: f64 = 0.45406464164827975;
+
+    #[test]
+    fn values_that_differ_by_rounding_are_all_equal() {
+        let equal = [0.1 + 0.2, 0.3, 0.3, 0.1 + 0.2];
+        let y = [1.0, 2.0, 3.0, 4.0];
+        let error = pearson(&equal, &y).unwrap_err();
+        assert!(matches!(error, EvaluationError::Constant { argument: "x", .. }), "{error}");
+        assert!(pearson(&y, &equal.map(|v| -1e300 * v)).is_err());
+        assert!(pearson(&y, &equal.map(|v| 1e-300 * v)).is_err());
+        assert!(pearson(&[-0.0, 0.0, 0.0, 0.0], &y).is_err());
+        // What is near 0 on the scale of the rest, or differs by more, does vary.
+        assert!(pearson(&[1.0, 1.0 + 1e-14, 1.0, 1.0], &y).is_ok());
+        assert!(pearson(&[-1e-300, 1e-300, 0.0, 0.0], &y).is_ok());
+    }
 
     #[test]
     fn z_is_standard_normal_for_preferences_that_ignore_length_and_position() {
@@ -376,14 +406,20 @@ mod tests {
         assert!(pair_baselines(&[], 0.95).is_err());
         let empty = Pool { lengths: vec![], gold: vec![] };
         assert!(pool_baselines(&[empty.clone(), empty], 0.95).is_err());
+        let good = Pool { lengths: vec![1.0], gold: vec![1.0] };
+        let bad = Pool { lengths: vec![1.0, f64::NAN], gold: vec![0.0, 1.0] };
+        assert_eq!(
+            pool_baselines(&[good, bad], 0.95).unwrap_err().to_string(),
+            "`pools[1]`: `lengths[1]` = NaN: allowed is a finite number of at least 0"
+        );
     }
 
     #[test]
     fn gold_too_large_to_add_or_square_is_refused_and_correlations_need_no_unit() {
         for gold in [vec![1.7e308, 1.7e308], vec![1e200, -1e200]] {
             let pools = vec![Pool { lengths: vec![1.0, 2.0], gold }; 2];
-            let error = pool_baselines(&pools, 0.95).unwrap_err();
-            assert!(matches!(error, EvaluationError::OutOfRange { argument: "gold", .. }));
+            let error = pool_baselines(&pools, 0.95).unwrap_err().to_string();
+            assert!(error.contains("of `gold` comes to"), "{error}");
         }
         let (x, y) = ([1.0, 2.0, 4.0, 3.0], [0.5, 1.0, 0.0, 2.0]);
         for unit in [1e-300, 1e300] {

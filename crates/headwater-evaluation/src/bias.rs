@@ -65,7 +65,7 @@ mod toggle;
 
 pub use cells::{AccuracyByFactor, Cell, accuracy_by_factor};
 pub use length_control::{
-    Judgement, LengthControl, ModelWinRate, RIDGE, length_controlled_win_rates,
+    Judgement, LengthControl, MOST_RIDGE, ModelWinRate, RIDGE, length_controlled_win_rates,
 };
 pub use position::{BothOrders, PositionBias, PositionVerdict, position_bias};
 pub use readout::{Explained, FactorReadout, Readout, factor_readout};

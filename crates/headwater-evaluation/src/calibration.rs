@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{EvaluationError, argument, at_least, every, same_length};
+use crate::error::{EvaluationError, argument, at_least, distribution, every, same_length};
 use crate::intervals::{Interval, wilson_interval};
 use crate::ranks::{ascending, mid_ranks, ties};
 
@@ -36,6 +36,44 @@ pub fn brier(confidence: &[f64], correct: &[bool]) -> Result<f64, EvaluationErro
     check(confidence, correct)?;
     let total: f64 = confidence.iter().zip(correct).map(|(q, &c)| (q - outcome(c)).powi(2)).sum();
     Ok(total / confidence.len() as f64)
+}
+
+/// Brier score over any number of classes: mean over rows of Σ_y (p_y - 1\[y happened\])²; in [0,
+/// 2], lower is better, 1 - 1/K for a constant 1/K.
+///
+/// `probability[i]` is the distribution over the K classes, `class[i]` the one that happened. Two
+/// classes give twice [`brier`] of the probability of either. Strictly proper. Source: Brier
+/// (1950).
+///
+/// # Errors
+/// No row, lengths that differ, a row of another number of classes than the first or whose entries
+/// are not in [0, 1] with a sum of 1 within 1e-3 (the slack is for softmax rows in single
+/// precision), or a class that is not below K; by the row.
+pub fn brier_classes<R: AsRef<[f64]>>(
+    probability: &[R],
+    class: &[usize],
+) -> Result<f64, EvaluationError> {
+    at_least("probability", probability.len(), 1)?;
+    same_length("probability", probability.len(), "class", class.len())?;
+    let classes = probability[0].as_ref().len();
+    let mut total = 0.0;
+    for (index, (row, &class)) in probability.iter().zip(class).enumerate() {
+        let row = row.as_ref();
+        let score = || {
+            same_length("classes", classes, "row", row.len())?;
+            distribution("row", row)?;
+            argument(
+                class < classes,
+                "class",
+                class as f64,
+                "an integer below the number of classes",
+            )?;
+            let square = |(y, p): (usize, &f64)| (p - outcome(y == class)).powi(2);
+            Ok(row.iter().enumerate().map(square).sum::<f64>())
+        };
+        total += score().map_err(|error: EvaluationError| error.of_item("probability", index))?;
+    }
+    Ok(total / probability.len() as f64)
 }
 
 /// Expected calibration error over equal-width bins: Σ_b (n_b/N) |mean confidence - accuracy|; in

@@ -10,9 +10,10 @@
 //!
 //! Formulas without a source are derived here, and tested against numeric derivatives and minimisation.
 
-use crate::error::{EvaluationError, all_finite, argument, at_least, every, same_length};
+use crate::error::{EvaluationError, all_finite, argument, at_least, every, in_range, same_length};
 
-/// What a mistake weighs on a negative and on a positive: w_0 and w_1, both finite and above 0.
+/// What a mistake weighs on a negative and on a positive: w_0 and w_1, both within [1e-100, 1e100],
+/// so that no product of two of them over- or underflows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClassWeights {
     negative: f64,
@@ -23,11 +24,12 @@ impl ClassWeights {
     /// The weights w_0 = `negative` and w_1 = `positive`.
     ///
     /// # Errors
-    /// A weight that is not a finite number above 0.
+    /// A weight that is not within [1e-100, 1e100].
     pub fn new(negative: f64, positive: f64) -> Result<Self, EvaluationError> {
-        let allowed = "a finite number above 0";
-        argument(negative > 0.0 && negative.is_finite(), "negative", negative, allowed)?;
-        argument(positive > 0.0 && positive.is_finite(), "positive", positive, allowed)?;
+        for (name, weight) in [("negative", negative), ("positive", positive)] {
+            let holds = (1e-100..=1e100).contains(&weight);
+            argument(holds, name, weight, "a number in [1e-100, 1e100]")?;
+        }
         Ok(Self { negative, positive })
     }
 
@@ -191,11 +193,13 @@ impl ClassWeights {
     /// divided by the sum of weights).
     ///
     /// # Errors
-    /// No row, lengths that differ, or a logit that is not finite.
+    /// No row, lengths that differ, or a logit that is not finite, or so large that the sum of
+    /// losses is not.
     pub fn log_loss(self, logits: &[f64], positive: &[bool]) -> Result<f64, EvaluationError> {
         rows(logits, positive)?;
         let loss = |(z, y): (&f64, &bool)| self.of(*y) * log_loss(*z, *y);
-        Ok(logits.iter().zip(positive).map(loss).sum::<f64>() / logits.len() as f64)
+        let sum = logits.iter().zip(positive).map(loss).sum::<f64>();
+        in_range("mean weighted loss", "logits", sum / logits.len() as f64)
     }
 
     /// Mean cost of acting: w_1 for a positive that was not acted on, w_0 for a negative that was. `logits` are those
@@ -249,15 +253,15 @@ pub fn logit(p: f64) -> Result<f64, EvaluationError> {
 /// learning".
 ///
 /// # Errors
-/// A cost that is not finite, or a class whose mistake does not cost more than the right prediction
-/// (c_10 > c_00 and c_01 > c_11 are needed).
+/// A cost that is not finite, costs whose differences are not, or a class whose mistake does not
+/// cost more than the right prediction (c_10 > c_00 and c_01 > c_11 are needed).
 pub fn cost_threshold(costs: [[f64; 2]; 2]) -> Result<f64, EvaluationError> {
     all_finite("costs", &costs.concat())?;
     let [[c00, c01], [c10, c11]] = costs;
     let allowed = "a number above 0: a mistake costs more than the right prediction";
     argument(c10 > c00, "costs[1][0] - costs[0][0]", c10 - c00, allowed)?;
     argument(c01 > c11, "costs[0][1] - costs[1][1]", c01 - c11, allowed)?;
-    Ok((c10 - c00) / (c10 - c00 + c01 - c11))
+    in_range("threshold", "costs", (c10 - c00) / (c10 - c00 + c01 - c11))
 }
 
 /// The posterior `q`, learnt where a share `from` was positive, where a share `to` is and nothing else differs: its
@@ -269,7 +273,10 @@ pub fn at_base_rate(q: f64, from: f64, to: f64) -> Result<f64, EvaluationError> 
     for (name, rate) in [("from", from), ("to", to)] {
         argument(rate > 0.0 && rate < 1.0, name, rate, "a number in (0, 1)")?;
     }
-    ClassWeights::new((1.0 - to) / (1.0 - from), to / from)?.prediction(q)
+    probability("q", q)?;
+    // In the form that no rate makes overflow.
+    let (positive, negative) = (q * to * (1.0 - from), (1.0 - q) * (1.0 - to) * from);
+    Ok(positive / (positive + negative))
 }
 
 fn rows(logits: &[f64], positive: &[bool]) -> Result<(), EvaluationError> {

@@ -4,7 +4,7 @@
 //! mistake on y weighs.
 
 use crate::decision::probabilities;
-use crate::error::{EvaluationError, all_finite, argument, at_least, every, same_length};
+use crate::error::{EvaluationError, all_finite, argument, at_least, every, in_range, same_length};
 
 /// p^w, with p^w_y = w_y q_y / sum_j w_j q_j.
 ///
@@ -15,8 +15,7 @@ pub fn weighted_prediction(
     posterior: &[f64],
 ) -> Result<Vec<f64>, EvaluationError> {
     check(weights, posterior)?;
-    let masses = masses(weights, posterior);
-    let total: f64 = masses.iter().sum();
+    let (masses, total) = masses(weights, posterior)?;
     Ok(masses.iter().map(|mass| mass / total).collect())
 }
 
@@ -27,10 +26,11 @@ pub fn weighted_prediction(
 /// As [`weighted_prediction`].
 pub fn residual_loss(weights: &[f64], posterior: &[f64]) -> Result<f64, EvaluationError> {
     check(weights, posterior)?;
-    let masses = masses(weights, posterior);
-    let total: f64 = masses.iter().sum();
+    let (masses, total) = masses(weights, posterior)?;
     let term = |mass: f64| if mass > 0.0 { mass * mass.ln() } else { 0.0 };
-    Ok(term(total) - masses.iter().map(|mass| term(*mass)).sum::<f64>())
+    // At least 0 but for rounding.
+    let loss = term(total) - masses.iter().map(|mass| term(*mass)).sum::<f64>();
+    Ok(in_range("residual loss", "weights", loss)?.max(0.0))
 }
 
 /// The Hessian of [`residual_loss`] in the posterior, row by row: w w^T / S - diag(w_y / q_y).
@@ -43,13 +43,13 @@ pub fn residual_curvature(
 ) -> Result<Vec<Vec<f64>>, EvaluationError> {
     check(weights, posterior)?;
     every("posterior", posterior, "a number above 0", |q| q > 0.0)?;
-    let total: f64 = masses(weights, posterior).iter().sum();
+    let (_, total) = masses(weights, posterior)?;
     let entry = |i: usize, j: usize| {
         let own = if i == j { weights[i] / posterior[i] } else { 0.0 };
-        weights[i] * weights[j] / total - own
+        in_range("curvature", "weights", weights[i] * weights[j] / total - own)
     };
     let classes = weights.len();
-    Ok((0..classes).map(|i| (0..classes).map(|j| entry(i, j)).collect()).collect())
+    (0..classes).map(|i| (0..classes).map(|j| entry(i, j)).collect()).collect()
 }
 
 /// z_y + ln w_y: the logits of p^w from those of the posterior.
@@ -79,7 +79,8 @@ pub fn prior_adjusted_logits(
     same_length("priors", priors.len(), "logits", logits.len())?;
     every("priors", priors, "a number in (0, 1]", |p| p > 0.0 && p <= 1.0)?;
     all_finite("logits", logits)?;
-    Ok(priors.iter().zip(logits).map(|(p, z)| z - tau * p.ln()).collect())
+    let adjusted = |(p, z): (&f64, &f64)| in_range("adjusted logit", "tau", z - tau * p.ln());
+    priors.iter().zip(logits).map(adjusted).collect()
 }
 
 /// The action of highest expected utility, argmax_a sum_y q_y u(a, y), the first of equals; `utilities[a][y]`.
@@ -96,9 +97,11 @@ pub fn best_action<R: AsRef<[f64]>>(
     let (mut best, mut highest) = (0, f64::NEG_INFINITY);
     for (action, row) in utilities.iter().enumerate() {
         let row = row.as_ref();
-        same_length("posterior", posterior.len(), "a row of utilities", row.len())?;
-        all_finite("a row of utilities", row)?;
+        same_length("posterior", posterior.len(), "row", row.len())
+            .and_then(|()| all_finite("row", row))
+            .map_err(|error| error.of_item("utilities", action))?;
         let expected: f64 = row.iter().zip(posterior).map(|(u, q)| u * q).sum();
+        in_range("expected utility", "utilities", expected)?;
         if expected > highest {
             (best, highest) = (action, expected);
         }
@@ -120,6 +123,13 @@ fn distribution(posterior: &[f64]) -> Result<(), EvaluationError> {
     argument((total - 1.0).abs() <= 1e-9, "sum of the posterior", total, "1 within 1e-9")
 }
 
-fn masses(weights: &[f64], posterior: &[f64]) -> Vec<f64> {
-    weights.iter().zip(posterior).map(|(w, q)| w * q).collect()
+/// A_y = w_y q_y, and their sum, which is above 0 and finite.
+fn masses(weights: &[f64], posterior: &[f64]) -> Result<(Vec<f64>, f64), EvaluationError> {
+    let masses: Vec<f64> = weights.iter().zip(posterior).map(|(w, q)| w * q).collect();
+    let (argument, what) = ("weights", "sum of weights times posterior");
+    let total = in_range(what, argument, masses.iter().sum())?;
+    if total > 0.0 {
+        return Ok((masses, total));
+    }
+    Err(EvaluationError::OutOfRange { argument, what, value: total })
 }

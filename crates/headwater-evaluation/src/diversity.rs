@@ -11,7 +11,9 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use crate::error::{EvaluationError, argument, at_least, every, in_range, same_length};
+use crate::error::{
+    EvaluationError, argument, at_least, distribution, every, in_range, same_length,
+};
 
 /// Shannon entropy -Σ p ln p of a distribution; in [0, ln K] nats over K outcomes.
 ///
@@ -19,10 +21,7 @@ use crate::error::{EvaluationError, argument, at_least, every, in_range, same_le
 /// An empty distribution, a probability outside [0, 1], or a sum off 1 by more than 1e-3 (the slack
 /// is for softmax rows in single precision).
 pub fn entropy(probability: &[f64]) -> Result<f64, EvaluationError> {
-    at_least("probability", probability.len(), 1)?;
-    every("probability", probability, "a number in [0, 1]", |p| (0.0..=1.0).contains(&p))?;
-    let total: f64 = probability.iter().sum();
-    argument((total - 1.0).abs() <= 1e-3, "sum of probability", total, "1 within 1e-3")?;
+    distribution("probability", probability)?;
     Ok(entropy_of(probability.iter().copied()))
 }
 
@@ -36,7 +35,10 @@ pub fn entropy(probability: &[f64]) -> Result<f64, EvaluationError> {
 /// No rows, or one that is no distribution.
 pub fn mean_token_entropy<R: AsRef<[f64]>>(rows: &[R]) -> Result<f64, EvaluationError> {
     at_least("rows", rows.len(), 1)?;
-    let total = rows.iter().map(|row| entropy(row.as_ref())).sum::<Result<f64, _>>()?;
+    let of_row = |(index, row): (usize, &R)| {
+        entropy(row.as_ref()).map_err(|error| error.of_item("rows", index))
+    };
+    let total = rows.iter().enumerate().map(of_row).sum::<Result<f64, _>>()?;
     Ok(total / rows.len() as f64)
 }
 
@@ -53,14 +55,16 @@ pub fn sequence_entropy<S: AsRef<[f64]>>(log_probabilities: &[S]) -> Result<f64,
     at_least("log_probabilities", log_probabilities.len(), 1)?;
     no_empty_sample(log_probabilities)?;
     let mut total = 0.0;
-    for sample in log_probabilities {
+    for (index, sample) in log_probabilities.iter().enumerate() {
         let sample = sample.as_ref();
-        every("log_probabilities of a sample", sample, "a finite number of at most 0", |l| {
+        every("log_probabilities", sample, "a finite number of at most 0", |l| {
             l.is_finite() && l <= 1e-4
-        })?;
+        })
+        .map_err(|error| error.of_item("samples", index))?;
         total -= sample.iter().sum::<f64>();
     }
-    in_range("sum", "log_probabilities", total / log_probabilities.len() as f64)
+    // Rounding may have left a certain sequence above probability 1.
+    in_range("sum", "log_probabilities", (total / log_probabilities.len() as f64).max(0.0))
 }
 
 /// distinct-n: distinct n-grams over all n-grams, pooled over the samples; in (0, 1].

@@ -50,6 +50,44 @@ pub enum EvaluationError {
         /// The allowed range in words.
         allowed: &'static str,
     },
+    /// One item of a list of prompts, rows, pools or curves has an error of its own.
+    #[error("`{argument}[{index}]`: {error}")]
+    Item {
+        /// The list.
+        argument: &'static str,
+        /// Position of the item.
+        index: usize,
+        /// What is wrong with it.
+        error: Box<EvaluationError>,
+    },
+    /// More samples drawn than there are, or none.
+    #[error("`k` = {k}: allowed is an integer in 1..={samples}, the number of samples")]
+    Draw {
+        /// Samples to be drawn.
+        k: usize,
+        /// Samples there are.
+        samples: usize,
+    },
+    /// An exact count that would take far too long.
+    #[error("{what} takes about {steps:.0e} steps: allowed are at most {most:.0e}; {instead}")]
+    TooManySteps {
+        /// What is counted.
+        what: &'static str,
+        /// Steps it would take.
+        steps: f64,
+        /// The most allowed.
+        most: f64,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// A coefficient that the data do not determine, whatever its estimate says.
+    #[error("{coefficient} is not identified: {reason}")]
+    Unidentified {
+        /// The coefficient.
+        coefficient: String,
+        /// Which columns are one, and what to do.
+        reason: &'static str,
+    },
     /// A ranking metric was given examples of one class only.
     #[error("all {count} entries of `{argument}` are {value}: both classes are needed")]
     OneClass {
@@ -95,7 +133,10 @@ pub enum EvaluationError {
         resamples: usize,
     },
     /// The columns of a least-squares problem are linearly dependent.
-    #[error("the fit has {points} points at {distinct} distinct distances: at least 2 are needed")]
+    #[error(
+        "the fit has {points} points at {distinct} distinct distances: at least 2 are needed, \
+         apart by more than rounding"
+    )]
     Singular {
         /// Points given.
         points: usize,
@@ -164,6 +205,28 @@ pub(crate) fn every(
         Some(index) => {
             Err(EvaluationError::Entry { argument, index, value: values[index], allowed })
         }
+    }
+}
+
+/// Entries in [0, 1] whose sum is 1, with slack for softmax rows in single precision.
+pub(crate) fn distribution(
+    argument: &'static str,
+    probability: &[f64],
+) -> Result<(), EvaluationError> {
+    at_least(argument, probability.len(), 1)?;
+    every(argument, probability, "a number in [0, 1]", |p| (0.0..=1.0).contains(&p))?;
+    let value: f64 = probability.iter().sum();
+    if (value - 1.0).abs() <= 1e-3 {
+        return Ok(());
+    }
+    let (argument, allowed) = ("sum of probability", "1 within 1e-3");
+    Err(EvaluationError::Argument { argument, value, allowed })
+}
+
+impl EvaluationError {
+    /// The error of item `index` of the list `argument`.
+    pub(crate) fn of_item(self, argument: &'static str, index: usize) -> Self {
+        Self::Item { argument, index, error: Box::new(self) }
     }
 }
 

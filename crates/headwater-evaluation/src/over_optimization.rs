@@ -163,19 +163,26 @@ pub fn fit_with_intervals(
 
 fn check(form: Form, curves: &[Curve]) -> Result<(), EvaluationError> {
     at_least("curves", curves.len(), 1)?;
-    for curve in curves {
-        same_length("distance", curve.distance.len(), "reward", curve.reward.len())?;
-        all_finite("reward", &curve.reward)?;
-        let (allowed, zero_allowed) = match form {
-            Form::BestOfN => ("a finite number of at least 0", true),
-            Form::Reinforcement => ("a finite number above 0", false),
-        };
-        every("distance", &curve.distance, allowed, |d| {
-            d.is_finite() && (d > 0.0 || (zero_allowed && d == 0.0))
-        })?;
+    for (index, curve) in curves.iter().enumerate() {
+        check_curve(form, curve).map_err(|error| error.of_item("curves", index))?;
     }
     Ok(())
 }
+
+fn check_curve(form: Form, curve: &Curve) -> Result<(), EvaluationError> {
+    same_length("distance", curve.distance.len(), "reward", curve.reward.len())?;
+    all_finite("reward", &curve.reward)?;
+    let (allowed, zero_allowed) = match form {
+        Form::BestOfN => ("a finite number of at least 0", true),
+        Form::Reinforcement => ("a finite number above 0", false),
+    };
+    every("distance", &curve.distance, allowed, |d| {
+        d.is_finite() && (d > 0.0 || (zero_allowed && d == 0.0))
+    })
+}
+
+/// The bend is the slope's if less than this share of its square is left without it.
+const DEPENDENT: f64 = 1e-20;
 
 /// R = α d + β b with b = -d² or -d ln d, by orthogonalising b against d.
 fn least_squares(form: Form, curves: &[&Curve]) -> Result<Fit, EvaluationError> {
@@ -189,14 +196,19 @@ fn least_squares(form: Form, curves: &[&Curve]) -> Result<Fit, EvaluationError> 
         .collect();
     let distinct: BTreeSet<u64> =
         points.iter().filter(|point| point.0 > 0.0).map(|point| point.0.to_bits()).collect();
+    let singular = EvaluationError::Singular { points: points.len(), distinct: distinct.len() };
     if distinct.len() < 2 {
-        return Err(EvaluationError::Singular { points: points.len(), distinct: distinct.len() });
+        return Err(singular);
     }
     let sum = |term: &dyn Fn(&(f64, f64, f64)) -> f64| points.iter().map(term).sum::<f64>();
     let square = sum(&|&(d, _, _)| d * d);
     let overlap = sum(&|&(d, b, _)| d * b) / square;
-    let beta =
-        sum(&|&(d, b, r)| (b - overlap * d) * r) / sum(&|&(d, b, _)| (b - overlap * d).powi(2));
+    let left = sum(&|&(d, b, _)| (b - overlap * d).powi(2));
+    // Distances that differ by rounding leave nothing of the bend but rounding.
+    if left <= DEPENDENT * sum(&|&(_, b, _)| b * b) {
+        return Err(singular);
+    }
+    let beta = sum(&|&(d, b, r)| (b - overlap * d) * r) / left;
     let alpha = sum(&|&(d, _, r)| d * r) / square - beta * overlap;
     let squares = sum(&|&(d, b, r)| (r - alpha * d - beta * b).powi(2));
     let residual = (squares / points.len() as f64).sqrt();
@@ -275,7 +287,15 @@ mod tests {
         assert!(fit_to(Form::BestOfN, &[-1.0, 1.0], &[0.0, 1.0]).is_err());
         assert!(fit_to(Form::BestOfN, &[0.0, 1.0, 2.0], &[0.0, 1.0, 2.0]).is_ok());
         let error = fit_to(Form::Reinforcement, &[0.0, 1.0, 2.0], &[0.0, 1.0, 2.0]).unwrap_err();
-        assert_eq!(error.to_string(), "`distance[0]` = 0: allowed is a finite number above 0");
+        assert_eq!(
+            error.to_string(),
+            "`curves[0]`: `distance[0]` = 0: allowed is a finite number above 0"
+        );
+        for form in FORMS {
+            let error = fit_to(form, &[2.0, 2.0 + 1e-15], &[1.0, 0.9]).unwrap_err();
+            assert!(matches!(error, EvaluationError::Singular { .. }), "{error}");
+        }
+        assert!(fit_to(Form::BestOfN, &[2.0, 2.0 + 1e-8], &[1.0, 0.9]).is_ok());
         assert!(fit_to(Form::BestOfN, &[1.0, 2.0], &[0.0, f64::NAN]).is_err());
         assert!(fit_to(Form::BestOfN, &[1.0, 2.0], &[0.0]).is_err());
         let error = fit_to(Form::BestOfN, &[1e200, 2e200], &[0.0, 1.0]).unwrap_err();

@@ -7,7 +7,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{EvaluationError, argument, at_least, same_length};
+use crate::error::{EvaluationError, argument, at_least};
+
+mod consensus;
+
+pub use consensus::{MOST_STEPS, MOST_VOTES, cons_at_k};
 
 /// The samples of one prompt, counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,10 +66,14 @@ pub fn all_pass_at_k(samples: usize, correct: usize, k: usize) -> Result<f64, Ev
 /// pass@k of every prompt, in order: what an interval over prompts is taken of.
 ///
 /// # Errors
-/// No prompt, or any for which [`pass_at_k`] fails (k above its sample count, for one).
+/// No prompt, or one for which [`pass_at_k`] fails (k above its sample count, for one), by its
+/// index.
 pub fn pass_at_k_by_prompt(prompts: &[Tally], k: usize) -> Result<Vec<f64>, EvaluationError> {
     at_least("prompts", prompts.len(), 1)?;
-    prompts.iter().map(|tally| pass_at_k(tally.samples, tally.correct, k)).collect()
+    let value = |(index, tally): (usize, &Tally)| {
+        pass_at_k(tally.samples, tally.correct, k).map_err(|error| error.of_item("prompts", index))
+    };
+    prompts.iter().enumerate().map(value).collect()
 }
 
 /// Mean pass@k over prompts, each prompt weighted alike; in [0, 1].
@@ -80,110 +88,14 @@ pub fn mean_pass_at_k(prompts: &[Tally], k: usize) -> Result<f64, EvaluationErro
 fn check_draw(samples: usize, correct: usize, k: usize) -> Result<(), EvaluationError> {
     at_least("samples", samples, 1)?;
     argument(correct <= samples, "correct", correct as f64, "an integer in 0..=samples")?;
-    argument((1..=samples).contains(&k), "k", k as f64, "an integer in 1..=samples")
+    check_k(samples, k)
 }
 
-/// The most samples [`cons_at_k`] takes: it keeps a table of their factorials.
-pub const MOST_VOTES: usize = 1_000_000;
-
-/// cons@k of one prompt: the probability that the majority (plurality) vote of k samples is right.
-///
-/// `counts[a]` says how often distinct answer a occurs among the n samples, `correct[a]` whether it
-/// is right (several may be). Answers tied for most votes share the vote evenly, as if one of them
-/// were picked at random. Completions without an extractable answer belong in `counts` as one wrong
-/// answer if they may win the vote, and are left out if they abstain: the caller's choice, which
-/// changes the number.
-///
-/// Exact by counting rather than by sampling subsets. For each winning vote count m, a dynamic
-/// programme over the answers carries, per (votes cast, answers at m votes), the probability and
-/// the expected number of right answers at m; the share of the latter summed over m is the result.
-/// Each step multiplies by a hypergeometric probability, so nothing overflows or cancels. Cost O(n
-/// k² ln k).
-///
-/// # Errors
-/// No answer, more than [`MOST_VOTES`] samples, lengths that differ, or k outside 1..=n.
-pub fn cons_at_k(counts: &[usize], correct: &[bool], k: usize) -> Result<f64, EvaluationError> {
-    same_length("counts", counts.len(), "correct", correct.len())?;
-    let samples = counts.iter().fold(0_usize, |sum, &count| sum.saturating_add(count));
-    let allowed = "an integer in 1..=1000000";
-    argument((1..=MOST_VOTES).contains(&samples), "sum of counts", samples as f64, allowed)?;
-    argument((1..=samples).contains(&k), "k", k as f64, "an integer in 1..=sum of counts")?;
-
-    let draws = Draws::of(counts, k);
-    let highest = counts.iter().copied().max().unwrap_or(0).min(k);
-    let won = (1..=highest).map(|most| won_with(&draws, correct, k, most)).sum::<f64>();
-    Ok(won.min(1.0))
-}
-
-/// The probability that the vote is won by a right answer with exactly `most` votes.
-fn won_with(draws: &Draws, correct: &[bool], k: usize, most: usize) -> f64 {
-    // As many answers as there are, or as there are votes for, can be tied.
-    let width = (k / most).min(correct.len()) + 1;
-    // [votes cast][answers at `most`]: probability, and expected number of right answers at `most`
-    // times it.
-    let mut state = vec![(0.0, 0.0); (k + 1) * width];
-    state[0].0 = 1.0;
-    for (answer, &right) in correct.iter().enumerate() {
-        let mut next = vec![(0.0, 0.0); (k + 1) * width];
-        for cast in 0..=k {
-            for votes in 0..=draws.counts[answer].min(most).min(cast) {
-                let step = draws.probability(answer, votes, cast);
-                if step == 0.0 {
-                    continue;
-                }
-                let at_most = usize::from(votes == most);
-                for tied in at_most..width {
-                    let (mass, right_mass) = state[(cast - votes) * width + tied - at_most];
-                    let gained = if at_most == 1 && right { mass } else { 0.0 };
-                    let cell = &mut next[cast * width + tied];
-                    cell.0 += step * mass;
-                    cell.1 += step * (right_mass + gained);
-                }
-            }
-        }
-        state = next;
+fn check_k(samples: usize, k: usize) -> Result<(), EvaluationError> {
+    if (1..=samples).contains(&k) {
+        return Ok(());
     }
-    (1..width).map(|tied| state[k * width + tied].1 / tied as f64).sum()
-}
-
-/// Hypergeometric probabilities of drawing answer by answer.
-struct Draws {
-    counts: Vec<usize>,
-    /// Samples of the answers before each one.
-    before: Vec<usize>,
-    ln_factorial: Vec<f64>,
-}
-
-impl Draws {
-    fn of(counts: &[usize], k: usize) -> Self {
-        let mut total = 0;
-        let mut before = Vec::with_capacity(counts.len());
-        for &count in counts {
-            before.push(total);
-            total += count;
-        }
-        let mut ln_factorial = vec![0.0; total.max(k) + 1];
-        for i in 1..ln_factorial.len() {
-            ln_factorial[i] = ln_factorial[i - 1] + (i as f64).ln();
-        }
-        Self { counts: counts.to_vec(), before, ln_factorial }
-    }
-
-    /// Probability that `cast` draws from the answers up to and including `answer` hold `votes` of
-    /// it.
-    fn probability(&self, answer: usize, votes: usize, cast: usize) -> f64 {
-        let (count, before) = (self.counts[answer], self.before[answer]);
-        if cast - votes > before || cast > before + count {
-            return 0.0;
-        }
-        let ln = self.ln_choose(count, votes) + self.ln_choose(before, cast - votes)
-            - self.ln_choose(before + count, cast);
-        ln.exp()
-    }
-
-    fn ln_choose(&self, n: usize, k: usize) -> f64 {
-        self.ln_factorial[n] - self.ln_factorial[k] - self.ln_factorial[n - k]
-    }
+    Err(EvaluationError::Draw { k, samples })
 }
 
 #[cfg(test)]
@@ -244,8 +156,14 @@ mod tests {
         assert!(pass_at_k(0, 0, 1).is_err());
         assert!(pass_at_k(4, 5, 1).is_err());
         assert!(pass_at_k(4, 2, 0).is_err());
-        let error = mean_pass_at_k(&[Tally { samples: 4, correct: 1 }], 8).unwrap_err();
-        assert_eq!(error.to_string(), "`k` = 8: allowed is an integer in 1..=samples");
+        // Which of 164 problems has one sample too few.
+        let mut prompts = vec![Tally { samples: 100, correct: 3 }; 164];
+        prompts[77].samples = 99;
+        assert_eq!(
+            mean_pass_at_k(&prompts, 100).unwrap_err().to_string(),
+            "`prompts[77]`: `k` = 100: allowed is an integer in 1..=99, the number of samples"
+        );
+        assert_eq!(pass_at_k_by_prompt(&prompts, 99).unwrap()[77], 1.0);
         assert!(mean_pass_at_k(&[], 1).is_err());
         assert!(cons_at_k(&[2, 1], &[true], 1).is_err());
         assert!(cons_at_k(&[0, 0], &[true, false], 1).is_err());
@@ -264,6 +182,33 @@ mod tests {
         assert!(at(&strong, 64) > at(&strong, 8) && at(&strong, 8) > at(&strong, 1));
         assert!(at(&weak, 64) < at(&weak, 8) && at(&weak, 8) < at(&weak, 1));
         assert_relative_eq!(at(&strong, 256), 1.0, max_relative = 1e-9);
+    }
+
+    #[test]
+    fn votes_against_exact_fractions() {
+        // python3: the definition in whole numbers, comb(count, votes) answer by answer.
+        let at = |counts: &[usize], right: &[usize], k| {
+            let correct: Vec<bool> = (0..counts.len()).map(|a| right.contains(&a)).collect();
+            cons_at_k(counts, &correct, k).unwrap()
+        };
+        let found = at(&[90, 80, 50, 30, 6], &[1, 3], 128);
+        assert_relative_eq!(found, 0.222_443_599_515_611_74, max_relative = 1e-11);
+        assert_relative_eq!(at(&[20; 8], &[0], 80), 0.125, max_relative = 1e-11);
+        let found = at(&[40, 25, 20, 10, 5, 2, 3, 1], &[1, 4, 7], 33);
+        assert_relative_eq!(found, 0.098_086_635_951_327_41, max_relative = 1e-11);
+    }
+
+    #[test]
+    fn large_votes_are_counted_or_refused_for_their_steps() {
+        // All equal: the longest count there is at this size.
+        let counts = [64; 32];
+        let correct: Vec<bool> = (0..32).map(|a| a < 8).collect();
+        assert_relative_eq!(cons_at_k(&counts, &correct, 1024).unwrap(), 0.25, max_relative = 1e-9);
+        // Few answers can win a large vote, so a million samples need not be too many.
+        let halves = cons_at_k(&[500_000, 500_000], &[true, false], 500_000).unwrap();
+        assert_relative_eq!(halves, 0.5, max_relative = 1e-6);
+        let error = cons_at_k(&[1000; 1000], &[true; 1000], 500_000).unwrap_err();
+        assert!(error.to_string().starts_with("cons@k takes about"), "{error}");
     }
 
     #[test]

@@ -75,14 +75,23 @@ impl Isotonic {
             }
         }
         let mut steps = vec![(f64::NEG_INFINITY, blocks[0].rate())];
-        let edges = blocks.windows(2).map(|pair| (0.5 * (pair[0].high + pair[1].low), &pair[1]));
+        let edges = blocks.windows(2).map(|pair| {
+            // Halved first, for a sum may overflow; between neighbours the middle may be the lower
+            // one.
+            let (high, low) = (pair[0].high, pair[1].low);
+            let middle = 0.5 * high + 0.5 * low;
+            (if middle > high { middle } else { low }, &pair[1])
+        });
         steps.extend(edges.map(|(from, block)| (from, block.rate())));
         Ok(Self { steps })
     }
 
-    /// The probability of a positive at `score`; in (0, 1).
+    /// The probability of a positive at `score`; in (0, 1), and NaN for NaN.
     #[must_use]
     pub fn probability(&self, score: f64) -> f64 {
+        if score.is_nan() {
+            return score;
+        }
         let above = self.steps.partition_point(|(from, _)| *from <= score);
         self.steps[above.saturating_sub(1)].1
     }

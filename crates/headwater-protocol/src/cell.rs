@@ -251,7 +251,8 @@ impl Metrics {
         if !value.is_finite() {
             self.note(ProtocolError::NotFinite { metric: name.clone(), value });
         }
-        if self.scalars.insert(name.clone(), value).is_some() {
+        // -0 + 0 is 0: nobody wants to read -0 in a record.
+        if self.scalars.insert(name.clone(), value + 0.0).is_some() {
             self.note(ProtocolError::DuplicateMetric(name));
         }
         self
@@ -259,8 +260,9 @@ impl Metrics {
 
     /// Adds a series of numbers, e.g. one per step or per k.
     #[must_use]
-    pub fn series(mut self, name: impl Into<String>, values: Vec<f64>) -> Self {
+    pub fn series(mut self, name: impl Into<String>, mut values: Vec<f64>) -> Self {
         let name = name.into();
+        values.iter_mut().for_each(|value| *value += 0.0);
         if let Some(at) = values.iter().position(|value| !value.is_finite()) {
             let metric = format!("{name}[{at}]");
             self.note(ProtocolError::NotFinite { metric, value: values[at] });
@@ -382,6 +384,9 @@ mod tests {
             "metric `a` is recorded twice in one cell"
         );
         assert!(Metrics::new().scalar("a", 1.0).series("a", vec![]).check().is_ok());
+        let zeros = Metrics::new().scalar("a", -0.0).series("b", vec![-0.0, -1.0]);
+        let text = serde_json::to_string(&zeros.check().unwrap()).unwrap();
+        assert_eq!(text, r#"{"scalars":{"a":0.0},"series":{"b":[0.0,-1.0]}}"#);
     }
 
     #[test]

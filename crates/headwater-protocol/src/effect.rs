@@ -24,7 +24,7 @@ pub struct Effect {
 /// Spread, relative to the size of the values, below which they count as equal. A difference of two numbers
 /// inherits their rounding, so it may be off by far more units in its own last place than they are; what
 /// a run measures (shares of samples, single-precision losses) varies by 1e-7 or more if it varies.
-const ROUNDING: f64 = 1e-12;
+pub(crate) const ROUNDING: f64 = 1e-12;
 
 /// The one value that all of `values` are up to rounding; `None` if they vary or there are none.
 ///

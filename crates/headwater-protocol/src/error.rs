@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::settings::MOST_SEEDS;
+
 /// What can go wrong between a plan and its report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -12,6 +14,9 @@ pub enum ProtocolError {
     /// A word that names no device.
     #[error("device `{0}` does not exist; there are: flex, wgpu, cuda")]
     UnknownDevice(String),
+    /// More seeds than anybody waits for, each of which would be planned before the first runs.
+    #[error("seeds = {0}: allowed are at most {MOST_SEEDS}")]
+    TooManySeeds(usize),
     /// Two findings of one run share an id.
     #[error("the finding `{0}` is listed twice")]
     DuplicateFinding(String),
@@ -187,9 +192,10 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
-    /// True if the caller named a directory that no run may write to; nothing was written then.
+    /// True if the caller named a directory that no run may write to, or too many seeds; nothing
+    /// was written then.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::OutIsFile(_) | Self::NotARunDirectory { .. })
+        matches!(self, Self::OutIsFile(_) | Self::NotARunDirectory { .. } | Self::TooManySeeds(_))
     }
 }

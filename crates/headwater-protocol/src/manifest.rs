@@ -62,7 +62,11 @@ impl Previous {
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
         let reason = match serde_json::from_slice::<Manifest>(bytes) {
             Ok(manifest) => return Ok(Self::Run(Box::new(manifest))),
-            Err(error) => format!("its run.json is not one of a run: {error}"),
+            // A wrong type comes with the value, however long.
+            Err(error) => {
+                let error: String = error.to_string().chars().take(200).collect();
+                format!("its run.json is not one of a run: {error}")
+            }
         };
         let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return Err(reason) };
         let version = value["version"].as_str();

@@ -11,6 +11,7 @@ use crate::cell::{Conditions, seeds_of};
 use crate::manifest::{Failure, Manifest, PlannedCell, PlannedFinding};
 use crate::report::{Report, render, report_finding};
 use crate::schedule::{Ending, Event, Job, Surroundings, execute, reusable};
+use crate::settings::MOST_SEEDS;
 use crate::store::Store;
 use crate::thinning::comparisons;
 use crate::{Build, Finding, FindingReport, NotRun, Plan, ProtocolError, Settings};
@@ -160,6 +161,9 @@ fn plan<'a>(
     settings: &Settings,
     conditions: &Conditions,
 ) -> Result<Vec<Planned<'a>>, ProtocolError> {
+    if let Some(seeds) = settings.seeds.filter(|seeds| *seeds > MOST_SEEDS) {
+        return Err(ProtocolError::TooManySeeds(seeds));
+    }
     let mut planned: Vec<Planned<'a>> = Vec::with_capacity(findings.len());
     for &finding in findings {
         let plan = finding.plan(settings)?;

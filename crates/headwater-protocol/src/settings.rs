@@ -102,12 +102,16 @@ pub struct Build {
     pub instructions: String,
 }
 
+/// The most seeds a user may name.
+pub(crate) const MOST_SEEDS: usize = 10_000;
+
 /// The choices a finding plans from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// How much is run.
     pub preset: Preset,
-    /// Seeds per arm where the user named a number; otherwise each finding takes its own.
+    /// Seeds per arm where the user named a number, at most 10,000; otherwise each finding takes
+    /// its own.
     pub seeds: Option<usize>,
     /// Where the cells compute.
     pub device: DeviceKind,

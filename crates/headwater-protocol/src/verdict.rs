@@ -38,6 +38,7 @@
 use headwater_evaluation::multiplicity::holm;
 use headwater_evaluation::significance::t_test;
 
+use crate::effect::ROUNDING;
 use crate::number::{interval, p_value, short};
 use crate::{Contrast, Control, Direction, Effect, Records};
 
@@ -125,16 +126,22 @@ fn adjusted(family: impl Iterator<Item = Option<Option<f64>>>) -> Vec<Option<f64
     family.into_iter().map(one).collect()
 }
 
+/// `value >= bound`, a bound that is missed by rounding counted as met: a mean of differences of
+/// shares inherits their rounding, and 0.3 - 0.2 is not quite 0.1.
+fn at_least(value: f64, bound: f64) -> bool {
+    value >= bound - ROUNDING * bound.abs()
+}
+
 /// The bound that separates the claim from what contradicts it, nearest to the estimate, and whether the
 /// estimate lies beyond it.
 fn contradicted(direction: Direction, smallest: f64, estimate: f64) -> (f64, bool) {
     match direction {
-        Direction::Increase => (smallest, estimate < smallest),
-        Direction::Decrease => (-smallest, estimate > -smallest),
-        Direction::NotBelow => (-smallest, estimate < -smallest),
+        Direction::Increase => (smallest, !at_least(estimate, smallest)),
+        Direction::Decrease => (-smallest, !at_least(-estimate, smallest)),
+        Direction::NotBelow => (-smallest, !at_least(estimate, -smallest)),
         Direction::Unchanged => {
             let bound = if estimate < 0.0 { -smallest } else { smallest };
-            (bound, estimate.abs() > smallest)
+            (bound, !at_least(smallest, estimate.abs()))
         }
     }
 }
@@ -225,10 +232,10 @@ fn judge_contrast(
     };
     let significant = |p: Option<f64>| p.is_some_and(|p| p < LEVEL);
     let holds = match direction {
-        Direction::Increase => estimate >= smallest && significant(p_holm) && low > 0.0,
-        Direction::Decrease => -estimate >= smallest && significant(p_holm) && high < 0.0,
+        Direction::Increase => at_least(estimate, smallest) && significant(p_holm) && low > 0.0,
+        Direction::Decrease => at_least(-estimate, smallest) && significant(p_holm) && high < 0.0,
         Direction::NotBelow => low > -smallest,
-        Direction::Unchanged => low >= -smallest && high <= smallest,
+        Direction::Unchanged => at_least(low, -smallest) && at_least(smallest, high),
     };
     let (_, beyond) = contradicted(direction, smallest, estimate);
     if holds {
@@ -244,11 +251,11 @@ fn judge_control(margin: f64, effect: &Effect) -> ControlJudgement {
     let (Some(estimate), Some((low, high))) = (effect.estimate, effect.interval) else {
         return ControlJudgement::Undecided;
     };
-    if low >= -margin && high <= margin {
+    if at_least(low, -margin) && at_least(margin, high) {
         return ControlJudgement::Vanishes;
     }
     let excludes_zero = low > 0.0 || high < 0.0;
-    if excludes_zero && estimate.abs() > margin {
+    if excludes_zero && !at_least(margin, estimate.abs()) {
         return ControlJudgement::Appears;
     }
     ControlJudgement::Undecided

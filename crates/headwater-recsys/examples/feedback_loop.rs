@@ -66,8 +66,13 @@ fn run(mut given: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     let path = given.next().ok_or("give a TOML file")?;
     let seed = given.next().unwrap_or_else(|| "1".to_owned());
     let seed = seed.parse().map_err(|_| format!("seed {seed}: allowed is a whole number"))?;
-    let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
-    let config: Config = toml::from_str(&text).map_err(|error| format!("{path}: {error}"))?;
+    let bytes = fs::read(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        let before = &bytes[..error.valid_up_to()];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        format!("{path}, line {line}: not UTF-8: save it in that encoding")
+    })?;
+    let config: Config = toml::from_str(text).map_err(|error| format!("{path}: {error}"))?;
     let world = config.world.check()?;
     let settings = config.feedback.check()?;
     let streams = Streams::new(seed);

@@ -82,15 +82,44 @@ pub enum RecsysError {
         /// Rows of the log.
         rows: usize,
     },
-    /// A table without a column that is needed.
-    #[error("{source_name}: no column `{column}`; the header has {header:?}")]
+    /// A self-normalised estimate whose interval does not exist: some resamples of the log share no
+    /// action with the target.
+    #[error(
+        "{estimator} = {value}, and too little overlap for an interval: only {shared} of {rows} \
+         logged actions are any that the target policy takes"
+    )]
+    TooLittleOverlap {
+        /// The estimator.
+        estimator: &'static str,
+        /// The estimate.
+        value: f64,
+        /// Logged actions of a weight above 0.
+        shared: usize,
+        /// Rows of the log.
+        rows: usize,
+    },
+    /// An estimation by turns that has not come to rest.
+    #[error(
+        "the propensities have not converged after {turns} turns, the last one changed their \
+         logarithms by {change}: items hardly swap places in this log; exchange some when logging"
+    )]
+    NotConverged {
+        /// Turns taken.
+        turns: usize,
+        /// Largest change of a logarithm in the last one.
+        change: f64,
+    },
+    /// A table without columns that are needed.
+    #[error("{source_name}: no column {columns}; the header has {header}{hint}")]
     MissingColumn {
         /// What the table was called by the caller.
         source_name: String,
-        /// The column.
-        column: &'static str,
-        /// The columns there are.
-        header: Vec<String>,
+        /// The columns that are missing, in backquotes.
+        columns: String,
+        /// The first columns there are.
+        header: String,
+        /// Which other column may be meant; empty where none is known.
+        hint: String,
     },
     /// A cell that cannot be read.
     #[error("{source_name}, line {line}, column `{column}`: {reason}")]

@@ -61,15 +61,12 @@ impl ExaminationConfig {
     /// curve has.
     pub fn checked(&self, slots: usize) -> Result<Examination, ConfigError> {
         let probabilities = |field, values: &[f64], least: f64, allowed| {
-            let holds = |&value: &f64| value >= least && value <= 1.0;
-            require(values.iter().all(holds), NAME, field, format!("{values:?}"), allowed)?;
-            require(
-                values.len() == slots,
-                NAME,
-                field,
-                format!("{values:?}"),
-                "one number per slot",
-            )
+            let holds = |value: f64| value >= least && value <= 1.0;
+            if let Some(at) = values.iter().position(|&value| !holds(value)) {
+                require(false, NAME, field, format!("{} at slot {at}", values[at]), allowed)?;
+            }
+            let count = format!("{} numbers", values.len());
+            require(values.len() == slots, NAME, field, count, "one number per slot")
         };
         let curve = |value: f64, base: Vec<f64>| {
             require_non_negative(NAME, "exponent", value)?;
@@ -249,7 +246,7 @@ mod tests {
         let refused =
             |config: ExaminationConfig, slots| config.checked(slots).unwrap_err().to_string();
         let text = refused(ExaminationConfig::Position { theta: vec![1.0, 0.0] }, 2);
-        assert!(text.contains("theta") && text.contains("(0, 1]"), "{text}");
+        assert!(text.contains("theta = 0 at slot 1") && text.contains("(0, 1]"), "{text}");
         let text = refused(ExaminationConfig::Position { theta: vec![1.0] }, 2);
         assert!(text.contains("one number per slot"), "{text}");
         for exponent in [f64::NAN, -1.0, 200.0] {

@@ -9,7 +9,7 @@
 //! number not above. The probability of an item on slot k whatever is above has no closed form for k > 1; the
 //! product over a list is the probability of the list (what slate estimators weight by), and on slot 0 the two are one.
 
-use headwater_core::{Check, ConfigError, StreamRng, require, require_non_negative};
+use headwater_core::{Check, ConfigError, StreamRng, require};
 use rand::RngExt;
 use rand_distr::{Distribution, Exp1};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ExplorationConfig {
-    /// Temperature τ of the Gumbel noise, at least 0: the order is that of score + τ Gumbel. 0 sorts by score.
+    /// Temperature τ of the Gumbel noise, 0 or in [1e-30, 1e30]: the order is that of score + τ
+    /// Gumbel. 0 sorts by score.
     pub temperature: f64,
     /// Probability ε that the epsilon slot is filled at random, in [0, 1].
     pub epsilon: f64,
@@ -37,14 +38,26 @@ impl Check for ExplorationConfig {
 
     fn check(self) -> Result<Exploration, ConfigError> {
         const NAME: &str = "ExplorationConfig";
-        let temperature = self.temperature;
-        require_non_negative(NAME, "temperature", temperature)?;
+        check_temperature(NAME, "temperature", self.temperature)?;
         let epsilon = self.epsilon;
         require((0.0..=1.0).contains(&epsilon), NAME, "epsilon", epsilon, "a number in [0, 1]")?;
         require(self.slot < 256, NAME, "slot", self.slot, "0 to 255")?;
         Ok(Exploration { config: self })
     }
 }
+
+/// 0, or what scores in single precision can be divided and noise be multiplied by.
+pub(crate) fn check_temperature(
+    config: &'static str,
+    field: &'static str,
+    value: f64,
+) -> Result<(), ConfigError> {
+    let holds = value == 0.0 || (1e-30..=1e30).contains(&value);
+    require(holds, config, field, value, "0, or a number in [1e-30, 1e30]")
+}
+
+/// Below this share of the largest score noise is lost in the rounding of score plus noise.
+const COLD: f64 = 1e-3;
 
 impl Exploration {
     /// Gumbel noise of a temperature that is known to be valid.
@@ -71,6 +84,7 @@ impl Exploration {
 pub(crate) struct Lists {
     keys: Vec<u64>,
     noisy: Vec<f32>,
+    cold: Vec<(f64, f64)>,
     order: Vec<u32>,
     propensities: Vec<f32>,
 }
@@ -99,6 +113,10 @@ impl Lists {
             None => {
                 top(scores, slots, &mut self.keys, &mut self.order);
                 self.propensities.resize(slots, 1.0);
+            }
+            Some(rng) if temperature < COLD * largest(scores) => {
+                self.cold(scores, temperature, rng);
+                self.propensities.resize(slots, 0.0);
             }
             Some(rng) => {
                 self.noisy.clear();
@@ -143,24 +161,55 @@ impl Lists {
         List { order: &self.order[..slots], propensities: &self.propensities }
     }
 
-    /// P(item | items above) of the first `slots` of the order, in logarithms and from the bottom upwards, so that no
-    /// difference of nearly equal sums is taken and nothing underflows.
+    /// Orders by score/τ + Gumbel in double precision, and where that is rounded to one number, by
+    /// the noise: equal scores are told apart by it however cold it is.
+    fn cold(&mut self, scores: &[f32], temperature: f64, rng: &mut StreamRng) {
+        self.cold.clear();
+        self.cold.extend(scores.iter().map(|&score| {
+            let exponential: f64 = Exp1.sample(rng);
+            let noise = -exponential.ln();
+            (f64::from(score) / temperature + noise, noise)
+        }));
+        let keys = &self.cold;
+        self.order.clear();
+        self.order.extend(0..scores.len() as u32);
+        self.order.sort_unstable_by(|&a, &b| {
+            let (a, b) = (keys[a as usize], keys[b as usize]);
+            b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1))
+        });
+    }
+
+    /// P(item | items above) of the first `slots` of the order, in logarithms and from the bottom
+    /// upwards, so that no difference of nearly equal sums is taken and nothing underflows;
+    /// relative to the best score so far, so that no temperature hides that scores are equal.
     fn plackett_luce(&mut self, scores: &[f32], slots: usize, temperature: f64) {
-        let weight = |&candidate: &u32| f64::from(scores[candidate as usize]) / temperature;
+        let score = |&candidate: &u32| f64::from(scores[candidate as usize]);
         let below = &self.order[slots..];
-        let largest = below.iter().map(weight).fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = below.iter().map(|candidate| (weight(candidate) - largest).exp()).sum();
-        let mut remaining = if below.is_empty() { f64::NEG_INFINITY } else { largest + sum.ln() };
+        let mut best = below.iter().map(score).fold(f64::NEG_INFINITY, f64::max);
+        let sum: f64 = below.iter().map(|c| ((score(c) - best) / temperature).exp()).sum();
+        // Logarithm of the sum of exp((score - best)/τ) from here downwards.
+        let mut remaining = if below.is_empty() { f64::NEG_INFINITY } else { sum.ln() };
         self.propensities.resize(slots, 0.0);
         for (candidate, propensity) in self.order[..slots].iter().zip(&mut self.propensities).rev()
         {
-            let own = weight(candidate);
-            let (high, low) = if own > remaining { (own, remaining) } else { (remaining, own) };
-            remaining = high + (low - high).exp().ln_1p();
+            let lead = (score(candidate) - best) / temperature;
+            let own = if lead > 0.0 {
+                best = score(candidate);
+                remaining = (remaining - lead).exp().ln_1p();
+                -remaining
+            } else {
+                let (high, low) = (remaining.max(lead), remaining.min(lead));
+                remaining = high + (low - high).exp().ln_1p();
+                lead - remaining
+            };
             // The sum is rounded; a probability is at most 1.
-            *propensity = (own - remaining).exp().min(1.0) as f32;
+            *propensity = own.exp().min(1.0) as f32;
         }
     }
+}
+
+fn largest(scores: &[f32]) -> f64 {
+    f64::from(scores.iter().fold(0.0, |most: f32, score| most.max(score.abs())))
 }
 
 /// All candidates in `order`, the `count` of the highest scores first and sorted, ties by index.
@@ -229,6 +278,36 @@ mod tests {
                 let margin = 5.0 * (probability * (1.0 - probability) / 40_000.0).sqrt();
                 assert!((probability - frequency).abs() < margin, "{how:?} {order:?}");
             }
+        }
+    }
+
+    #[test]
+    fn however_cold_equal_scores_are_drawn_from_alike_and_the_best_comes_first() {
+        // In single precision 1 + 1e-9 of noise is 1, and the first of equal scores would always
+        // win.
+        let scores = [1.0, -3.0, 1.0, -3.0];
+        for temperature in [1e-4, 1e-9, 1e-30] {
+            let how = exploration(temperature, 0.0, 0);
+            let seen = tally(&scores, 3, &how, 4_000);
+            let mut orders: Vec<Vec<u32>> = seen.iter().map(|(order, ..)| order.clone()).collect();
+            orders.sort();
+            assert_eq!(orders, [vec![0, 2, 1], vec![0, 2, 3], vec![2, 0, 1], vec![2, 0, 3]]);
+            for (order, probability, frequency) in seen {
+                assert_relative_eq!(probability, 0.25, epsilon = 1e-6);
+                assert!((frequency - 0.25).abs() < 0.035, "{temperature} {order:?} {frequency}");
+            }
+        }
+        let scores = [f32::MAX, f32::MIN, 0.5, 0.25];
+        for (order, probability, _) in tally(&scores, 4, &exploration(1e-30, 0.0, 0), 50) {
+            assert_eq!((order, probability), (vec![0, 2, 3, 1], 1.0));
+        }
+        // And where it is as hot as can be, all orders are alike.
+        let hot = tally(&[1.0, -1.0], 2, &exploration(1e30, 0.0, 0), 4_000);
+        assert!(hot.iter().all(|(_, p, f)| (p - 0.5).abs() < 1e-6 && (f - 0.5).abs() < 0.04));
+        for temperature in [f64::NAN, f64::INFINITY, -1.0, 5e-324, 1e300] {
+            let config = ExplorationConfig { temperature, ..ExplorationConfig::default() };
+            let text = config.check().unwrap_err().to_string();
+            assert!(text.contains("temperature") && text.contains("[1e-30, 1e30]"), "{text}");
         }
     }
 

@@ -8,7 +8,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RecsysError;
-use crate::exploration::{Exploration, ExplorationConfig};
+use crate::exploration::{Exploration, ExplorationConfig, check_temperature};
 use crate::log::{Head, Log};
 use crate::metrics;
 use crate::ranker::Ranker;
@@ -22,11 +22,12 @@ const PAIRS: usize = 800;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoopConfig {
-    /// Rounds, the first included, which the legacy prior serves; at least 2.
+    /// Rounds, the first included, which the legacy prior serves; 2 to 1,000,000.
     pub rounds: usize,
     /// Rounds of the log that are kept to train on, at least 1.
     pub window: usize,
-    /// Temperature of the Gumbel noise on the legacy prior, whose own spread is 1; at least 0.
+    /// Temperature of the Gumbel noise on the legacy prior, whose own spread is 1; as
+    /// [`ExplorationConfig::temperature`].
     pub legacy_temperature: f64,
     /// Exploration in all rounds but the first.
     pub exploration: ExplorationConfig,
@@ -57,12 +58,11 @@ impl Check for LoopConfig {
 
     fn check(self) -> Result<LoopSettings, ConfigError> {
         const NAME: &str = "LoopConfig";
-        require(self.rounds >= 2, NAME, "rounds", self.rounds, "2 or more")?;
+        let holds = (2..=1_000_000).contains(&self.rounds);
+        require(holds, NAME, "rounds", self.rounds, "2 to 1000000")?;
         require(self.window >= 1, NAME, "window", self.window, "1 or more")?;
         let temperature = self.legacy_temperature;
-        let holds = temperature.is_finite() && temperature >= 0.0;
-        let allowed = "a finite number of at least 0";
-        require(holds, NAME, "legacy_temperature", temperature, allowed)?;
+        check_temperature(NAME, "legacy_temperature", temperature)?;
         let legacy = Exploration::noise(temperature);
         Ok(LoopSettings { legacy, exploration: self.exploration.check()?, config: self })
     }
@@ -145,7 +145,7 @@ pub fn run(
         _ => None,
     };
     let mut history = History::new(world, streams);
-    let mut rounds = Vec::with_capacity(settings.config.rounds);
+    let mut rounds = Vec::new();
     for round in 0..settings.config.rounds as u64 {
         log.keep_last_rounds(settings.config.window - 1);
         let (ranking, exploration) = match &mut arm {

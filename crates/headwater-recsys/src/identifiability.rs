@@ -20,9 +20,11 @@ impl PositionGraph {
     /// The graph of a log: impression i showed `buckets[i]` (an item, or a bucket of features) at `shown_at[i]`.
     ///
     /// # Errors
-    /// No positions, lengths that differ, or a position that is not below `positions`.
+    /// No positions or more than 4,096, lengths that differ, or a position that is not below
+    /// `positions`.
     pub fn new(shown_at: &[usize], buckets: &[u32], positions: usize) -> Result<Self, RecsysError> {
         at_least("positions", positions, 1)?;
+        every("positions", [positions as f64], "at most 4096", |count| count <= 4096.0)?;
         same_length("shown_at", shown_at.len(), "buckets", buckets.len())?;
         indices_below("shown_at", shown_at, positions)?;
         let mut shown: Vec<(u32, usize)> =
@@ -52,7 +54,7 @@ impl PositionGraph {
             usize::from(log.devices()[session as usize]) * slots + slot
         };
         let shown_at: Vec<usize> = by_row.into_iter().zip(log.sessions()).map(position).collect();
-        Self::new(&shown_at, log.items(), slots * devices)
+        Self::new(&shown_at, log.items(), slots.saturating_mul(devices))
     }
 
     /// Items shown at both of two positions; of a position with itself, those shown there.
@@ -212,6 +214,9 @@ mod tests {
             |log_theta: &[f64]| BiasCurve::new(log_theta, &graph, 1).unwrap_err().to_string();
         assert!(text(&[0.0]).contains("`log_theta` has 1"));
         assert!(text(&[0.0, f64::NEG_INFINITY]).contains("log_theta[1]"));
+        // It keeps a number for every pair of positions.
+        let error = PositionGraph::new(&[0], &[0], 1 << 40).unwrap_err().to_string();
+        assert!(error.contains("at most 4096"), "{error}");
         assert!(PositionGraph::new(&[2], &[0], 2).unwrap_err().to_string().contains("shown_at[0]"));
     }
 

@@ -5,7 +5,8 @@
 //! model q̂ also need its prediction for the logged action and its mean over the target's actions. Nothing else of contexts and
 //! actions is needed, however many actions there are.
 //!
-//! No estimator sees what the logging policy never does: look at [`LoggedBandit::overlap`] first.
+//! No estimator sees what the logging policy never does: look at [`LoggedBandit::overlap`] first. A
+//! decision is one action: there are no estimators for slates, whose actions are lists.
 
 mod estimator;
 mod table;
@@ -79,7 +80,8 @@ impl BanditColumns {
         at_least("actions", actions, 1)?;
         same_length("reward", reward.len(), "taken", taken.len())?;
         indices_below("taken", taken, actions)?;
-        let cells = taken.len() * actions;
+        // No table has more cells than there are numbers, so a product that overflows fits none.
+        let cells = taken.len().saturating_mul(actions);
         for (name, policy) in [("logging", logging), ("target", target)] {
             same_length("taken x actions", cells, name, policy.len())?;
             every(name, policy.iter().copied(), TARGET.allowed, TARGET.holds)?;
@@ -153,7 +155,7 @@ impl LoggedBandit {
     ///
     /// # Errors
     /// Fewer than two rows, columns of different lengths, or a number that its column may not hold: NaN, infinity,
-    /// a propensity that is not in (0, 1].
+    /// a propensity that is not in (0, 1], or one so small that the weight is infinite.
     pub fn new(columns: BanditColumns) -> Result<Self, RecsysError> {
         let rows = columns.reward.len();
         at_least("reward", rows, 2)?;
@@ -171,7 +173,9 @@ impl LoggedBandit {
         if let Some(mass) = &columns.unsupported_mass {
             check(&UNSUPPORTED_MASS, mass)?;
         }
-        let weights = columns.target.iter().zip(&columns.propensity).map(|(e, b)| e / b).collect();
+        let weights: Vec<f64> =
+            columns.target.iter().zip(&columns.propensity).map(|(e, b)| e / b).collect();
+        every("target / propensity", weights.iter().copied(), REWARD.allowed, f64::is_finite)?;
         let (units, unit_count) = match &columns.session {
             None => ((0..rows).collect(), rows),
             Some(sessions) => {

@@ -15,7 +15,7 @@ pub use neural::{At, LogShape, NeuralRanker, NeuralRankerConfig, NeuralRankerSet
 pub use popularity::{Popularity, PopularityConfig};
 pub use position::{PositionConfig, Propensities, ServingPosition, swap_propensities};
 
-use crate::error::RecsysError;
+use crate::error::{RecsysError, every};
 use crate::log::Log;
 use crate::world::Catalogue;
 
@@ -44,6 +44,13 @@ impl Requests<'_> {
     pub fn candidates_per_session(&self) -> usize {
         self.candidates.len().checked_div(self.users.len()).unwrap_or(0)
     }
+}
+
+/// Errors at the first impression of an item that the catalogue does not have.
+pub(crate) fn known_items(catalogue: Catalogue<'_>, log: &Log) -> Result<(), RecsysError> {
+    let items = catalogue.items() as f64;
+    let shown = log.items().iter().map(|&item| f64::from(item));
+    Ok(every("items of the log", shown, "an index below the catalogue's items", |i| i < items)?)
 }
 
 /// Scores candidates, and learns from what was logged.

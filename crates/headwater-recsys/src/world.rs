@@ -11,9 +11,7 @@
 //! and a clicked one satisfies with probability sigmoid(intercept + a_i + l b_i + t u'·f_i), where u' is u turned by an
 //! angle of known cosine.
 
-use headwater_core::{
-    Check, ConfigError, Streams, require, require_finite, require_non_negative, require_positive,
-};
+use headwater_core::{Check, ConfigError, Streams, require, require_positive};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
@@ -31,11 +29,12 @@ pub struct WorldConfig {
     pub items: usize,
     /// Items that arrive before each round but the first; a round that would bring them above 2^30 is refused.
     pub arriving_items: usize,
-    /// Features of an item and of a context, at least 1.
+    /// Features of an item and of a context, 1 to 4,096.
     pub features: usize,
     /// Lasting users, of which one is drawn for each session; left out: a new one in every session.
     pub users: Option<usize>,
-    /// Personalisation strength s: weight of u·f in the click logit.
+    /// Personalisation strength s: weight of u·f in the click logit. Weights, logits and deviations
+    /// are at most 1e6 in size, for they are used in single precision.
     pub personalisation: f64,
     /// Click logit of an average item.
     pub base_logit: f64,
@@ -45,7 +44,7 @@ pub struct WorldConfig {
     pub candidates: Option<usize>,
     /// Slots of a list, 1 to 256.
     pub slots: usize,
-    /// Sessions per round, at least 1.
+    /// Sessions per round, at least 1; slots x sessions and features x sessions at most 2^30.
     pub sessions: usize,
     /// Devices, each with a reading behaviour of its own; at least one, at most 256.
     pub devices: Vec<DeviceConfig>,
@@ -171,6 +170,25 @@ impl WorldConfig {
 /// Most users, and items at any time: their indices are kept in 32 bits.
 pub(crate) const MOST_INDICES: usize = 1 << 30;
 
+/// Largest weight, logit or deviation: beyond, products in single precision overflow, and no
+/// sigmoid tells the difference.
+const MOST_SIZE: f64 = 1e6;
+
+/// [`require`] for a number used in single precision.
+fn require_size(name: &'static str, field: &'static str, value: f64) -> Result<(), ConfigError> {
+    let holds = value.abs() <= MOST_SIZE;
+    require(holds, name, field, value, "a number in [-1e6, 1e6]")
+}
+
+/// The same of one that is not below 0.
+fn require_deviation(
+    name: &'static str,
+    field: &'static str,
+    value: f64,
+) -> Result<(), ConfigError> {
+    require((0.0..=MOST_SIZE).contains(&value), name, field, value, "a number in [0, 1e6]")
+}
+
 /// A checked [`WorldConfig`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct World {
@@ -235,6 +253,13 @@ impl Check for WorldConfig {
         for (field, value) in [("items", self.items), ("users", self.users.unwrap_or(1))] {
             require(value <= MOST_INDICES, NAME, field, value, "at most 2^30")?;
         }
+        require(self.features <= 4096, NAME, "features", self.features, "at most 4096")?;
+        let numbers = self.items.saturating_mul(self.features);
+        let allowed = "such that items x features are at most 2^30";
+        require(numbers <= MOST_INDICES, NAME, "items", self.items, allowed)?;
+        let numbers = self.sessions.saturating_mul(self.slots.max(self.features));
+        let allowed = "such that sessions x slots and sessions x features are at most 2^30";
+        require(numbers <= MOST_INDICES, NAME, "sessions", self.sessions, allowed)?;
         let slots = self.slots;
         require((1..=256).contains(&slots), NAME, "slots", slots, "1 to 256")?;
         require(slots <= self.items, NAME, "items", self.items, "as many as slots, or more")?;
@@ -251,13 +276,11 @@ impl Check for WorldConfig {
         for (field, value) in
             [("personalisation", self.personalisation), ("base_logit", self.base_logit)]
         {
-            require_finite(NAME, field, value)?;
+            require_size(NAME, field, value)?;
         }
-        let at_least_0 = "a finite number of at least 0";
-        let sd = self.quality_sd;
-        require(sd.is_finite() && sd >= 0.0, NAME, "quality_sd", sd, at_least_0)?;
+        require_deviation(NAME, "quality_sd", self.quality_sd)?;
         if let Some(drift) = self.drift {
-            require(drift.is_finite() && drift >= 0.0, NAME, "drift", drift, at_least_0)?;
+            require_deviation(NAME, "drift", drift)?;
             let allowed = "nothing, where no users last";
             require(self.users.is_some(), NAME, "drift", drift, allowed)?;
         }
@@ -278,14 +301,14 @@ impl SatisfactionConfig {
             ("clickbait_like", self.clickbait_like),
             ("strength", self.strength),
         ] {
-            require_finite(NAME, field, value)?;
+            require_size(NAME, field, value)?;
         }
         let allowed = "a number in [-1, 1], and 1 or -1 where the number of features is odd";
         let in_range = (-1.0..=1.0).contains(&self.cosine);
         let holds = in_range && (features.is_multiple_of(2) || self.cosine.abs() == 1.0);
         require(holds, NAME, "cosine", self.cosine, allowed)?;
         let sd = self.dwell_sd.unwrap_or(0.0);
-        require_non_negative(NAME, "dwell_sd", sd)
+        require_deviation(NAME, "dwell_sd", sd)
     }
 
     /// Adds u' to `turned`, which is cleared first.
@@ -305,6 +328,9 @@ fn checked_devices(configs: &[DeviceConfig], slots: usize) -> Result<Vec<Device>
     let count = configs.len();
     require((1..=256).contains(&count), "WorldConfig", "devices", count, "1 to 256 devices")?;
     let total: f64 = configs.iter().map(|device| device.share).sum();
+    if configs.iter().all(|device| device.share.is_finite()) {
+        require(total.is_finite(), NAME, "share", total, "shares whose sum is finite")?;
+    }
     let mut sum = 0.0;
     let mut devices = Vec::with_capacity(count);
     for DeviceConfig { share, examination, trust } in configs {
@@ -419,75 +445,4 @@ impl Items {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_config_survives_toml_and_refuses_unknown_fields() {
-        let world = WorldConfig::conflict(0.3);
-        let text = toml::to_string(&world).unwrap();
-        assert_eq!(toml::from_str::<WorldConfig>(&text).unwrap(), world);
-        let error = toml::from_str::<WorldConfig>("slot = 3").unwrap_err().to_string();
-        assert!(error.contains("unknown field `slot`"), "{error}");
-        let text = "[[devices]]\nshare = 1\n[devices.examination]\nmodel = \"power\"\neta = 1.0";
-        assert!(toml::from_str::<WorldConfig>(text).unwrap_err().to_string().contains("eta"));
-    }
-
-    #[test]
-    fn errors_name_field_value_and_range() {
-        let refused = |config: WorldConfig| config.check().unwrap_err().to_string();
-        let world = WorldConfig::b;
-        assert_eq!(
-            refused(WorldConfig { candidates: Some(5), ..world() }),
-            "WorldConfig.candidates = 5: allowed is slots to items"
-        );
-        assert!(refused(WorldConfig { drift: Some(0.1), ..world() }).contains("no users last"));
-        assert!(refused(WorldConfig { items: 9, ..world() }).contains("items = 9"));
-        assert!(
-            refused(WorldConfig { devices: Vec::new(), ..world() }).contains("1 to 256 devices")
-        );
-        let odd = WorldConfig { features: 5, ..WorldConfig::conflict(0.5) };
-        assert!(refused(odd).contains("cosine = 0.5"));
-        let mut trusting = world();
-        trusting.devices[0].trust = 1.0;
-        assert!(refused(trusting).contains("trust = 1"));
-    }
-
-    #[test]
-    fn quality_and_legacy_are_independent() {
-        let world = WorldConfig { items: 20_000, ..WorldConfig::b() }.check().unwrap();
-        let items = Items::new(&world, &Streams::new(1));
-        let [quality, legacy] = [items.quality(), items.legacy()]
-            .map(|column| column.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
-        let correlation = headwater_evaluation::baselines::pearson(&quality, &legacy).unwrap();
-        // The standard error is 0.007.
-        assert!(correlation.abs() < 0.025, "{correlation}");
-    }
-
-    proptest! {
-        #[test]
-        fn turning_keeps_lengths_and_gives_the_cosine(
-            context in prop::collection::vec(-3f32..3.0, 6), cosine in -1f64..=1.0,
-        ) {
-            let mut turned = Vec::new();
-            SatisfactionConfig { cosine, ..Default::default() }.turn(&context, &mut turned);
-            let dot = |x: &[f32], y: &[f32]| -> f64 {
-                x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
-            };
-            let square = dot(&context, &context);
-            prop_assert!((dot(&turned, &turned) - square).abs() <= 1e-5 * square);
-            prop_assert!((dot(&context, &turned) - cosine * square).abs() <= 1e-5 * square);
-        }
-
-        #[test]
-        fn items_that_arrive_are_those_there_would_have_been(seed: u64, late in 1usize..40) {
-            let world = WorldConfig::a().check().unwrap();
-            let streams = Streams::new(seed);
-            let mut grown = Items::new(&world, &streams);
-            grown.grow(&world, 200 + late);
-            let config = WorldConfig { items: 200 + late, ..WorldConfig::a() };
-            prop_assert_eq!(grown, Items::new(&config.check().unwrap(), &streams));
-        }
-    }
-}
+mod tests;

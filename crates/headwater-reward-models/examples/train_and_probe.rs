@@ -20,7 +20,7 @@ use headwater_evaluation::{Interval, baselines::accuracy_above_factor};
 use headwater_nn::Device;
 use headwater_reward_models::{
     BagOfWordsConfig, Grouping, HashedWords, InvarianceConfig, Preference, RewardModel,
-    RewardModelConfig, Scaling, read_preferences, read_responses, scored_pairs, words,
+    RewardModelConfig, Rows, Scaling, read_preferences, read_responses, scored_pairs, words,
 };
 use rand::seq::SliceRandom;
 
@@ -66,17 +66,25 @@ fn arguments(given: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn E
     Ok(arguments)
 }
 
-fn read(path: &str) -> Result<String, Box<dyn Error>> {
-    fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}").into())
+fn read(path: &str) -> Result<Vec<u8>, Box<dyn Error>> {
+    fs::read(path).map_err(|error| format!("cannot read {path}: {error}").into())
+}
+
+/// The rows; fields that are ignored are told, for a misspelt one is among them.
+fn told<T>(read: Rows<T>, path: &str) -> Vec<T> {
+    if !read.ignored.is_empty() {
+        println!("{path}: ignored fields: {}", read.ignored.join(", "));
+    }
+    read.rows
 }
 
 fn run(given: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     let arguments = arguments(given)?;
     let path = arguments.preferences.ok_or("give a file of preferences")?;
-    let mut preferences = read_preferences(&read(&path)?, &path)?;
+    let mut preferences = told(read_preferences(read(&path)?, &path)?, &path);
     // Read before training: a bad row should not cost the user the training.
     let responses = match &arguments.responses {
-        Some(path) => read_responses(&read(path)?, path)?,
+        Some(path) => told(read_responses(read(path)?, path)?, path),
         None => Vec::new(),
     };
     if preferences.iter().all(|p| p.chosen.factor == 0.0 && p.rejected.factor == 0.0) {

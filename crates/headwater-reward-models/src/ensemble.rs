@@ -25,23 +25,29 @@ pub enum Combination {
 /// Members should score on one scale: standardise them first if their training does not.
 ///
 /// # Errors
-/// No members, members with different numbers of scores, or a score that is not finite.
+/// No members, members with different numbers of scores, a score or weight that is not finite, or
+/// scores so large that the combined one is not.
 pub fn combine(
     members: &[Vec<f64>],
     combination: Combination,
 ) -> Result<Vec<f64>, RewardModelError> {
     let expected = members.first().ok_or(RewardModelError::Empty)?.len();
+    if let Combination::MeanLessVariance { weight } = combination
+        && !weight.is_finite()
+    {
+        return Err(RewardModelError::Weight { value: weight });
+    }
     if let Some(member) = members.iter().position(|scores| scores.len() != expected) {
         let found = members[member].len();
         return Err(RewardModelError::Members { member, found, expected });
     }
-    for scores in members {
-        if let Some(index) = scores.iter().position(|score| !score.is_finite()) {
-            return Err(RewardModelError::Score { index, value: scores[index] });
-        }
-    }
+    let finite = |scores: &[f64]| match scores.iter().position(|score| !score.is_finite()) {
+        Some(index) => Err(RewardModelError::Score { index, value: scores[index] }),
+        None => Ok(()),
+    };
+    members.iter().try_for_each(|scores| finite(scores))?;
     let count = members.len() as f64;
-    Ok((0..expected)
+    let combined: Vec<f64> = (0..expected)
         .map(|input| {
             let scores = members.iter().map(|member| member[input]);
             let mean = scores.clone().sum::<f64>() / count;
@@ -53,7 +59,9 @@ pub fn combine(
                 }
             }
         })
-        .collect())
+        .collect();
+    finite(&combined)?;
+    Ok(combined)
 }
 
 #[cfg(test)]
@@ -69,6 +77,20 @@ mod tests {
         let combined = combine(&members, Combination::MeanLessVariance { weight: 0.5 }).unwrap();
         assert!((combined[0] - (2.0 - 1.0 / 3.0)).abs() < 1e-12);
         assert!((combined[1] - (2.0 - 4.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused_before_and_after() {
+        let members = [vec![1.0, 2.0], vec![3.0, 2.0]];
+        for weight in [f64::NAN, f64::INFINITY] {
+            let error = combine(&members, Combination::MeanLessVariance { weight }).unwrap_err();
+            assert_eq!(error.to_string(), format!("weight = {weight}: allowed is a finite number"));
+        }
+        let huge = [vec![0.0, 1.7e308], vec![0.0, 1.7e308]];
+        let error = combine(&huge, Combination::Mean).unwrap_err();
+        assert_eq!(error.to_string(), "score 1 = inf: allowed is a finite number");
+        assert!(combine(&huge, Combination::Minimum).is_ok());
+        assert!(combine(&[vec![f64::NAN]], Combination::Minimum).is_err());
     }
 
     #[test]

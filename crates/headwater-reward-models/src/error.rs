@@ -102,8 +102,19 @@ pub enum RewardModelError {
         /// The allowed range in words.
         allowed: &'static str,
     },
+    /// A maximum that the iteration has not come to.
+    #[error(
+        "the ratings have not converged after {steps} steps, the last one was {step}: the counts \
+         of wins are too unlike"
+    )]
+    NotConverged {
+        /// Steps taken.
+        steps: usize,
+        /// Largest change of a rating in the last one.
+        step: f64,
+    },
     /// A count of wins that is none.
-    #[error("wins[{row}][{column}] = {value}: allowed is a finite number of at least 0")]
+    #[error("wins[{row}][{column}] = {value}: allowed is a number in [0, 1e15]")]
     Wins {
         /// Index of the candidate that won.
         row: usize,

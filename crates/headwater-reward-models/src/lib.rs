@@ -70,7 +70,7 @@ pub use logistic::{Logistic, LogisticConfig, LogisticSettings};
 pub use model::{Epoch, Paraphrase, RewardModel, RewardModelConfig, RewardModelSettings};
 pub use odin::{OdinConfig, correlation_penalty, orthogonality_penalty};
 pub use preference::{Augmentation, Preference, Response, augmented};
-pub use rows::{ResponseRow, read_preferences, read_responses};
+pub use rows::{ResponseRow, Rows, read_preferences, read_responses};
 pub use scalar_judge::{CandidatePair, ScalarJudge};
 pub use vocabulary::WordVocabulary;
 

@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::check_labels;
 use crate::{Labelled, RewardModelError, SparseFeatures};
 
-/// How to fit, unchecked. The loss is the mean cross-entropy plus `l2 / 2` times the squared norm of the
-/// weights (the intercept is free), minimised by AdaGrad (Duchi et al. 2011) one example at a time.
+/// How to fit, unchecked. The loss is the mean cross-entropy plus `l2 / 2` times the squared norm
+/// of the weights (the intercept is free); AdaGrad (Duchi et al. 2011) steps down it one example at
+/// a time.
+///
+/// `epochs` passes come near the minimum and do not reach it. Where the features separate the
+/// labels and `l2` is 0 there is none, and the weights grow with the passes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogisticConfig {

@@ -172,7 +172,42 @@ fn what_cannot_be_trained_on_is_named() {
     assert!(refused(config).starts_with("TrainingConfig.learning_rate = NaN"));
     let hidden = Architecture::Dense { hidden: vec![3, 0] };
     let config = TrainingConfig { architecture: hidden, ..TrainingConfig::default() };
-    assert!(refused(config).starts_with("TrainingConfig.architecture = Dense"));
+    assert!(refused(config).starts_with("TrainingConfig.architecture = 0: allowed is widths in"));
+    // What a config claims is checked before anything is allocated by it.
+    let images = |side, channels| Architecture::Convolutional { side, channels };
+    for (architecture, shown) in [
+        (Architecture::Dense { hidden: vec![usize::MAX] }, usize::MAX),
+        (Architecture::Dense { hidden: vec![1; 1000] }, 1000),
+        (images(usize::MAX, vec![2]), usize::MAX),
+        (images(4, vec![1 << 40]), 1 << 40),
+    ] {
+        let text = refused(TrainingConfig { architecture, ..TrainingConfig::default() });
+        assert!(text.starts_with(&format!("TrainingConfig.architecture = {shown}: ")), "{text}");
+    }
+    let config = TrainingConfig { epochs: usize::MAX, ..TrainingConfig::default() };
+    assert!(refused(config).ends_with("allowed is 1 to 1000000"));
+    // Single precision has no such rates: one would learn nothing, the other ends in NaN.
+    for learning_rate in [1e-60, 1e60] {
+        let text = refused(TrainingConfig { learning_rate, ..TrainingConfig::default() });
+        assert!(text.contains("learning_rate") && text.contains("3.4e38"), "{text}");
+    }
+    let training = TrainingConfig::default().check().unwrap();
+    for (focusing, share, named) in [
+        (f64::NAN, 0.25, "focusing = NaN"),
+        (-1.0, 0.25, "focusing = -1"),
+        (2.0, f64::NAN, "share = NaN"),
+        (2.0, 1.0, "share = 1"),
+    ] {
+        let focal = Objective::Focal { focusing, share };
+        let error = train(&rows, &rows, focal, &training, &Streams::new(1)).unwrap_err();
+        assert!(text(error.clone()).starts_with(&format!("Objective::Focal.{named}")), "{error}");
+    }
+    let error = text(Examples::new(vec![], usize::MAX / 2 + 1, vec![true, false]).unwrap_err());
+    assert!(error.starts_with("0 features for 2 rows"), "{error}");
+    let mut rng = Streams::new(1).stream("split", &[]);
+    let error = Split::stratified(rows.positive(), [usize::MAX; 4], 0.5, &mut rng).unwrap_err();
+    assert!(matches!(error, DecisionError::TooFewRows { found: 1..=400, .. }), "{error}");
+
     let refused = |config: ComparisonConfig| config.check().unwrap_err().to_string();
     let config = ComparisonConfig { shares: [0.5, 0.3, 0.2], ..ComparisonConfig::default() };
     assert!(refused(config).starts_with("ComparisonConfig.shares = [0.5, 0.3, 0.2]"));
@@ -180,6 +215,26 @@ fn what_cannot_be_trained_on_is_named() {
     assert!(refused(config).starts_with("ComparisonConfig.positive_weight = 0"));
     let config = ComparisonConfig { seeds: 1, ..ComparisonConfig::default() };
     assert!(refused(config).starts_with("ComparisonConfig.seeds = 1"));
+    let config = ComparisonConfig { seeds: usize::MAX, ..ComparisonConfig::default() };
+    assert!(refused(config).starts_with("ComparisonConfig.seeds = 18446744073709551615"));
+    for positive_weight in [f64::NAN, f64::INFINITY, 1e-320, 1e308, 1e12, 1e-12] {
+        let config = ComparisonConfig { positive_weight, ..ComparisonConfig::default() };
+        assert!(refused(config).starts_with("ComparisonConfig.positive_weight = "));
+    }
+}
+
+#[test]
+fn a_feature_that_is_all_but_constant_is_not_blown_up() {
+    // The mean of 10 times 0.1 in single precision is not quite 0.1.
+    let features = [vec![0.1_f32; 10], vec![0.7]].concat();
+    let positive = (0..11).map(|at| at % 2 == 0).collect();
+    let rows = Examples::new(features, 1, positive).unwrap();
+    let train: Vec<usize> = (0..10).collect();
+    assert_eq!(rows.standardised(&train).features(), [0.0; 11]);
+    let varied = rows.standardised(&[0, 10]);
+    assert!(
+        (varied.features()[0] + 1.0).abs() < 1e-6 && (varied.features()[10] - 1.0).abs() < 1e-6
+    );
 }
 
 #[test]

@@ -13,8 +13,14 @@ use crate::intervals::{Interval, clustered_share_interval, linearised, mean_and_
 /// of standard error s towards 0 by about s²/100 of itself.
 pub const RIDGE: f64 = 0.01;
 
+/// Most of the ridge in an estimate: see [`LengthControl::is_identified`].
+pub const MOST_RIDGE: f64 = 0.1;
+
 /// Newton steps at most; the objective is strictly concave, so a handful suffice.
 const MOST_STEPS: usize = 200;
+
+/// A column is the others' if less than this share of its square is left without them.
+const DEPENDENT: f64 = 1e-12;
 
 /// One model's answer to one instruction, judged against the reference model's.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -43,6 +49,19 @@ pub struct ModelWinRate {
     pub raw: Interval,
     /// Win rate at equal length: the mean of 1/(1 + exp(-θ - ψ difficulty)) over its judgements.
     pub controlled: Interval,
+    /// The ridge's share in `controlled`, in (0, 1]; see [`ModelWinRate::is_identified`].
+    pub ridge: f64,
+}
+
+impl ModelWinRate {
+    /// Whether the data say more than the ridge does about the win rate at equal length: `ridge`,
+    /// the part of its variance under the ridge alone that the data leave, is at most
+    /// [`MOST_RIDGE`]. Else do not show `controlled`: where all answers of a model are longer, say,
+    /// other ridges give other win rates and fit as well.
+    #[must_use]
+    pub fn is_identified(&self) -> bool {
+        self.ridge <= MOST_RIDGE
+    }
 }
 
 /// What length is worth to the judge, and the models without it; see
@@ -51,10 +70,22 @@ pub struct ModelWinRate {
 pub struct LengthControl {
     /// φ: log odds for an answer that is much longer; above 0 the judge prefers length.
     pub phi: Interval,
+    /// The ridge's share in `phi`, in (0, 1]; see [`LengthControl::is_identified`].
+    pub ridge: f64,
     /// Sample standard deviation of the length differences: the unit in which they enter tanh.
     pub length_deviation: f64,
     /// The models, in ascending order of their names.
     pub models: Vec<ModelWinRate>,
+}
+
+impl LengthControl {
+    /// Whether the data say more than the ridge does about φ: `ridge`, the part of φ's variance
+    /// under the ridge alone that the data leave, is at most [`MOST_RIDGE`] (a standard error of
+    /// about 3). Not so where length decides every preference, or hardly differs within a model.
+    #[must_use]
+    pub fn is_identified(&self) -> bool {
+        self.ridge <= MOST_RIDGE
+    }
 }
 
 /// Fits logit P(model wins) = θ_model + φ tanh(Δlength/sd) + ψ_model difficulty, and sets the length
@@ -67,16 +98,20 @@ pub struct LengthControl {
 /// the factor G/(G-1) (N-1)/(N-k), t_{G-1}; that of `controlled` on the logit scale, with the sampling
 /// of instructions. `raw` is a [`clustered_share_interval`].
 ///
-/// The control removes what length *predicts*, so it also removes what longer answers deserve: φ is bias
-/// only where length is no quality. Where length all but decides the preferences, φ is held by the
-/// ridge alone and its interval says little. Source: Dubois et al. (2024), AlpacaEval 2 LC, arXiv
-/// 2404.04475, which has one φ per model and takes the difficulty from a joint fit over models.
+/// The control removes what length *predicts*, so it also removes what longer answers deserve: φ is
+/// bias only where length is no quality. Where length all but decides the preferences, or hardly
+/// differs between the answers of a model, φ is held by the ridge and its interval says nothing:
+/// see [`LengthControl::is_identified`] and [`ModelWinRate::is_identified`]. Source: Dubois et al.
+/// (2024), AlpacaEval 2 LC, arXiv 2404.04475, which has one φ per model and takes the difficulty
+/// from a joint fit over models.
 ///
 /// # Errors
 /// Fewer than two instructions or than coefficients + 1 judgements, a preference outside [0, 1], a
-/// model all of whose preferences are 0 or all 1 (θ has no finite estimate), NaN or infinity, length
-/// differences that are all equal (φ and θ are then one), difficulties that are, lengths that differ, or a
-/// level outside (0, 1).
+/// model all of whose preferences are 0 or all 1 (θ has no finite estimate), NaN or infinity,
+/// length differences or difficulties that are all equal, lengths that differ, or a level outside
+/// (0, 1). [`EvaluationError::Unidentified`] where the answers of every model differ from the
+/// reference's by one length (and what the difficulty predicts of it), so that φ cannot be told
+/// from the models' θ; or where the difficulty is the same in all judgements of a model.
 pub fn length_controlled_win_rates(
     judgements: &[Judgement],
     difficulty: Option<&[f64]>,
@@ -112,12 +147,15 @@ pub fn length_controlled_win_rates(
             }
         }
     }
+    identified(&rows, members.keys().copied().zip(members.values().map(Vec::as_slice)))?;
     let fit = Fit::new(&rows, &preference)?;
     let coefficient = |column: usize| {
         let influence: Vec<f64> = fit.influence.iter().map(|row| row[column]).collect();
         linearised(fit.coefficients[column], &influence, &instructions, level)
     };
-    let controlled = |place: usize, indices: &[usize]| -> Result<Interval, EvaluationError> {
+    let controlled = |place: usize,
+                      indices: &[usize]|
+     -> Result<(Interval, f64), EvaluationError> {
         let (theta, count) = (1 + place, indices.len() as f64);
         let shares: Vec<f64> =
             indices.iter().map(|&i| sigmoid(dot(&rows[i][1..], &fit.coefficients[1..]))).collect();
@@ -143,22 +181,29 @@ pub fn length_controlled_win_rates(
         influence.iter_mut().for_each(|value| *value /= room);
         let logit = linearised((mean / (1.0 - mean)).ln(), &influence, &instructions, level)?;
         let (low, high) = (sigmoid(logit.low), sigmoid(logit.high));
-        Ok(Interval { estimate: mean, low, high, ..logit })
+        let mut along = vec![0.0; columns];
+        let own = (theta..columns).step_by(models);
+        own.for_each(|column| along[column] = slope(column));
+        Ok((Interval { estimate: mean, low, high, ..logit }, fit.ridge(&along)))
     };
     let phi = coefficient(0)?;
     let mut win_rates = Vec::with_capacity(models);
     for (place, (&model, indices)) in members.iter().enumerate() {
         let (raw, prompts): (Vec<f64>, Vec<usize>) =
             indices.iter().map(|&i| (preference[i], instructions[i])).unzip();
+        let (controlled, ridge) = controlled(place, indices)?;
         win_rates.push(ModelWinRate {
             model,
             theta: coefficient(1 + place)?,
             psi: difficulty.map(|_| coefficient(1 + models + place)).transpose()?,
             raw: clustered_share_interval(&raw, &prompts, level)?,
-            controlled: controlled(place, indices)?,
+            controlled,
+            ridge,
         });
     }
-    Ok(LengthControl { phi, length_deviation, models: win_rates })
+    let mut along = vec![0.0; columns];
+    along[0] = 1.0;
+    Ok(LengthControl { phi, ridge: fit.ridge(&along), length_deviation, models: win_rates })
 }
 
 fn check(judgements: &[Judgement], difficulty: Option<&[f64]>) -> Result<(), EvaluationError> {
@@ -182,15 +227,59 @@ fn one_sided(
     preference: &[f64],
     members: &BTreeMap<usize, Vec<usize>>,
 ) -> Result<(), EvaluationError> {
-    for indices in members.values() {
+    for (&model, indices) in members {
         for (extreme, value) in [(0.0, false), (1.0, true)] {
             if indices.iter().all(|&i| preference[i] == extreme) {
-                let (argument, count) = ("preference of one model", indices.len());
-                return Err(EvaluationError::OneClass { argument, value, count });
+                let (argument, count) = ("preference", indices.len());
+                let error = EvaluationError::OneClass { argument, value, count };
+                return Err(error.of_item("model", model));
             }
         }
     }
     Ok(())
+}
+
+/// Whether the columns are independent: of every model 1 and, if given, the difficulty, and over
+/// all models the length, each less what those before it explain within the model.
+fn identified<'a>(
+    rows: &[Vec<f64>],
+    members: impl ExactSizeIterator<Item = (usize, &'a [usize])>,
+) -> Result<(), EvaluationError> {
+    let models = members.len();
+    let (mut left, mut whole) = (0.0, 0.0);
+    for (place, (model, indices)) in members.enumerate() {
+        let column = |column: usize| indices.iter().map(|&i| rows[i][column]).collect::<Vec<f64>>();
+        let mut length = less_mean(&column(0));
+        whole += dot(&column(0), &column(0));
+        let psi = 1 + models + place;
+        if psi < rows[0].len() {
+            let given = column(psi);
+            let largest = given.iter().map(|d| d.abs()).fold(f64::MIN_POSITIVE, f64::max);
+            let difficulty = less_mean(&given.iter().map(|d| d / largest).collect::<Vec<f64>>());
+            let square = dot(&difficulty, &difficulty);
+            if square <= DEPENDENT * given.len() as f64 {
+                let reason = "all judgements of this model have one difficulty, which cannot be \
+                              told from its strength: leave the difficulty or the model out";
+                let coefficient = format!("psi of model {model}");
+                return Err(EvaluationError::Unidentified { coefficient, reason });
+            }
+            let slope = dot(&length, &difficulty) / square;
+            length.iter_mut().zip(&difficulty).for_each(|(l, d)| *l -= slope * d);
+        }
+        left += dot(&length, &length);
+    }
+    if left <= DEPENDENT * whole {
+        let reason = "within every model, answers differ from the reference's by one length (or \
+                      by what the difficulty predicts), which cannot be told from the models' \
+                      strength: add answers of other lengths";
+        return Err(EvaluationError::Unidentified { coefficient: "phi".to_owned(), reason });
+    }
+    Ok(())
+}
+
+fn less_mean(values: &[f64]) -> Vec<f64> {
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    values.iter().map(|value| value - mean).collect()
 }
 
 /// Coefficients of a logistic regression, and the influence of every row on each of them, scaled for
@@ -198,6 +287,8 @@ fn one_sided(
 struct Fit {
     coefficients: Vec<f64>,
     influence: Vec<Vec<f64>>,
+    /// Cholesky factor of the negative Hessian at the maximum.
+    factor: Vec<Vec<f64>>,
 }
 
 impl Fit {
@@ -244,7 +335,15 @@ impl Fit {
             solve(&factor, &score)
         };
         let influence = rows.iter().zip(labels).map(|(row, label)| influence(row, label)).collect();
-        Ok(Self { coefficients, influence })
+        Ok(Self { coefficients, influence, factor })
+    }
+}
+
+impl Fit {
+    /// The share of the variance of `along`'s product with the coefficients, under the ridge alone,
+    /// that the data leave: 1 where they say nothing of it, about 0 where they say it all.
+    fn ridge(&self, along: &[f64]) -> f64 {
+        RIDGE * dot(along, &solve(&self.factor, along)) / dot(along, along)
     }
 }
 

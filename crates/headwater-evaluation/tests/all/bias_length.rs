@@ -137,6 +137,66 @@ fn length_that_decides_everything_still_has_a_fit() {
     let found = length_controlled_win_rates(&judgements, None, 0.95).unwrap();
     assert!(found.phi.estimate > 5.0 && found.phi.estimate.is_finite());
     assert_abs_diff_eq!(found.models[0].controlled.estimate, 0.5, epsilon = 1e-9);
+    // And it is said that the ridge made it.
+    assert!(!found.is_identified(), "{}", found.ridge);
+}
+
+/// Two models against the reference, 100 judgements each; `length` of a model's judgement.
+fn two_models(length: impl Fn(usize, usize) -> f64) -> Vec<Judgement> {
+    let row = |i: usize| {
+        let (model, at) = (i / 100, i % 100);
+        let preference = f64::from(u8::from(at < if model == 0 { 70 } else { 30 }));
+        Judgement { instruction: i, model, preference, length_difference: length(model, at) }
+    };
+    (0..200).map(row).collect()
+}
+
+#[test]
+fn length_that_cannot_be_told_from_the_models_is_an_error() {
+    // One model is always 300 longer and wins 70%, the other 300 shorter and wins 30%: phi = 0
+    // gives win rates of 0.7 and 0.3 at equal length, phi = 2 gives 0.338 and 0.662, and both fit
+    // alike.
+    let judgements = two_models(|model, _| if model == 0 { 300.0 } else { -300.0 });
+    let error = length_controlled_win_rates(&judgements, None, 0.95).unwrap_err();
+    assert!(error.to_string().starts_with("phi is not identified: within every model"), "{error}");
+
+    // Nor where it goes with the difficulty, which takes up what little varies.
+    let difficulty: Vec<f64> = (0..200).map(|i| f64::from(i % 2)).collect();
+    let both = two_models(|model, at| if (model, at % 2) == (0, 1) { 300.0 } else { -300.0 });
+    let error = length_controlled_win_rates(&both, Some(&difficulty), 0.95).unwrap_err();
+    assert!(matches!(error, EvaluationError::Unidentified { .. }), "{error}");
+    let of_one_model: Vec<f64> = (0..200).map(|i| f64::from(i >= 100 && i % 3 == 0)).collect();
+    let lengths = two_models(|_, at| at as f64);
+    let error = length_controlled_win_rates(&lengths, Some(&of_one_model), 0.95).unwrap_err();
+    assert!(error.to_string().starts_with("psi of model 0 is not identified"), "{error}");
+}
+
+#[test]
+fn the_ridges_share_says_how_well_length_is_told_from_the_models() {
+    // The models' lengths differ by 600, and within a model by a little more each time.
+    let share = |spread: f64| {
+        let judgements = two_models(|model, at| {
+            let level = if model == 0 { 300.0 } else { -300.0 };
+            level + spread * (at % 7) as f64
+        });
+        let found = length_controlled_win_rates(&judgements, None, 0.95).unwrap();
+        let shares = [found.ridge, found.models[0].ridge, found.models[1].ridge];
+        assert!(shares.iter().all(|share| (0.0..=1.0).contains(share)), "{shares:?}");
+        assert_eq!(found.is_identified(), found.ridge <= MOST_RIDGE);
+        assert_eq!(found.models[0].is_identified(), found.models[0].ridge <= MOST_RIDGE);
+        shares
+    };
+    let shares = [1.0, 10.0, 100.0].map(share);
+    assert!(shares.windows(2).all(|pair| pair[1].iter().zip(pair[0]).all(|(a, b)| *a < b)));
+    assert!(shares[0][0] > MOST_RIDGE && shares[0][1] > MOST_RIDGE, "{shares:?}");
+    assert!(shares[2][0] < MOST_RIDGE && shares[2][1] < MOST_RIDGE, "{shares:?}");
+
+    // A variance of its own, by hand: with one coefficient of curvature c beside the ridge the
+    // share is RIDGE / (c + RIDGE), and every other coefficient only adds to it.
+    let (judgements, _) = twelve();
+    let found = length_controlled_win_rates(&judgements, None, 0.95).unwrap();
+    let curvature: f64 = 12.0 / 4.0;
+    assert!(found.ridge > RIDGE / (curvature + RIDGE) && found.is_identified(), "{}", found.ridge);
 }
 
 #[test]
@@ -156,8 +216,10 @@ fn bad_input_is_named() {
         EvaluationError::Constant { argument: "length_difference", value: 3.0 }
     );
     let error = with(&|j| j.preference = if j.model == 4 { 1.0 } else { 0.3 }).unwrap_err();
-    let (argument, value, count) = ("preference of one model", true, 6);
-    assert_eq!(error, EvaluationError::OneClass { argument, value, count });
+    assert_eq!(
+        error.to_string(),
+        "`model[4]`: all 6 entries of `preference` are true: both classes are needed"
+    );
     assert!(with(&|j| j.instruction = 1).is_err());
     assert!(length_controlled_win_rates(&[], None, 0.95).is_err());
     assert!(length_controlled_win_rates(&good[..3], None, 0.95).is_err());

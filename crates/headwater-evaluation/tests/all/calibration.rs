@@ -225,3 +225,41 @@ proptest! {
         prop_assert!(expected(p) <= expected(q) + 1e-15);
     }
 }
+
+#[test]
+fn brier_over_classes() {
+    let rows = [
+        [0.7, 0.2, 0.1],
+        [0.1, 0.5, 0.4],
+        [0.0, 0.0, 1.0],
+        [1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0],
+        [0.25, 0.6, 0.15],
+    ];
+    // scikit-learn 1.9.1: brier_score_loss with scale_by_half=False.
+    let found = brier_classes(&rows, &[0, 2, 2, 1, 0]).unwrap();
+    assert_relative_eq!(found, 0.474_333_333_333_333_33, max_relative = 1e-12);
+    // Of two classes it is twice the score of one event.
+    let (confidence, correct) = ([0.9, 0.2, 0.5], [true, true, false]);
+    let two = confidence.map(|q| [1.0 - q, q]);
+    let found = brier_classes(&two, &correct.map(usize::from)).unwrap();
+    assert_relative_eq!(found, 2.0 * brier(&confidence, &correct).unwrap(), max_relative = 1e-12);
+    // The worst there is, and a constant that says nothing.
+    assert_eq!(brier_classes(&[[1.0, 0.0, 0.0]], &[2]).unwrap(), 2.0);
+    assert_relative_eq!(brier_classes(&[[0.25; 4]], &[1]).unwrap(), 0.75, max_relative = 1e-12);
+
+    let text =
+        |rows: &[Vec<f64>], class: &[usize]| brier_classes(rows, class).unwrap_err().to_string();
+    let good = vec![0.5, 0.5];
+    assert_eq!(
+        text(&[good.clone(), vec![0.9, 0.2]], &[0, 0]),
+        "`probability[1]`: `sum of probability` = 1.1: allowed is 1 within 1e-3"
+    );
+    assert_eq!(
+        text(&[good.clone(), good.clone()], &[0, 2]),
+        "`probability[1]`: `class` = 2: allowed is an integer below the number of classes"
+    );
+    assert!(text(&[good.clone(), vec![1.0]], &[0, 0]).starts_with("`probability[1]`: `classes`"));
+    assert!(text(&[vec![f64::NAN, 1.0]], &[0]).contains("`row[0]` = NaN"));
+    assert!(text(&[], &[]).contains("`probability` has 0"));
+    assert!(text(&[good], &[0, 1]).contains("`class` has 2"));
+}

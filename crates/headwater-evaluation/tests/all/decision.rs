@@ -86,10 +86,50 @@ fn the_threshold_of_a_cost_matrix_and_a_change_of_base_rate_by_hand() {
 }
 
 #[test]
+fn numbers_at_the_edge_of_the_format_are_refused_or_right() {
+    let weights = ClassWeights::new(1e-100, 1e100).unwrap();
+    for q in [0.0, 1e-300, 0.5, 1.0] {
+        let p = weights.prediction(q).unwrap();
+        assert!((0.0..=1.0).contains(&p), "{q} {p}");
+        assert!(weights.incentive_ratio(q).unwrap().is_finite());
+        assert!(weights.excess_ratio(&[q, 0.25]).unwrap().is_finite());
+    }
+    for weight in [f64::NAN, f64::INFINITY, 1e-200, 1e200, -0.0] {
+        assert!(ClassWeights::new(1.0, weight).is_err() && ClassWeights::new(weight, 1.0).is_err());
+    }
+    assert!(ClassWeights::new(1.0, 1e100).unwrap().log_loss(&[-1e300], &[true]).is_err());
+    assert!(cost_threshold([[-1e308, 1.0], [1e308, 0.0]]).is_err());
+    // However rare a class is, its rate divides nothing.
+    assert_relative_eq!(at_base_rate(0.5, 1e-300, 0.5).unwrap(), 1.0, max_relative = 1e-12);
+    assert_relative_eq!(at_base_rate(0.5, 0.5, 1e-300).unwrap(), 1e-300, max_relative = 1e-12);
+
+    let wide = [1e308, 1e308];
+    assert!(weighted_prediction(&[1e-320, 1e-320], &[1e-10, 1.0 - 1e-10]).is_ok());
+    assert!(weighted_prediction(&[1e-320, 1e-320], &[0.5, 0.5]).is_ok());
+    assert!(residual_loss(&wide, &[0.5, 0.5]).is_err());
+    assert!(residual_curvature(&wide, &[0.5, 0.5]).is_err());
+    assert!(prior_adjusted_logits(&[1e-300, 1.0], &[0.0, 0.0], 1e308).is_err());
+    assert_eq!(residual_loss(&[3.0], &[1.0]).unwrap().to_bits(), 0.0_f64.to_bits());
+}
+
+#[test]
+fn isotonic_steps_lie_between_neighbouring_and_between_huge_scores() {
+    let (low, high) = (1.0, 1.0_f64.next_up());
+    let scores = [[low; 20], [high; 20]].concat();
+    let positive: Vec<bool> = (0..40).map(|row| row >= 20).collect();
+    let map = Isotonic::fit(&scores, &positive).unwrap();
+    assert!(map.probability(low) < 0.1 && map.probability(high) > 0.9);
+    let huge = scores.iter().map(|score| if *score == low { 1e308 } else { 1.7e308 });
+    let map = Isotonic::fit(&huge.collect::<Vec<f64>>(), &positive).unwrap();
+    assert!(map.probability(1e308) < 0.1 && map.probability(1.7e308) > 0.9);
+    assert!(map.probability(f64::NAN).is_nan());
+}
+
+#[test]
 fn arguments_out_of_range_are_named() {
     let text = |error: headwater_evaluation::EvaluationError| error.to_string();
     let error = text(ClassWeights::new(1.0, 0.0).unwrap_err());
-    assert_eq!(error, "`positive` = 0: allowed is a finite number above 0");
+    assert_eq!(error, "`positive` = 0: allowed is a number in [1e-100, 1e100]");
     assert!(text(ClassWeights::mean_one(1.0).unwrap_err()).starts_with("`share` = 1"));
     let weights = ClassWeights::mean_one(0.9).unwrap();
     assert!(text(weights.incentive_ratio(1.5).unwrap_err()).starts_with("`q` = 1.5"));
@@ -97,7 +137,8 @@ fn arguments_out_of_range_are_named() {
     assert!(text(weights.expected_curvature_ratio(&[0.0, 1.0]).unwrap_err()).contains("q (1 - q)"));
     assert!(weights.log_loss(&[], &[]).is_err() && weights.cost(&[1.0], &[]).is_err());
     assert!(weights.log_loss(&[f64::NAN], &[true]).is_err());
-    assert!(best_action(&[vec![1.0]], &[0.5, 0.5]).is_err());
+    let error = text(best_action(&[vec![0.0, 0.0], vec![1.0]], &[0.5, 0.5]).unwrap_err());
+    assert_eq!(error, "`utilities[1]`: `posterior` has 2 entries but `row` has 1");
     assert!(weighted_prediction(&[1.0, 1.0], &[0.5, 0.6]).is_err());
 }
 

@@ -209,11 +209,20 @@ fn alpaca_eval(
         })
         .collect();
     let control = length_controlled_win_rates(&judgements, None, 0.95)?;
+    if !control.is_identified() {
+        let ridge = control.ridge;
+        return Err(format!("alpaca-eval-meta: the ridge's share in φ is {ridge:.2}").into());
+    }
     metrics = estimate(metrics, "alpaca-eval/phi", &control.phi);
     for name in MODELS {
         let number = numbers.get(name).ok_or("alpaca-eval-meta: a model is not there")?;
         let model = control.models.iter().find(|model| model.model == *number);
         let model = model.ok_or("every model has a win rate")?;
+        if !model.is_identified() {
+            let ridge = model.ridge;
+            let text = format!("the ridge's share in the win rate of {name} is {ridge:.2}");
+            return Err(format!("alpaca-eval-meta: {text}").into());
+        }
         let own: Vec<f64> = pairs
             .iter()
             .filter(|pair| pair.model == name)

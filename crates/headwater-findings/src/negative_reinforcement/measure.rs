@@ -103,7 +103,9 @@ impl Test {
         Ok(metrics.series(format!("{prefix}pass@k"), curve))
     }
 
-    /// The temperature at which the policy's token entropy is `target`, by bisection on its logarithm.
+    /// The temperature in [0.1, 10] at which the policy's token entropy is `target`, by bisection
+    /// on its logarithm, to 0.3%: each of the ten steps samples anew. Whether it is met,
+    /// `matched/entropy` tells beside it.
     fn matched_temperature(&self, policy: &Decoder, target: f64) -> Result<f64, CellError> {
         let (mut low, mut high) = (0.1f64.ln(), 10f64.ln());
         for _ in 0..10 {

@@ -1,6 +1,6 @@
 //! From records to one difference per seed, and why one may be missing.
 
-use super::{FEWEST_SEEDS, Omitted};
+use super::{FEWEST_SEEDS, Omitted, at_least};
 use crate::cell::seeds_of;
 use crate::effect::common_value;
 use crate::number::short;
@@ -106,7 +106,18 @@ pub(super) fn measure(
         let of_seed = records.seed(seed);
         let room = asked.attainable.map(|attainable| attainable(&of_seed)).transpose();
         match (asked.per_seed)(&of_seed).and_then(|value| Ok((value, room?))) {
+            Ok((value, room)) if !(value.is_finite() && room.is_none_or(f64::is_finite)) => {
+                let (what, value) = if value.is_finite() {
+                    ("the attainable effect", room.unwrap_or(value))
+                } else {
+                    ("the difference", value)
+                };
+                let text = format!("seed {seed}: {what} is {value}, not a finite number");
+                problem.get_or_insert(text);
+            }
+            // A closure that turns a sign makes -0 of 0.
             Ok((value, room)) => {
+                let value = value + 0.0;
                 values.push(value);
                 rooms.extend(room);
             }
@@ -136,7 +147,7 @@ pub(super) fn measure(
     });
     let attainable = (!rooms.is_empty()).then(|| rooms.iter().sum::<f64>() / rooms.len() as f64);
     if let Some(room) = attainable.filter(|room| !room.is_finite()) {
-        problem.get_or_insert(format!("the attainable effect is {room}, not a finite number"));
+        problem.get_or_insert(format!("the mean attainable effect is {room}, not a finite number"));
     }
     let mut measured =
         Measured { values, effect, attainable, lost_seeds, problem, undefined, barred: None };
@@ -163,6 +174,6 @@ fn barred(measured: &Measured, threshold: f64, smoke: bool) -> Option<String> {
     if smoke {
         return Some("the smoke preset decides nothing".to_owned());
     }
-    let room = measured.attainable.filter(|room| *room < threshold)?;
+    let room = measured.attainable.filter(|room| !at_least(*room, threshold))?;
     Some(format!("no room for the effect: at most {} is attainable", short(room)))
 }

@@ -90,6 +90,54 @@ fn controls_are_judged_by_the_table() {
     }
 }
 
+#[test]
+fn a_threshold_missed_by_rounding_is_met() {
+    use Direction::{Decrease, Increase, Unchanged};
+    // 0.3 - 0.2 is a hair below 0.1, and 0.1 + 0.2 a hair above 0.3.
+    let (below, above) = (0.3 - 0.2, 0.1 + 0.2);
+    assert!(below < 0.1 && above > 0.3);
+    let at = |estimate: f64, reach: f64| Effect {
+        estimate: Some(estimate),
+        interval: Some((estimate - reach, estimate + reach)),
+        p: Some(0.01),
+        n: 5,
+    };
+    let judged = |direction, smallest, effect: &Effect| {
+        judge_contrast(direction, smallest, effect, Some(0.01), Some(0.01))
+    };
+    assert_eq!(judged(Increase, 0.1, &at(below, 0.05)), Judgement::Holds);
+    assert_eq!(judged(Decrease, 0.1, &at(-below, 0.05)), Judgement::Holds);
+    assert_eq!(judged(Unchanged, 0.3, &at(above, 0.0)), Judgement::Holds);
+    assert_eq!(judge_control(0.3, &at(above, 0.0)), ControlJudgement::Vanishes);
+    assert_eq!(contradicted(Increase, 0.1, below), (0.1, false));
+    // By more than rounding it is missed.
+    assert_eq!(judged(Increase, 0.1, &at(0.1 - 1e-9, 0.05)), Judgement::Refuted);
+    assert_eq!(judge_control(0.3, &at(0.3 + 1e-9, 0.0)), ControlJudgement::Appears);
+}
+
+#[test]
+fn a_difference_that_is_no_number_names_its_seed() {
+    let of = |contrast: Contrast| {
+        let records = records(&[("a", 1.0), ("b", 0.0)], 5);
+        let planned: Vec<(&'static str, u64)> =
+            (0..5).flat_map(|seed| [("a", seed), ("b", seed)]).collect();
+        let judged = judge(&[contrast], &[], &records, scope(&planned));
+        judged.contrasts[0].problem.clone()
+    };
+    let at_seed_3 = contrast("ratio", |seed| {
+        let zero = if seed.seed() == 3 { 0.0 } else { 1.0 };
+        Ok((seed.scalar("a", "m")? - seed.scalar("a", "m")?) / zero)
+    });
+    let expected = "seed 3: the difference is NaN, not a finite number";
+    assert_eq!(of(at_seed_3).as_deref(), Some(expected));
+    let without_room = Contrast {
+        attainable: Some(|seed| Ok(1.0 / seed.scalar("b", "m")?)),
+        ..contrast("a", |seed| seed.scalar("a", "m"))
+    };
+    let expected = "seed 0: the attainable effect is inf, not a finite number";
+    assert_eq!(of(without_room).as_deref(), Some(expected));
+}
+
 fn contrast(name: &'static str, per_seed: PerSeed) -> Contrast {
     Contrast {
         name,

@@ -97,6 +97,11 @@ fn a_directory_that_is_not_a_runs_is_left_as_it_is() {
         assert!(refused(&thesis).contains("its run.json is not one of a run"), "{text}");
         assert_eq!(fs::read_to_string(thesis.join("run.json")).unwrap(), text);
     }
+    // A wrong type is told without all of the value.
+    let long = format!("{{\"jobs\": \"{}\"}}", "x".repeat(5000));
+    fs::write(thesis.join("run.json"), long).unwrap();
+    let text = refused(&thesis);
+    assert!(text.contains("xxx") && text.len() < 600, "{text}");
     assert_eq!(fs::read_to_string(thesis.join("report.html")).unwrap(), "mine");
     assert!(refused(&thesis.join("report.html")).contains("it is a file"));
 
@@ -203,6 +208,16 @@ fn where_no_arm_can_be_run_every_comparison_is_listed_with_the_reason() {
     // One reason, stated once.
     let page = fs::read_to_string(out.path().join("report.html")).unwrap();
     assert_eq!(page.matches("data set y not found").count(), 1);
+}
+
+#[test]
+fn more_seeds_than_anybody_waits_for_are_refused_before_they_are_planned() {
+    let out = tempfile::tempdir().unwrap();
+    let mut options = options(&out.path().join("run"), 1);
+    options.settings.seeds = Some(usize::MAX);
+    let error = run(&pair(), &options, |_| (), |_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "seeds = 18446744073709551615: allowed are at most 10000");
+    assert!(error.is_usage() && !options.out.exists());
 }
 
 #[test]

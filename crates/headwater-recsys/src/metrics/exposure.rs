@@ -2,6 +2,8 @@
 //!
 //! Exposure is given by item, for *all* items: without those never shown, concentration cannot be seen.
 
+use std::collections::HashSet;
+
 use headwater_evaluation::EvaluationError;
 use headwater_evaluation::diversity::entropy;
 
@@ -74,9 +76,8 @@ pub fn normalised_entropy(exposure: &[f64]) -> Result<f64, EvaluationError> {
 pub fn coverage(shown: &[u32], items: usize) -> Result<f64, EvaluationError> {
     at_least("items", items, 1)?;
     known("shown", shown, items)?;
-    let mut seen = vec![false; items];
-    shown.iter().for_each(|&item| seen[item as usize] = true);
-    Ok(seen.iter().filter(|&&seen| seen).count() as f64 / items as f64)
+    let distinct: HashSet<u32> = shown.iter().copied().collect();
+    Ok(distinct.len() as f64 / items as f64)
 }
 
 /// Average recommendation popularity (ARP): mean over impressions of the item's popularity, e.g. its clicks in
@@ -156,6 +157,7 @@ mod tests {
         let skewed = normalised_entropy(&[2.0, 1.0, 1.0]).unwrap();
         assert_relative_eq!(skewed, 1.5 * 2f64.ln() / 3f64.ln(), max_relative = 1e-12);
         assert_eq!(coverage(&[0, 3, 3], 4), Ok(0.5));
+        assert_eq!(coverage(&[0, 3, 3], 1 << 60), Ok(2.0 / (1_u64 << 60) as f64));
         assert_eq!(exposure(&[2, 0, 2], Some(&[1.0, 0.5, 0.25]), 3), Ok(vec![0.5, 0.0, 1.25]));
         assert_eq!(exposure(&[2, 0, 2], None, 4), Ok(vec![1.0, 0.0, 2.0, 0.0]));
         let popularity = [10.0, 2.0, 0.0];

@@ -108,25 +108,31 @@ impl Estimator {
     /// The estimate with a percentile bootstrap interval, over sessions where the log has them.
     ///
     /// # Errors
-    /// As [`Estimator::value`]; fewer than two sessions; or a resample without overlap, which a self-normalised
-    /// estimator has no value for (a sign that the log is worth a dozen decisions or fewer).
+    /// As [`Estimator::value`]; fewer than two sessions; or [`RecsysError::TooLittleOverlap`], with
+    /// the estimate in it, at a resample without overlap, which a self-normalised estimator has no
+    /// value for (a sign that the log is worth a dozen decisions or fewer).
     pub fn estimate(
         &self,
         log: &LoggedBandit,
         bootstrap: &Bootstrap,
         rng: &mut StreamRng,
     ) -> Result<Interval, RecsysError> {
+        let value = self.value(log)?;
         let units = self.units(log)?;
+        let mut without_overlap = false;
         let statistic = |chosen: &[usize]| {
             let mut sums = Sums::default();
             chosen.iter().for_each(|&unit| sums.add(units[unit]));
-            if sums.scale > 0.0 {
-                return Ok(sums.value());
-            }
-            let (argument, allowed) = ("sum of the weights of a resample", "a number above 0");
-            Err(EvaluationError::Argument { argument, value: sums.scale, allowed })
+            without_overlap |= sums.scale <= 0.0;
+            Ok(sums.value())
         };
-        Ok(bootstrap.percentile(units.len(), statistic, rng)?)
+        let interval = bootstrap.percentile(units.len(), statistic, rng);
+        if without_overlap {
+            let shared = log.weights().iter().filter(|&&w| w > 0.0).count();
+            let (estimator, rows) = (self.name(), log.weights().len());
+            return Err(RecsysError::TooLittleOverlap { estimator, value, shared, rows });
+        }
+        Ok(interval?)
     }
 
     fn units(&self, log: &LoggedBandit) -> Result<Vec<Sums>, RecsysError> {
@@ -181,7 +187,8 @@ impl Estimator {
                 }
             }
             Self::DrOs { lambda } if lambda == f64::INFINITY => w,
-            Self::DrOs { lambda } if w > 0.0 => lambda * w / (w * w + lambda),
+            // λ w/(w² + λ) in a form that no w or λ makes overflow.
+            Self::DrOs { lambda } if w > 0.0 => (w.recip() + w / lambda).recip(),
             Self::DrOs { .. } => 0.0,
         }
     }

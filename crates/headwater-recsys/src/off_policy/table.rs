@@ -32,6 +32,8 @@ pub struct BanditTable {
 /// | `session` | optional | any text; decisions with the same one share luck |
 ///
 /// The order of columns is free, others are ignored. `source_name` is what errors call the table.
+/// Columns as the Open Bandit Dataset and its tools call them (`click`, `propensity_score`,
+/// `pscore`) are not taken for these: the error says which to rename.
 ///
 /// # Errors
 /// A missing or repeated column, a line with another number of cells than the header, or a cell that its column may not hold,
@@ -41,6 +43,10 @@ pub fn read_bandit(mut reader: impl Read, source_name: &str) -> Result<BanditTab
         |line, reason| RecsysError::Row { source_name: source_name.to_owned(), line, reason };
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).map_err(|error| row_error(1, error.to_string()))?;
+    if let Err(error) = std::str::from_utf8(&bytes) {
+        let line = 1 + newlines(&bytes[..error.valid_up_to()]);
+        return Err(row_error(line, "not UTF-8: save the table in that encoding".to_owned()));
+    }
     let mut reader =
         ReaderBuilder::new().flexible(true).trim(Trim::All).from_reader(bytes.as_slice());
     let unreadable = |error: csv::Error| {
@@ -69,7 +75,7 @@ pub fn read_bandit(mut reader: impl Read, source_name: &str) -> Result<BanditTab
                 source_name: source_name.to_owned(),
                 line: line(),
                 column: column.name.to_owned(),
-                reason: format!("`{}`: allowed is {}", &record[at], column.allowed),
+                reason: format!("{}: allowed is {}", shown(&record[at]), column.allowed),
             }),
         };
         columns.reward.push(cell(layout.reward, &REWARD)?);
@@ -93,12 +99,48 @@ pub fn read_bandit(mut reader: impl Read, source_name: &str) -> Result<BanditTab
     Ok(BanditTable { columns, ignored: layout.ignored })
 }
 
+/// A text in backquotes, a long one cut short.
+fn shown(text: &str) -> String {
+    const MOST: usize = 40;
+    match text.char_indices().nth(MOST) {
+        None => format!("`{text}`"),
+        Some((end, _)) => format!("`{}...` ({} characters)", &text[..end], text.chars().count()),
+    }
+}
+
+fn newlines(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
+/// What other tools call a column, and what is to be known of one that no log has.
+fn hint(missing: &[&'static str], header: &[String]) -> String {
+    const OTHERS: [(&str, &[&str]); 2] = [
+        (REWARD.name, &["click", "clicks", "clicked"]),
+        (PROPENSITY.name, &["propensity_score", "pscore", "action_prob", "logging_prob"]),
+    ];
+    let mut hint = String::new();
+    for column in missing {
+        let others = OTHERS.iter().find(|(name, _)| name == column).map_or(&[][..], |(_, o)| *o);
+        if let Some(other) = others.iter().find(|other| header.iter().any(|name| name == *other)) {
+            hint += &format!("; `{other}` seems to be it: rename it to `{column}`");
+        }
+        if *column == TARGET.name {
+            hint += "; `target` is the probability of the logged action under the policy to be \
+                     evaluated, which a log does not have: add it";
+        }
+    }
+    hint
+}
+
 /// The line on which a record begins. The parser's own number is that of the empty lines it skipped before.
 fn line_of(bytes: &[u8], at: &csv::Position) -> u64 {
     let start = (at.byte() as usize).min(bytes.len());
     let skipped = bytes[start..].iter().take_while(|byte| b"\r\n".contains(byte)).count();
-    1 + bytes[..start + skipped].iter().filter(|&&byte| byte == b'\n').count() as u64
+    1 + newlines(&bytes[..start + skipped])
 }
+
+/// Column names that an error shows at most.
+const MOST_NAMES: usize = 20;
 
 /// Where the columns stand.
 struct Layout {
@@ -116,21 +158,32 @@ impl Layout {
         let source_name = source_name.to_owned();
         if let Some(twice) = (1..header.len()).find(|&at| header[..at].contains(&header[at])) {
             let reason = "it comes twice in the header".to_owned();
-            let column = header[twice].clone();
+            let column = shown(&header[twice]).trim_matches('`').to_owned();
             return Err(RecsysError::Cell { source_name, line: 1, column, reason });
         }
         let find = |name: &str| header.iter().position(|other| other == name);
-        let needed = |column: &'static str| {
-            let missing = || RecsysError::MissingColumn {
-                source_name: source_name.clone(),
-                column,
-                header: header.to_vec(),
-            };
-            find(column).ok_or_else(missing)
+        let mut needed = vec![REWARD.name, PROPENSITY.name, TARGET.name];
+        let model = [MODEL_LOGGED.name, MODEL_TARGET.name];
+        let has_model = model.iter().any(|name| find(name).is_some());
+        needed.extend(model.iter().filter(|_| has_model));
+        let missing: Vec<&str> = needed.into_iter().filter(|name| find(name).is_none()).collect();
+        let at = |column: &Column| {
+            find(column.name).ok_or_else(|| {
+                let quoted = |name: &&str| shown(name);
+                let list = |names: &[&str]| names.iter().map(quoted).collect::<Vec<_>>().join(", ");
+                let names: Vec<&str> = header.iter().map(String::as_str).collect();
+                let first = list(&names[..names.len().min(MOST_NAMES)]);
+                let more = names.len().saturating_sub(MOST_NAMES);
+                RecsysError::MissingColumn {
+                    source_name: source_name.clone(),
+                    columns: list(&missing),
+                    header: if more > 0 { format!("{first} and {more} more") } else { first },
+                    hint: hint(&missing, header),
+                }
+            })
         };
-        let has_model = [MODEL_LOGGED.name, MODEL_TARGET.name].iter().any(|n| find(n).is_some());
         let model = match has_model {
-            true => Some((needed(MODEL_LOGGED.name)?, needed(MODEL_TARGET.name)?)),
+            true => Some((at(&MODEL_LOGGED)?, at(&MODEL_TARGET)?)),
             false => None,
         };
         let known = [
@@ -144,9 +197,9 @@ impl Layout {
         ];
         let unknown = |name: &&String| !known.contains(&name.as_str());
         Ok(Self {
-            reward: needed(REWARD.name)?,
-            propensity: needed(PROPENSITY.name)?,
-            target: needed(TARGET.name)?,
+            reward: at(&REWARD)?,
+            propensity: at(&PROPENSITY)?,
+            target: at(&TARGET)?,
             model,
             unsupported_mass: find(UNSUPPORTED_MASS.name),
             session: find(SESSION),
@@ -182,6 +235,24 @@ mod tests {
     }
 
     #[test]
+    fn the_open_bandit_datasets_own_columns_are_told_apart_from_what_is_needed() {
+        let text = error("timestamp,item_id,position,click,propensity_score\n0,1,1,0,0.1\n");
+        for part in [
+            "no column `reward`, `propensity`, `target`; the header has `timestamp`, `item_id`",
+            "`click` seems to be it: rename it to `reward`",
+            "`propensity_score` seems to be it: rename it to `propensity`",
+            "`target` is the probability of the logged action under the policy to be evaluated",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let text = error("click,propensity,item_id,position,target\n");
+        assert!(
+            text.contains("no column `reward`; the header has") && text.contains("`click` seems")
+        );
+        assert!(!text.contains("add it"), "{text}");
+    }
+
+    #[test]
     fn what_is_malformed_is_named_by_line_and_column() {
         assert_eq!(
             error("reward,propensity,target\n1,0.5,0.5\n1,abc,0.5\n"),
@@ -213,7 +284,22 @@ mod tests {
         );
         assert!(error("reward,propensity,target\n").contains("no lines"));
         assert!(error("").contains("no column"));
+        let long = format!("reward,propensity,target\n{},1,1\n", "x".repeat(3000));
+        assert_eq!(
+            error(&long),
+            format!(
+                "log.csv, line 2, column `reward`: `{}...` (3000 characters): \
+                 allowed is a finite number",
+                "x".repeat(40)
+            )
+        );
+        let many: Vec<String> = (0..5000).map(|at| format!("column {at}")).collect();
+        let text = error(&many.join(","));
+        assert!(text.contains("`column 19` and 4980 more") && text.len() < 900, "{text}");
         let no_text = read_bandit(&b"reward,propensity,target\n1,1,1\n\xff,1,1\n"[..], "log.csv");
-        assert!(no_text.unwrap_err().to_string().contains("line 3"));
+        assert!(no_text.unwrap_err().to_string().starts_with("log.csv, line 3: not UTF-8"));
+        let blank =
+            read_bandit(&b"reward,propensity,target\r\n\r\n1,1,1\r\n\r\n\xff,1,1\r\n"[..], "f");
+        assert!(blank.unwrap_err().to_string().starts_with("f, line 5: not UTF-8"));
     }
 }

@@ -76,15 +76,18 @@ impl Check for NetworkConfig {
     fn check(self) -> Result<Architecture, ConfigError> {
         const NAME: &str = "NetworkConfig";
         let widths = |field, widths: &[usize]| {
-            let holds = widths.iter().all(|&width| width > 0);
-            require(holds, NAME, field, format!("{widths:?}"), "widths of 1 or more")
+            let allowed = "widths in 1..=65536, at most 64 of them";
+            require(widths.len() <= 64, NAME, field, widths.len(), allowed)?;
+            let bad = widths.iter().find(|width| !(1..=65_536).contains(*width));
+            require(bad.is_none(), NAME, field, bad.unwrap_or(&1), allowed)
         };
         widths("bottom", &self.bottom)?;
         widths("tower", &self.tower)?;
         match &self.sharing {
             Sharing::SharedBottom { hidden } => widths("sharing.hidden", hidden)?,
             Sharing::OneGate { experts, hidden } | Sharing::MultiGate { experts, hidden } => {
-                require(*experts > 0, NAME, "sharing.experts", experts, "1 or more")?;
+                let holds = (1..=1024).contains(experts);
+                require(holds, NAME, "sharing.experts", experts, "1 to 1024")?;
                 widths("sharing.hidden", hidden)?;
                 require(!hidden.is_empty(), NAME, "sharing.hidden", "[]", "at least one layer")?;
             }
@@ -205,7 +208,12 @@ mod tests {
     fn errors_name_the_field() {
         let refused = |config: NetworkConfig| config.check().unwrap_err().to_string();
         let text = refused(NetworkConfig { bottom: vec![4, 0], ..Default::default() });
-        assert!(text.contains("bottom = [4, 0]"), "{text}");
+        assert!(text.contains("bottom = 0: allowed is widths in 1..=65536"), "{text}");
+        let text = refused(NetworkConfig { tower: vec![4, 1 << 40], ..Default::default() });
+        assert!(text.contains("tower = 1099511627776"), "{text}");
+        let sharing = Sharing::MultiGate { experts: usize::MAX, hidden: vec![2] };
+        let text = refused(NetworkConfig { sharing, ..Default::default() });
+        assert!(text.contains("sharing.experts = 18446744073709551615"), "{text}");
         let sharing = Sharing::OneGate { experts: 2, hidden: Vec::new() };
         let text = refused(NetworkConfig { sharing, ..Default::default() });
         assert!(text.contains("sharing.hidden") && text.contains("at least one"), "{text}");

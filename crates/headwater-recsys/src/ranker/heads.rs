@@ -1,6 +1,6 @@
 //! What a ranker predicts: the losses of its heads, and how they make one score.
 
-use headwater_core::{ConfigError, require_finite, require_non_negative};
+use headwater_core::{ConfigError, require};
 use headwater_evaluation::decision::{sigmoid, softplus};
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +10,9 @@ use crate::log::Head;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HeadConfig {
-    /// Weight of its loss, at least 0.
+    /// Weight of its loss, in [0, 1e6].
     pub weight: f64,
-    /// Its exponent in the score, finite: 0 leaves it out.
+    /// Its exponent in the score, in [-1e6, 1e6]: 0 leaves it out.
     pub exponent: f64,
     /// Whether it learns only from rows on which its label is defined.
     ///
@@ -30,8 +30,16 @@ impl Default for HeadConfig {
 impl HeadConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         const NAME: &str = "HeadConfig";
-        require_non_negative(NAME, "weight", self.weight)?;
-        require_finite(NAME, "exponent", self.exponent)
+        // Gradients and scores are in single precision, which larger ones overflow.
+        require(
+            (0.0..=1e6).contains(&self.weight),
+            NAME,
+            "weight",
+            self.weight,
+            "a number in [0, 1e6]",
+        )?;
+        let (exponent, allowed) = (self.exponent, "a number in [-1e6, 1e6]");
+        require(exponent.abs() <= 1e6, NAME, "exponent", exponent, allowed)
     }
 }
 

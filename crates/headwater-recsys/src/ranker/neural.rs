@@ -20,7 +20,7 @@ use crate::identifiability::{BiasCurve, PositionGraph};
 use crate::log::{Head, Labels, Log};
 use crate::ranker::adam::Adam;
 use crate::ranker::position::ClickLoss;
-use crate::ranker::{Ranker, Requests};
+use crate::ranker::{Ranker, Requests, known_items};
 use crate::world::Catalogue;
 use model::{Model, Weights};
 pub(super) use training::Dropout;
@@ -102,6 +102,7 @@ impl NeuralRanker {
     ) -> Result<Vec<f32>, RecsysError> {
         let Self { model, weights, .. } = self;
         model.shape.fits(catalogue, log)?;
+        known_items(catalogue, log)?;
         let task = model.heads.iter().position(|(own, _)| *own == head);
         let task = task.ok_or(RecsysError::NoLabels { head })?;
         let (width, tasks) = (model.shape.features, model.heads.len());
@@ -176,6 +177,7 @@ impl Ranker for NeuralRanker {
     fn train(&mut self, catalogue: Catalogue<'_>, log: &Log) -> Result<(), RecsysError> {
         let Self { settings, model, weights, click_loss, adam, batch, .. } = self;
         model.shape.fits(catalogue, log)?;
+        known_items(catalogue, log)?;
         let labels = model.heads.iter();
         let labels =
             labels.map(|&(head, _)| log.labels(head).ok_or(RecsysError::NoLabels { head }));

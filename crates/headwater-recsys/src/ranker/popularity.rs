@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::RecsysError;
 use crate::log::Log;
+use crate::ranker::known_items;
 use crate::ranker::{Ranker, Requests};
 use crate::world::Catalogue;
 
@@ -84,6 +85,7 @@ impl Ranker for Popularity {
     fn train(&mut self, catalogue: Catalogue<'_>, log: &Log) -> Result<(), RecsysError> {
         let PopularityConfig { propensities, least_propensity, prior_impressions, prior_rate } =
             self.config;
+        known_items(catalogue, log)?;
         let mut counts =
             vec![(prior_impressions * prior_rate, prior_impressions); catalogue.items()];
         let rows = log.items().iter().zip(log.clicks()).zip(log.examinations());

@@ -14,7 +14,7 @@ mod tower;
 
 use std::ops::Range;
 
-use headwater_core::{ConfigError, require, require_non_negative};
+use headwater_core::{ConfigError, require};
 use headwater_evaluation::decision::sigmoid;
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +56,7 @@ pub enum PositionConfig {
     /// A linear head tells the slot from the hidden layer, which learns to keep it from doing so: the gradient it sends
     /// back is multiplied by -λ (Ganin et al. 2016; compared in Zhao et al. 2019).
     Adversarial {
-        /// At least 0.
+        /// In [0, 1e6]: it multiplies gradients in single precision.
         lambda: f64,
     },
     /// PAL (Guo et al. 2019): P(click) = P(seen | place) P(click | seen), one loss on the product, served is the second
@@ -133,7 +133,10 @@ impl PositionConfig {
                 let holds = (0.0..1.0).contains(&dropout);
                 require(holds, NAME, "dropout", dropout, "a number in [0, 1)")
             }
-            Self::Adversarial { lambda } => require_non_negative(NAME, "lambda", lambda),
+            Self::Adversarial { lambda } => {
+                let holds = (0.0..=1e6).contains(&lambda);
+                require(holds, NAME, "lambda", lambda, "a number in [0, 1e6]")
+            }
             Self::InversePropensity { least, .. } => {
                 require(least > 0.0 && least <= 1.0, NAME, "least", least, "a number in (0, 1]")
             }
@@ -416,6 +419,7 @@ pub(crate) mod tests {
         for (config, field) in [
             (PositionConfig::Tower { dropout: 1.0, crossed: true }, "dropout"),
             (PositionConfig::Adversarial { lambda: -1.0 }, "lambda"),
+            (PositionConfig::Adversarial { lambda: 1e300 }, "lambda"),
             (PositionConfig::InversePropensity { propensities, least: 0.0 }, "least"),
             (PositionConfig::DualLearning { most_weight: 0.5 }, "most_weight"),
             (PositionConfig::RegressionEm { rate: f64::NAN }, "rate"),

@@ -92,7 +92,14 @@ impl Check for SyntheticConfig {
 
     fn check(self) -> Result<SyntheticSettings, ConfigError> {
         const NAME: &str = "SyntheticConfig";
-        require(self.dimensions >= 2, NAME, "dimensions", self.dimensions, "2 or more")?;
+        let holds = (2..=65_536).contains(&self.dimensions);
+        require(holds, NAME, "dimensions", self.dimensions, "2 to 65536")?;
+        // Rows are drawn a batch, or all fixed ones, at a time.
+        let rows = self.fixed_rows.unwrap_or(0).max(self.batch);
+        let holds = rows.saturating_mul(self.dimensions) <= 1 << 30;
+        let allowed = "such that rows at a time x dimensions are at most 2^30";
+        require(holds, NAME, "batch", self.batch, allowed)?;
+        require(self.sines <= 65_536, NAME, "sines", self.sines, "at most 65536")?;
         let cosine = self.cosine;
         require((-1.0..=1.0).contains(&cosine), NAME, "cosine", cosine, "a number in [-1, 1]")?;
         for (field, value) in [("scale", self.scale), ("learning_rate", self.learning_rate)] {

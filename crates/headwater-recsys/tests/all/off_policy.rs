@@ -179,6 +179,53 @@ fn actions_that_are_never_logged_are_reported() {
 }
 
 #[test]
+fn too_little_overlap_for_an_interval_still_gives_the_value() {
+    // 20 decisions, of which the target takes three: a resample without them has no value.
+    let mut columns = BanditColumns {
+        reward: vec![0.0; 20],
+        propensity: vec![0.5; 20],
+        target: vec![0.0; 20],
+        ..BanditColumns::default()
+    };
+    columns.target[..3].fill(1.0);
+    columns.reward[..2].fill(1.0);
+    let log = LoggedBandit::new(columns).unwrap();
+    let mut rng = Streams::new(1).stream("bootstrap", &[]);
+    let error = Estimator::Snips.estimate(&log, &Bootstrap::default(), &mut rng).unwrap_err();
+    let value = 2.0 / 3.0;
+    let expected = RecsysError::TooLittleOverlap { estimator: "SNIPS", value, shared: 3, rows: 20 };
+    assert_eq!(error, expected);
+    let text = error.to_string();
+    assert!(text.starts_with("SNIPS = 0.6666666666666666, and too little overlap for an interval"));
+    // What is not divided by the weights has an interval.
+    let ips = Estimator::Ips.estimate(&log, &Bootstrap::default(), &mut rng).unwrap();
+    assert_relative_eq!(ips.estimate, 0.2);
+}
+
+#[test]
+fn weights_at_the_edge_of_the_format_are_refused_or_shrunk() {
+    let log = |propensity: f64| {
+        LoggedBandit::new(BanditColumns {
+            reward: vec![1.0, 0.0],
+            propensity: vec![propensity, 1.0],
+            target: vec![1.0, 1.0],
+            model: Some(ModelColumns { logged: vec![0.0, 0.0], target: vec![0.0, 0.0] }),
+            ..BanditColumns::default()
+        })
+    };
+    let error = log(5e-324).unwrap_err().to_string();
+    assert_eq!(error, "`target / propensity[0]` = inf: allowed is a finite number");
+    // λ w/(w² + λ) at w = 1e300, whose square is no number, is λ/w for a finite λ and w at
+    // infinity.
+    let huge = log(1e-300).unwrap();
+    let shrunk = |lambda: f64| Estimator::DrOs { lambda }.value(&huge).unwrap();
+    assert_relative_eq!(shrunk(1.0), 0.5e-300, max_relative = 1e-12);
+    assert_eq!(shrunk(0.0), 0.0);
+    assert_relative_eq!(shrunk(1e308), 0.5e8, max_relative = 1e-9);
+    assert_relative_eq!(shrunk(f64::INFINITY), 0.5e300, max_relative = 1e-12);
+}
+
+#[test]
 fn the_mean_weight_knows_sessions() {
     let columns = |copies: usize, session: Option<Vec<usize>>| BanditColumns {
         reward: [1.0, 0.0, 1.0, 0.0].repeat(copies),

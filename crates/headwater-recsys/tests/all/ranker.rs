@@ -1,9 +1,10 @@
 //! What rankers come to in the loop: acceptance tests on simulated worlds.
 use headwater_core::{Check, Streams};
 use headwater_recsys::{
-    Arm, ExaminationConfig, HeadConfig, Impression, Log, LogShape, LoopConfig, NetworkConfig,
-    NeuralRanker, NeuralRankerConfig, PositionConfig, PositionGraph, Propensities, Ranker,
-    RecsysError, RoundMetrics, ServingPosition, SessionRow, Sharing, WorldConfig, run,
+    Arm, At, Catalogue, ExaminationConfig, Head, HeadConfig, Impression, Log, LogShape, LoopConfig,
+    NetworkConfig, NeuralRanker, NeuralRankerConfig, PopularityConfig, PositionConfig,
+    PositionGraph, Propensities, Ranker, RecsysError, RoundMetrics, ServingPosition, SessionRow,
+    Sharing, WorldConfig, run,
 };
 
 /// The loop in a world from one seed: its rounds, the ranker, and the graph of the log it was trained on last.
@@ -133,4 +134,31 @@ fn a_like_head_serves_likes_where_clicks_do_not() {
     let (clicks_alone, both) = (likes(None), likes(Some(HeadConfig::default())));
     assert!(both.1 > clicks_alone.1 + 0.05, "{clicks_alone:?} {both:?}");
     assert!(both.0 < clicks_alone.0, "{clicks_alone:?} {both:?}");
+}
+
+#[test]
+fn a_log_of_items_that_the_catalogue_does_not_have_is_refused() {
+    let shape = LogShape { features: 2, slots: 1, devices: 1 };
+    let catalogue = Catalogue { features: &[0.0; 6], width: 2 };
+    let mut log = Log::new(2, false, false);
+    log.open(&SessionRow { round: 0, user: 0, device: 0, context: &[0.0; 2] });
+    let impression = Impression {
+        item: u32::MAX,
+        slot: 0,
+        click: 1.0,
+        like: 0.0,
+        dwell: 0.0,
+        examination: 1.0,
+        propensity: 1.0,
+    };
+    log.record(&impression);
+    let settings = NeuralRankerConfig::default().check().unwrap();
+    let mut neural = NeuralRanker::new(&settings, shape, &Streams::new(1));
+    let mut popularity = PopularityConfig::default().check().unwrap();
+    let predicted = neural.predict(catalogue, &log, Head::Click, At::Serving).map(|_| ());
+    let refused = [popularity.train(catalogue, &log), neural.train(catalogue, &log), predicted];
+    for error in refused.map(Result::unwrap_err) {
+        let text = error.to_string();
+        assert!(text.starts_with("`items of the log[0]` = 4294967295: allowed is"), "{text}");
+    }
 }

@@ -111,6 +111,12 @@ impl Check for NeuralRankerConfig {
         for (field, value) in rates.into_iter().chain([most]) {
             require_positive(NAME, field, value)?;
         }
+        for (field, value) in rates {
+            // Steps are taken in single precision.
+            let holds = (value as f32).is_normal();
+            require(holds, NAME, field, value, "a number in [1.2e-38, 3.4e38]")?;
+        }
+        require(self.embedding <= 4096, NAME, "embedding", self.embedding, "at most 4096")?;
         Ok(NeuralRankerSettings { config: self, architecture })
     }
 }
@@ -198,6 +204,17 @@ mod tests {
         assert!(text.contains("epochs = 0"), "{text}");
         let text = refused(NeuralRankerConfig { learning_rate: f64::NAN, ..Default::default() });
         assert!(text.contains("learning_rate = NaN"), "{text}");
+        for rate in [1e-60, 1e60] {
+            let text = refused(NeuralRankerConfig { learning_rate: rate, ..Default::default() });
+            assert!(text.contains("learning_rate") && text.contains("3.4e38"), "{text}");
+            let text = refused(NeuralRankerConfig { place_rate: rate, ..Default::default() });
+            assert!(text.contains("place_rate") && text.contains("3.4e38"), "{text}");
+        }
+        let text = refused(NeuralRankerConfig { embedding: 1 << 40, ..Default::default() });
+        assert!(text.contains("embedding = 1099511627776"), "{text}");
+        let head = HeadConfig { exponent: 1e300, ..HeadConfig::default() };
+        let text = refused(NeuralRankerConfig { click: head, ..Default::default() });
+        assert!(text.contains("[-1e6, 1e6]"), "{text}");
         let head = HeadConfig { weight: -1.0, ..HeadConfig::default() };
         let text = refused(NeuralRankerConfig { dwell: Some(head), ..Default::default() });
         assert!(text.contains("weight = -1"), "{text}");
