@@ -233,7 +233,12 @@ proptest! {
         let (at, model) = changed(model);
         match read_model(&model) {
             Ok(read) => prop_assert!(at >= 28 || read.to_bytes() == whole.to_bytes()),
-            Err(error) => prop_assert!(at < 28, "{error}"),
+            // A weight that became NaN or infinite is named with its tensor.
+            Err(error) => {
+                let error = error.to_string();
+                let weight = error.contains("] = NaN") || error.contains("inf");
+                prop_assert!(at < 28 || weight, "byte {at}: {error}");
+            }
         }
         let whole = StoriesTokenizer::read(&made_up_tokenizer()).unwrap();
         if let Ok(read) = StoriesTokenizer::read(&changed(made_up_tokenizer()).1) {
