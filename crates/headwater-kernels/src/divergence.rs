@@ -8,7 +8,7 @@ use pulp::Simd;
 use crate::buffer::{Buffer, zeros};
 use crate::embedding::{gather, scatter};
 use crate::matmul::{Into, Strided, product, transpose};
-use crate::scores::Scored;
+use crate::scores::{Scored, probability, settle};
 use crate::simd::{arch, exp, inline};
 use crate::threads::{cut, parts, run, total};
 
@@ -21,7 +21,7 @@ pub type SideGradients = (Vec<f32>, Vec<f32>);
 /// `[rows]`: KL(p, q) in nats of every pair of rows `p.at[i]`, `q.at[i]`.
 ///
 /// # Panics
-/// When the sides differ in rows, vocabulary or temperature.
+/// When the sides differ in rows, vocabulary or temperature, or the temperature is not above 0.
 #[must_use]
 pub fn divergence(p: &Scored<'_>, q: &Scored<'_>) -> Vec<f32> {
     check(p, q);
@@ -34,7 +34,7 @@ pub fn divergence(p: &Scored<'_>, q: &Scored<'_>) -> Vec<f32> {
             let rows = first..first + out.len();
             let mut z = logits(p, &turned[0], rows.clone());
             let mut other = logits(q, &turned[1], rows);
-            compare_rows(out, &mut z, &mut other, 1.0 / p.temperature);
+            compare_rows(out, &mut z, &mut other, p.temperature);
         }
     });
     out
@@ -64,9 +64,8 @@ pub fn divergence_backward(
             let mut z = logits(p, &turned[0], rows.clone());
             let mut other = logits(q, &turned[1], rows.clone());
             let mut value = Buffer::any(rows.len());
-            let scale = 1.0 / p.temperature;
-            compare_rows(&mut value, &mut z, &mut other, scale);
-            slopes(&mut z, &mut other, &value, &gradient[rows.clone()], scale);
+            compare_rows(&mut value, &mut z, &mut other, p.temperature);
+            slopes(&mut z, &mut other, &value, &gradient[rows.clone()], p.slope());
             let own = rows.start - part.start..rows.end - part.start;
             for (side, dlogits, drows, sum) in
                 [(p, &z, &mut *drows_p, 0), (q, &other, &mut *drows_q, 1)]
@@ -94,6 +93,7 @@ pub fn divergence_backward(
 }
 
 fn check(p: &Scored<'_>, q: &Scored<'_>) {
+    p.check();
     let size = |side: &Scored<'_>| (side.at.len(), side.embedding.len() / side.width);
     assert_eq!(size(p), size(q), "rows and vocabulary of the two sides");
     assert_eq!(p.temperature, q.temperature, "temperature of the two sides");
@@ -123,18 +123,21 @@ fn compare_rows_with<'a, S: Simd>(
     out: &'a mut [f32],
     z: &'a mut [f32],
     other: &'a mut [f32],
-    scale: f32,
+    temperature: f32,
 ) {
     let vocabulary = z.len() / out.len();
     let rows = z.chunks_exact_mut(vocabulary).zip(other.chunks_exact_mut(vocabulary));
     for ((z, other), out) in rows.zip(out) {
-        log_probabilities(simd, z, scale);
-        log_probabilities(simd, other, scale);
+        log_probabilities(simd, z, temperature);
+        log_probabilities(simd, other, temperature);
         let ((body, tail), (others, other_tail)) = (S::as_simd_f32s(z), S::as_simd_f32s(other));
         let sum = body.iter().zip(others).fold(
             simd.splat_f32s(0.0),
             #[inline(always)]
-            |sum, (p, q)| simd.mul_add_e_f32s(exp(simd, *p), simd.sub_f32s(*p, *q), sum),
+            |sum, (p, q)| {
+                let apart = simd.sub_f32s(*p, *q);
+                simd.mul_add_e_f32s(probability(simd, *p), apart, sum)
+            },
         );
         let rest: f32 = tail.iter().zip(other_tail).map(|(p, q)| p.exp() * (p - q)).sum();
         *out = simd.reduce_sum_f32s(sum) + rest;
@@ -142,7 +145,8 @@ fn compare_rows_with<'a, S: Simd>(
 }
 
 #[inline(always)]
-fn log_probabilities<S: Simd>(simd: S, z: &mut [f32], scale: f32) {
+fn log_probabilities<S: Simd>(simd: S, z: &mut [f32], temperature: f32) {
+    let scale = 1.0 / settle(simd, z, temperature);
     let top = z.iter().copied().fold(f32::NEG_INFINITY, f32::max) * scale;
     let (scales, shift) = (simd.splat_f32s(scale), simd.splat_f32s(-top));
     let (body, tail) = S::as_simd_f32s(z);
@@ -176,7 +180,7 @@ fn slopes_with<'a, S: Simd>(
         let f = inline(
             #[inline(always)]
             |log_p: S::f32s, log_q: S::f32s| {
-                let (p, q) = (exp(simd, log_p), exp(simd, log_q));
+                let (p, q) = (probability(simd, log_p), probability(simd, log_q));
                 let above = simd.sub_f32s(simd.sub_f32s(log_p, log_q), values);
                 let scaled = simd.mul_f32s(p, factor);
                 (simd.mul_f32s(scaled, above), simd.mul_f32s(simd.sub_f32s(q, p), factor))
