@@ -10,6 +10,7 @@ use headwater_nn::{BOS, Device, EOS, SamplingConfig, sample};
 const PUBLISHED: &str = "Once upon a time, there was a little girl named Lily. She loved to play \
     outside in the park. One day, she saw a big, red ball.";
 
+#[allow(clippy::print_stdout)] // What a test leaves out is said.
 fn files() -> Option<(Vec<u8>, Vec<u8>)> {
     let named = std::env::var_os("HEADWATER_DATA").map(PathBuf::from);
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
