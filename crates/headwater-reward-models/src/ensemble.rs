@@ -25,7 +25,8 @@ pub enum Combination {
 /// Members should score on one scale: standardise them first if their training does not.
 ///
 /// # Errors
-/// No members, members with different numbers of scores, or a score that is not finite.
+/// No members, members with different numbers of scores, a score or weight that is not finite, or a
+/// combination of them that is not.
 pub fn combine(
     members: &[Vec<f64>],
     combination: Combination,
@@ -40,8 +41,13 @@ pub fn combine(
             return Err(RewardModelError::Score { index, value: scores[index] });
         }
     }
+    if let Combination::MeanLessVariance { weight } = combination
+        && !weight.is_finite()
+    {
+        return Err(RewardModelError::Weight { value: weight });
+    }
     let count = members.len() as f64;
-    Ok((0..expected)
+    let combined: Vec<f64> = (0..expected)
         .map(|input| {
             let scores = members.iter().map(|member| member[input]);
             let mean = scores.clone().sum::<f64>() / count;
@@ -53,7 +59,11 @@ pub fn combine(
                 }
             }
         })
-        .collect())
+        .collect();
+    match combined.iter().position(|score| !score.is_finite()) {
+        None => Ok(combined),
+        Some(index) => Err(RewardModelError::Combined { index, value: combined[index] }),
+    }
 }
 
 #[cfg(test)]
@@ -69,6 +79,20 @@ mod tests {
         let combined = combine(&members, Combination::MeanLessVariance { weight: 0.5 }).unwrap();
         assert!((combined[0] - (2.0 - 1.0 / 3.0)).abs() < 1e-12);
         assert!((combined[1] - (2.0 - 4.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn what_is_no_number_is_named() {
+        let two = [vec![1.0], vec![2.0]];
+        for weight in [f64::NAN, f64::INFINITY] {
+            let error = combine(&two, Combination::MeanLessVariance { weight }).unwrap_err();
+            assert_eq!(error.to_string(), format!("weight = {weight}: allowed is a finite number"));
+        }
+        let far = [vec![0.0, 1e200], vec![1.0, -1e200]];
+        let error = combine(&far, Combination::MeanLessVariance { weight: 0.5 }).unwrap_err();
+        let wanted = "the members' scores of input 1 combine to -inf, not a finite number";
+        assert_eq!(error.to_string(), wanted);
+        assert_eq!(combine(&far, Combination::Minimum), Ok(vec![0.0, -1e200]));
     }
 
     #[test]
