@@ -12,7 +12,7 @@ use crate::feed_forward::{FeedForwardWeights, activate, feed_forward};
 use crate::heads::AttentionShape;
 use crate::matmul::{Into, Strided, product, transpose};
 use crate::norm::normalise;
-use crate::scores::softmax_in_place;
+use crate::scores::{settle, softmax_in_place};
 use crate::simd::{arch, inline};
 use crate::tree::Tree;
 
@@ -279,6 +279,7 @@ fn mix_values_with<'a, S: Simd>(
     let head_width = mixed.len() / heads;
     let rows = mixed.chunks_exact_mut(head_width).zip(scores.chunks_exact_mut(length));
     for (mixed, weights) in rows {
+        let scale = settle(simd, weights, scale);
         softmax_in_place(simd, weights, scale);
         for (vector, out) in mixed.chunks_mut(S::F32_LANES).enumerate() {
             let first = vector * S::F32_LANES;

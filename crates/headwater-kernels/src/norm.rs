@@ -51,7 +51,12 @@ fn scale<S: Simd>(simd: S, row: &[f32], epsilon: f32) -> f32 {
         #[inline(always)]
         |[x]| simd.mul_f32s(x, x),
     );
-    1.0 / (square / row.len() as f32 + epsilon).sqrt()
+    if square.is_finite() {
+        return 1.0 / (square / row.len() as f32 + epsilon).sqrt();
+    }
+    // Squares end in f32 long before the numbers do.
+    let square: f64 = row.iter().map(|x| f64::from(*x).powi(2)).sum();
+    (1.0 / (square / row.len() as f64 + f64::from(epsilon)).sqrt()) as f32
 }
 
 /// Writes the norm of each row of `x` to `out`.
@@ -100,7 +105,19 @@ pub(crate) fn normalise_backward_with<'a, S: Simd>(
             #[inline(always)]
             |[d, g, x]| simd.mul_f32s(simd.mul_f32s(d, g), x),
         );
-        let along = simd.splat_f32s(-s * s * s * product / width as f32);
+        let along = -s * s * s * product / width as f32;
+        if !(s * s * s).is_normal() {
+            // Of a row so large that the cube is lost, every factor is scaled by itself.
+            let along = -s * product / width as f32;
+            for (dx, (x, (d, g))) in dx.iter_mut().zip(x.iter().zip(gradient.iter().zip(gain))) {
+                *dx += s * (d * g + along * (x * s));
+            }
+            for (dgain, (x, d)) in dgain.iter_mut().zip(x.iter().zip(gradient)) {
+                *dgain += d * (x * s);
+            }
+            continue;
+        }
+        let along = simd.splat_f32s(along);
         let s = simd.splat_f32s(s);
         update(
             simd,

@@ -3,13 +3,15 @@
 //!
 //! With logits z = E h / temperature and p = softmax(z): log p_y = z_y - log-sum, H = log-sum - sum p z.
 //! Their gradients with respect to z are `1[v = y] - p_v` and `-p_v (log p_v + H)`.
+//!
+//! Every temperature above 0 gives the exact distribution, however small it is: see [`settle`].
 
 use pulp::Simd;
 
 use crate::buffer::{Buffer, zeros};
 use crate::embedding::{gather, scatter};
 use crate::matmul::{Into, Strided, product, transpose};
-use crate::simd::{arch, exp, inline, largest, sum};
+use crate::simd::{LEAST_EXPONENT, arch, exp, inline, largest, sum};
 use crate::threads::{cut, parts, run, total};
 
 /// Rows worked off together.
@@ -26,7 +28,8 @@ pub struct Scored<'a> {
     pub width: usize,
     /// Rows of `hidden` to score, in any order, a row as often as wanted.
     pub at: &'a [usize],
-    /// Divides the logits.
+    /// Divides the logits; above 0. What is so small that f32 makes 0 of it is taken for its limit:
+    /// all of the probability on the largest logit, shared where several are equal.
     pub temperature: f32,
 }
 
@@ -46,14 +49,70 @@ impl Scored<'_> {
         transpose(&mut turned, self.embedding, (self.vocabulary(), self.width));
         turned
     }
+
+    /// What a slope in the scaled logits is multiplied by to be one in the logits: the
+    /// temperature's inverse, at most 1e30, so that products with it are finite.
+    pub(crate) fn slope(&self) -> f32 {
+        1.0 / self.temperature.max(1e-30)
+    }
+
+    /// # Panics
+    /// When the temperature is no number of at least 0.
+    pub(crate) fn check(&self) {
+        require_temperature(self.temperature);
+    }
+}
+
+fn require_temperature(temperature: f32) {
+    assert!(temperature >= 0.0, "temperature {temperature}: allowed is a number above 0");
+}
+
+/// Scaled logits of this size or more are rounded so coarsely that differences of them lose digits.
+const COARSE: f32 = 256.0;
+
+/// At temperatures below this, logits of a usual size would be.
+const COLD: f32 = 0.1;
+
+/// The least log-probability there is: what lies further below is no number that could be summed
+/// up.
+const LEAST_LOG: f32 = -1e37;
+
+/// Prepares a row of logits for an extreme temperature, or for extreme logits at any: where scaled
+/// logits would be too coarse, `(z - largest) / temperature` takes the place of z, and the
+/// temperature left to divide by is 1.
+///
+/// The largest is taken off before the division, so that nothing overflows and every difference
+/// keeps its digits. Other rows stay as they are, bit for bit.
+#[inline(always)]
+pub(crate) fn settle<S: Simd>(simd: S, logits: &mut [f32], temperature: f32) -> f32 {
+    let top = largest(simd, logits);
+    if temperature >= COLD && top.abs() < COARSE * temperature {
+        return temperature;
+    }
+    let temperature = temperature.max(f32::MIN_POSITIVE);
+    for z in logits {
+        let scaled = (*z - top) / temperature;
+        // In this order NaN stays NaN, and an infinite logit becomes one.
+        *z = if scaled < LEAST_LOG { LEAST_LOG } else { scaled };
+    }
+    1.0
+}
+
+/// e to the x for log-probabilities: exactly 0 where [`exp`] has come to its end, which is not
+/// quite 0.
+#[inline(always)]
+pub(crate) fn probability<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let beyond = simd.less_than_f32s(x, simd.splat_f32s(LEAST_EXPONENT));
+    simd.select_f32s(beyond, simd.splat_f32s(0.0), exp(simd, x))
 }
 
 /// `[rows][2]`: log-probability of each target, and entropy in nats of its distribution.
 ///
 /// # Panics
-/// When a row or target is out of range.
+/// When a row or target is out of range, or the temperature is not above 0.
 #[must_use]
 pub fn token_scores(scored: &Scored<'_>, targets: &[usize]) -> (Vec<f32>, ScoresKept) {
+    scored.check();
     let (width, vocabulary) = (scored.width, scored.vocabulary());
     let mut out = zeros(scored.at.len() * 2);
     let mut kept = ScoresKept { log_sums: Buffer::any(scored.at.len()) };
@@ -90,6 +149,7 @@ fn score_rows_with<'a, S: Simd>(
     let vocabulary = logits.len() / targets.len();
     let rows = logits.chunks_exact_mut(vocabulary).zip(targets);
     for ((logits, target), (out, log_sum)) in rows.zip(out.chunks_exact_mut(2).zip(log_sums)) {
+        let temperature = settle(simd, logits, temperature);
         let chosen = logits[*target] / temperature;
         let (sum, mean) = softmax_in_place(simd, logits, temperature);
         *log_sum = sum;
@@ -98,7 +158,8 @@ fn score_rows_with<'a, S: Simd>(
     }
 }
 
-/// Turns logits into probabilities; returns the log-sum and the mean of the scaled logits.
+/// Turns logits into probabilities; returns the log-sum and the mean of the scaled logits. Logits
+/// and temperature are not extreme, or [`settle`]d.
 #[inline(always)]
 pub(crate) fn softmax_in_place<S: Simd>(
     simd: S,
@@ -108,11 +169,13 @@ pub(crate) fn softmax_in_place<S: Simd>(
     let scale = 1.0 / temperature;
     let top = largest(simd, logits) * scale;
     let (scales, shift) = (simd.splat_f32s(scale), simd.splat_f32s(-top));
+    // A share of 0 times minus infinity would be no number.
+    let least = simd.splat_f32s(LEAST_LOG);
     let (mut mass, mut weighted) = (simd.splat_f32s(0.0), simd.splat_f32s(0.0));
     let (body, tail) = S::as_mut_simd_f32s(logits);
     for z in body.iter_mut() {
-        let shifted = simd.mul_add_e_f32s(*z, scales, shift);
-        let weight = exp(simd, shifted);
+        let shifted = simd.max_f32s(least, simd.mul_add_e_f32s(*z, scales, shift));
+        let weight = probability(simd, shifted);
         *z = weight;
         mass = simd.add_f32s(mass, weight);
         weighted = simd.mul_add_e_f32s(weight, shifted, weighted);
@@ -120,8 +183,8 @@ pub(crate) fn softmax_in_place<S: Simd>(
     let (mut mass, mut weighted) = (simd.reduce_sum_f32s(mass), simd.reduce_sum_f32s(weighted));
     if !tail.is_empty() {
         let last = simd.partial_load_f32s(tail);
-        let shifted = simd.mul_add_e_f32s(last, scales, shift);
-        simd.partial_store_f32s(tail, exp(simd, shifted));
+        let shifted = simd.max_f32s(least, simd.mul_add_e_f32s(last, scales, shift));
+        simd.partial_store_f32s(tail, probability(simd, shifted));
         let mut shifts = [0.0f32; 64];
         simd.partial_store_f32s(&mut shifts[..tail.len()], shifted);
         for (weight, shifted) in tail.iter().zip(shifts) {
@@ -142,7 +205,7 @@ pub(crate) fn softmax_in_place<S: Simd>(
 /// Gradients of hidden states and embedding, given those of [`token_scores`]'s `[rows][2]`.
 ///
 /// # Panics
-/// When a row or target is out of range.
+/// As [`token_scores`].
 #[must_use]
 pub fn token_scores_backward(
     scored: &Scored<'_>,
@@ -150,6 +213,7 @@ pub fn token_scores_backward(
     kept: &ScoresKept,
     gradient: &[f32],
 ) -> (Vec<f32>, Vec<f32>) {
+    scored.check();
     let (width, vocabulary) = (scored.width, scored.vocabulary());
     let turned = scored.turned();
     let mut rows = Buffer::any(scored.at.len() * width);
@@ -168,7 +232,8 @@ pub fn token_scores_backward(
             product(logits, vocabulary, left, &turned, vocabulary, forward, Into::Set);
             let outer = &gradient[2 * rows.start..2 * rows.end];
             let (targets, sums) = (&targets[rows.clone()], &kept.log_sums[rows.clone()]);
-            score_rows_backward(logits, targets, sums, outer, scored.temperature);
+            let scales = (scored.temperature, scored.slope());
+            score_rows_backward(logits, targets, sums, outer, scales);
             let back = (rows.len(), vocabulary, width);
             let dlogits = Strided::rows(logits, vocabulary);
             product(drows, width, dlogits, scored.embedding, width, back, Into::Set);
@@ -192,13 +257,13 @@ fn score_rows_backward_with<'a, S: Simd>(
     targets: &'a [usize],
     log_sums: &'a [f32],
     gradient: &'a [f32],
-    temperature: f32,
+    (temperature, slope): (f32, f32),
 ) {
     let vocabulary = logits.len() / targets.len();
-    let scale = 1.0 / temperature;
     let rows = logits.chunks_exact_mut(vocabulary).zip(targets.iter().zip(log_sums));
     for ((logits, (target, log_sum)), gradient) in rows.zip(gradient.chunks_exact(2)) {
-        let (of_log_prob, of_entropy) = (gradient[0] * scale, gradient[1] * scale);
+        let scale = 1.0 / settle(simd, logits, temperature);
+        let (of_log_prob, of_entropy) = (gradient[0] * slope, gradient[1] * slope);
         let (scales, shift) = (simd.splat_f32s(scale), simd.splat_f32s(-log_sum));
         // exp of the padding's zeros is not 0, so the mean over p is summed from the slice itself.
         let entropy = if of_entropy == 0.0 {
@@ -210,7 +275,7 @@ fn score_rows_backward_with<'a, S: Simd>(
                 #[inline(always)]
                 |mean, z| {
                     let log_p = simd.mul_add_e_f32s(*z, scales, shift);
-                    simd.mul_add_e_f32s(exp(simd, log_p), log_p, mean)
+                    simd.mul_add_e_f32s(probability(simd, log_p), log_p, mean)
                 },
             );
             let rest: f32 = tail
@@ -228,8 +293,10 @@ fn score_rows_backward_with<'a, S: Simd>(
             #[inline(always)]
             |z: S::f32s| {
                 let log_p = simd.mul_add_e_f32s(z, scales, shift);
-                let factor = simd.mul_add_e_f32s(weighted, simd.add_f32s(log_p, entropies), plain);
-                simd.mul_f32s(exp(simd, log_p), factor)
+                // Where the probability is 0 the factor has to be finite, no more.
+                let near = simd.max_f32s(simd.splat_f32s(LEAST_EXPONENT), log_p);
+                let factor = simd.mul_add_e_f32s(weighted, simd.add_f32s(near, entropies), plain);
+                simd.mul_f32s(probability(simd, log_p), factor)
             },
         );
         let (body, tail) = S::as_mut_simd_f32s(logits);
@@ -244,7 +311,11 @@ fn score_rows_backward_with<'a, S: Simd>(
     }
 }
 
-/// Turns one row of logits into log-probabilities, and fills `probabilities`; returns the entropy in nats.
+/// Turns one row of logits into log-probabilities, and fills `probabilities`; returns the entropy
+/// in nats. The temperature is as in [`Scored`].
+///
+/// # Panics
+/// When the slices differ in length, or the temperature is not above 0.
 #[pulp::with_simd(log_softmax = arch())]
 #[inline(always)]
 #[allow(unreachable_pub)]
@@ -254,6 +325,8 @@ pub fn log_softmax_with<'a, S: Simd>(
     probabilities: &'a mut [f32],
     temperature: f32,
 ) -> f32 {
+    require_temperature(temperature);
+    let temperature = settle(simd, logits, temperature);
     probabilities.copy_from_slice(logits);
     let (log_sum, mean) = softmax_in_place(simd, probabilities, temperature);
     let scale = 1.0 / temperature;

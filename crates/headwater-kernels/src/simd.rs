@@ -49,7 +49,10 @@ pub(crate) fn inline<F>(closure: F) -> F {
     closure
 }
 
-/// e to the x, to about one unit in the last place; 0 below -87, about 1e38 above 88.
+/// Below this [`exp`] falls no further.
+pub(crate) const LEAST_EXPONENT: f32 = -87.3;
+
+/// e to the x, to about one unit in the last place; 1e-38 below -87.3, about 1e38 above 88.
 ///
 /// x = n ln 2 + r with |r| <= ln 2 / 2; a polynomial in r of degree 6, and n added to its exponent.
 #[inline(always)]
@@ -59,7 +62,7 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         |v: f32| simd.splat_f32s(v),
     );
     // In this order of operands NaN stays NaN.
-    let x = simd.min_f32s(splat(88.0), simd.max_f32s(splat(-87.3), x));
+    let x = simd.min_f32s(splat(88.0), simd.max_f32s(splat(LEAST_EXPONENT), x));
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the lowest bits.
     let magic = splat(12_582_912.0);
     let shifted = simd.mul_add_e_f32s(x, splat(std::f32::consts::LOG2_E), magic);

@@ -92,6 +92,24 @@ pub fn unpack(bytes: &[u8], name: &str) -> Result<Vec<u8>, NnError> {
     Ok(section.data().to_vec())
 }
 
+/// One section of [`pack`] that holds numbers: little-endian f32, all finite.
+///
+/// # Errors
+/// As [`unpack`]; a section that is not a whole number of them, or holds NaN or infinity.
+pub fn unpack_values(bytes: &[u8], name: &str) -> Result<Vec<f32>, NnError> {
+    let section = unpack(bytes, name)?;
+    let (words, rest) = section.as_chunks::<4>();
+    if !rest.is_empty() {
+        let problem = format!("section {name} has {} bytes, not a multiple of 4", section.len());
+        return Err(malformed(problem));
+    }
+    let values: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(values),
+        Some(at) => Err(malformed(format!("section {name}: value {at} = {}", values[at]))),
+    }
+}
+
 /// Named f32 tensors and string metadata as safetensors bytes.
 pub(crate) fn tensors_to_bytes(
     tensors: &[NamedTensor],

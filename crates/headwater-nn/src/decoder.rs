@@ -6,6 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use headwater_core::StreamRng;
 use headwater_kernels::{AttentionWeights, DecoderWeights, FeedForwardWeights, Rotary};
 use rand_distr::{Distribution, Normal};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::NnError;
@@ -39,7 +40,7 @@ impl Decoder {
     /// into the residual stream, as in GPT-2), ones for the norms.
     pub fn initialise(shape: &DecoderShape, stream: &mut StreamRng, device: &Device) -> Self {
         let residual = 1.0 / (2.0 * shape.layers as f64).sqrt();
-        let weights = shape.parameters().into_iter().map(|(name, dims)| {
+        let weights = shape.parameters().map(|(name, dims)| {
             let count: usize = dims.iter().product();
             let fan_in = 1.0 / (dims[0] as f64).sqrt();
             let deviation = match name.rsplit('.').next() {
@@ -64,24 +65,26 @@ impl Decoder {
     /// A decoder holding the given weights (any order, matched by name).
     ///
     /// # Errors
-    /// A missing, surplus or wrongly shaped tensor, or a value that is not finite.
+    /// A missing, surplus, repeated or wrongly shaped tensor, or a value that is not finite.
     pub fn from_weights(
         shape: &DecoderShape,
         weights: &[NamedTensor],
         device: &Device,
     ) -> Result<Self, NnError> {
-        let expected = shape.parameters();
         let malformed = |problem| NnError::Malformed { format: "decoder weights", problem };
-        if let Some(extra) = weights.iter().find(|w| expected.iter().all(|(n, _)| *n != w.name)) {
-            return Err(malformed(format!("unexpected tensor {}", extra.name)));
+        let mut by_name = HashMap::with_capacity(weights.len());
+        for tensor in weights {
+            if by_name.insert(tensor.name.as_str(), tensor).is_some() {
+                return Err(malformed(format!("tensor {} twice", tensor.name)));
+            }
         }
-        let mut found = Vec::with_capacity(expected.len());
-        for (name, dims) in &expected {
-            let tensor = weights
-                .iter()
-                .find(|w| w.name == *name)
+        // A shape may claim more tensors than there are: the first one missing ends it.
+        let mut found = Vec::with_capacity(weights.len());
+        for (name, dims) in shape.parameters() {
+            let tensor = by_name
+                .remove(name.as_str())
                 .ok_or_else(|| malformed(format!("missing tensor {name}")))?;
-            if tensor.shape != *dims || tensor.values.len() != dims.iter().product::<usize>() {
+            if tensor.shape != dims || tensor.values.len() != dims.iter().product::<usize>() {
                 let (have, count) = (&tensor.shape, tensor.values.len());
                 return Err(malformed(format!(
                     "{name} has shape {have:?} and {count} values, expected {dims:?}"
@@ -91,6 +94,10 @@ impl Decoder {
                 return Err(malformed(format!("{name}[{at}] = {}", tensor.values[at])));
             }
             found.push(tensor);
+        }
+        // The first in the order given, so that the error is always the same one.
+        if let Some(extra) = weights.iter().find(|w| by_name.contains_key(w.name.as_str())) {
+            return Err(malformed(format!("unexpected tensor {}", extra.name)));
         }
         // `found` is in module order, so the module can be filled by taking from the front.
         let mut rest = found.into_iter();

@@ -1,9 +1,14 @@
 //! What can go wrong in this crate.
 
+use headwater_core::ConfigError;
+
 /// An input this crate cannot work with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NnError {
+    /// An argument that is checked as a config's field is.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A token id outside the vocabulary.
     #[error("token {token} at position {position}: allowed is 0 to {last}")]
     Token {
@@ -39,6 +44,16 @@ pub enum NnError {
         format: &'static str,
         /// What is wrong, with the offset or the tensor's name.
         problem: String,
+    },
+    /// A policy whose logits are no numbers: its weights have grown out of f32.
+    #[error("the logits of prompt {prompt}, sample {sample}, token {token} are not finite numbers")]
+    Logits {
+        /// Index of the prompt.
+        prompt: usize,
+        /// Index of the sample.
+        sample: usize,
+        /// Index of the token that was to be drawn.
+        token: usize,
     },
     /// A loss or gradient that is not a finite number.
     #[error("{what} is {value}, not a finite number (optimiser step {step})")]

@@ -39,7 +39,7 @@ mod weights;
 
 pub use adamw::{AdamW, AdamWConfig, AdamWSettings};
 pub use burn::tensor::Device;
-pub use checkpoint::{Checkpoint, pack, unpack};
+pub use checkpoint::{Checkpoint, pack, unpack, unpack_values};
 pub use decoder::Decoder;
 #[cfg(feature = "cuda")]
 pub use device::cuda;

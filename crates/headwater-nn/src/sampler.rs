@@ -5,7 +5,7 @@
 //! the same bits in every company, so what is sampled does not depend on which other rows are in the batch,
 //! nor on the number of threads.
 
-use headwater_core::{Check, ConfigError, StreamRng, Streams, require};
+use headwater_core::{Check, ConfigError, StreamRng, Streams, require, require_positive};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,9 @@ use crate::{Decoder, DecoderShape, NnError};
 pub struct SamplingConfig {
     /// Most tokens to generate, at least 1.
     pub max_new_tokens: usize,
-    /// Divides the logits; above 0. Ignored when `greedy`.
+    /// Divides the logits; a finite number above 0 (for the most likely token set `greedy`).
+    /// Ignored when `greedy`. Below 1e-5 the most likely token is taken as by `greedy`: that
+    /// differs from drawing on ties only.
     pub temperature: f64,
     /// Keep the smallest set of most likely tokens whose mass reaches this; in (0, 1], 1 keeps all.
     pub top_p: f64,
@@ -64,14 +66,7 @@ impl Check for SamplingConfig {
     fn check(self) -> Result<Sampling, ConfigError> {
         let config = "SamplingConfig";
         require(self.max_new_tokens > 0, config, "max_new_tokens", 0, "1 or more")?;
-        let temperature = self.temperature;
-        require(
-            temperature.is_finite() && temperature > 0.0,
-            config,
-            "temperature",
-            temperature,
-            "a finite number above 0 (for the most likely token set greedy)",
-        )?;
+        require_positive(config, "temperature", self.temperature)?;
         let top_p = self.top_p;
         require(top_p > 0.0 && top_p <= 1.0, config, "top_p", top_p, "a number in (0, 1]")?;
         Ok(Sampling(self))
@@ -84,10 +79,11 @@ pub struct Completion {
     /// Generated tokens, the stop token included.
     pub tokens: Vec<u32>,
     /// Log-probability of each token under the whole distribution at the sampling temperature (at
-    /// temperature 1 when greedy): what a trainer recomputes as the new policy's log-probability.
+    /// temperature 1 when `greedy`): what a trainer recomputes as the new policy's log-probability.
     pub log_probs: Vec<f32>,
     /// Log-probability with which each token was really drawn, after top-k and top-p renormalised (0
-    /// when greedy, up to rounding). Equal to `log_probs` without truncation.
+    /// where the most likely one is taken, up to rounding). Equal to `log_probs` without
+    /// truncation.
     pub behaviour_log_probs: Vec<f32>,
     /// Entropy in nats of the whole distribution each token was drawn from, at the same temperature.
     pub entropies: Vec<f32>,
@@ -95,13 +91,18 @@ pub struct Completion {
     pub finished: bool,
 }
 
+/// Below this a temperature is taken for its limit (as in vLLM): rounding in the logits outweighs
+/// it.
+const COLDEST_DRAW: f64 = 1e-5;
+
 /// Rows advanced together: enough to fill the matrix products, few enough to keep the key-value caches small.
 const ROWS_PER_CHUNK: usize = 256;
 
 /// Samples `samples_per_prompt` completions of every prompt; result `[prompt][sample]`.
 ///
 /// # Errors
-/// An empty prompt, one that leaves no room in the context, or a token outside the vocabulary.
+/// An empty prompt, one that leaves no room in the context, a token outside the vocabulary, or
+/// logits that are no finite numbers.
 pub fn sample(
     decoder: &Decoder,
     prompts: &[Vec<u32>],
@@ -120,9 +121,11 @@ pub fn sample(
     let parts = in_parts(prompts.len() * samples_per_prompt, |part| {
         let chunks = part.clone().step_by(ROWS_PER_CHUNK);
         let chunk = |first: usize| first..part.end.min(first + ROWS_PER_CHUNK);
-        chunks.flat_map(|first| batch.sample(chunk(first), &output)).collect::<Vec<_>>()
+        let chunks = chunks.map(|first| batch.sample(chunk(first), &output));
+        chunks.collect::<Result<Vec<_>, NnError>>()
     });
-    let mut completions = parts.into_iter().flatten();
+    let parts = parts.into_iter().collect::<Result<Vec<_>, NnError>>()?;
+    let mut completions = parts.into_iter().flatten().flatten();
     Ok(prompts.iter().map(|_| completions.by_ref().take(samples_per_prompt).collect()).collect())
 }
 
@@ -157,7 +160,7 @@ struct Batch<'a> {
 
 impl Batch<'_> {
     /// The completions of a run of rows.
-    fn sample(&self, rows: Range<usize>, output: &[f32]) -> Vec<Completion> {
+    fn sample(&self, rows: Range<usize>, output: &[f32]) -> Result<Vec<Completion>, NnError> {
         let each = self.samples_per_prompt;
         let (first, last) = (rows.start / each, rows.end.div_ceil(each));
         let prompts: Vec<&[u32]> = self.prompts[first..last].iter().map(Vec::as_slice).collect();
@@ -179,7 +182,7 @@ impl Batch<'_> {
             .collect();
         let mut active: Vec<usize> = (0..states.len()).collect();
         let mut logits = Vec::with_capacity(states.len() * vocabulary);
-        for row in rows {
+        for row in rows.clone() {
             let at = (row / each - first) * vocabulary;
             logits.extend_from_slice(&prompt_logits[at..at + vocabulary]);
         }
@@ -187,7 +190,12 @@ impl Batch<'_> {
         let mut tokens = Vec::with_capacity(states.len());
         loop {
             for (logits, row) in logits.chunks_exact_mut(vocabulary).zip(&active) {
-                states[*row].draw(logits, &mut probabilities, self.sampling);
+                let state = &mut states[*row];
+                if !state.draw(logits, &mut probabilities, self.sampling) {
+                    let (prompt, sample) = ((rows.start + row) / each, (rows.start + row) % each);
+                    let token = state.completion.tokens.len();
+                    return Err(NnError::Logits { prompt, sample, token });
+                }
             }
             active.retain(|row| !states[*row].is_done());
             if active.is_empty() {
@@ -198,7 +206,7 @@ impl Batch<'_> {
             logits.truncate(active.len() * vocabulary);
             self.weights.step(output, &mut cache, &active, &tokens, &mut logits);
         }
-        states.into_iter().map(|state| state.completion).collect()
+        Ok(states.into_iter().map(|state| state.completion).collect())
     }
 
     /// Most tokens a prompt's completion may have: the rest of the context, which is as long as the rotary
@@ -235,11 +243,15 @@ impl RowState {
         *self.completion.tokens.last().expect("a token was drawn before it is fed back")
     }
 
-    /// Draws one token; `logits` is overwritten with log-probabilities.
-    fn draw(&mut self, logits: &mut [f32], probabilities: &mut [f32], sampling: &Sampling) {
+    /// Draws one token, unless the logits are no finite numbers; they are overwritten with
+    /// log-probabilities.
+    fn draw(&mut self, logits: &mut [f32], probabilities: &mut [f32], sampling: &Sampling) -> bool {
         let temperature = if sampling.greedy { 1.0 } else { sampling.temperature };
         let entropy = log_softmax(logits, probabilities, temperature as f32);
-        let (token, kept_mass) = if sampling.greedy {
+        if !entropy.is_finite() {
+            return false;
+        }
+        let (token, kept_mass) = if sampling.greedy || temperature < COLDEST_DRAW {
             let token = most_likely(probabilities);
             (token, probabilities[token])
         } else if sampling.top_k == 0 && sampling.top_p >= 1.0 {
@@ -253,6 +265,7 @@ impl RowState {
         completion.behaviour_log_probs.push(logits[token] - kept_mass.ln());
         completion.entropies.push(entropy);
         completion.finished = sampling.stop == Some(token as u32);
+        true
     }
 
     fn draw_from_all(&mut self, probabilities: &[f32]) -> usize {
@@ -291,7 +304,8 @@ impl RowState {
                 return (*token as usize, kept_mass);
             }
         }
-        (self.order[kept - 1] as usize, kept_mass)
+        let last = self.order[..kept].iter().rfind(|token| probabilities[**token as usize] > 0.0);
+        (*last.expect("the first of the kept has a probability") as usize, kept_mass)
     }
 }
 

@@ -1,8 +1,14 @@
 //! Sizes of a decoder.
 
-use headwater_core::{Check, ConfigError, require, require_positive};
+use headwater_core::{Check, ConfigError, require};
 use headwater_kernels::AttentionShape;
 use serde::{Deserialize, Serialize};
+
+/// More than any machine holds.
+const MOST_PARAMETERS: usize = 1 << 48;
+
+/// Rotary angles that a decoder may have however small it is.
+const LEAST_ANGLES: usize = 1 << 22;
 
 /// Sizes of a decoder, unchecked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,11 +26,12 @@ pub struct DecoderConfig {
     pub key_value_heads: usize,
     /// Hidden width of the feed-forward half.
     pub hidden: usize,
-    /// Longest sequence, in tokens.
+    /// Longest sequence, in tokens. Its rotary angles, `context * head width / 2`, are at most
+    /// 2^22, or as many as there are parameters.
     pub context: usize,
-    /// Base of the rotary frequencies.
+    /// Base of the rotary frequencies; finite, above 1.
     pub rotary_base: f64,
-    /// Added to the mean square in RMS norm.
+    /// Added to the mean square in RMS norm; a number of f32's normal range above 0.
     pub norm_epsilon: f64,
 }
 
@@ -69,7 +76,7 @@ impl Check for DecoderConfig {
         positive(self.hidden, "hidden", 1, "1 or more")?;
         positive(self.context, "context", 1, "1 or more")?;
         require(
-            self.width > 0 && self.width.is_multiple_of(2 * self.heads),
+            self.width > 0 && self.width.is_multiple_of(self.heads.saturating_mul(2)),
             "DecoderConfig",
             "width",
             self.width,
@@ -91,8 +98,32 @@ impl Check for DecoderConfig {
             "a finite number above 1",
         )?;
         let epsilon = self.norm_epsilon;
-        require_positive("DecoderConfig", "norm_epsilon", epsilon)?;
-        Ok(DecoderShape(self))
+        require(
+            (epsilon as f32).is_normal() && epsilon > 0.0,
+            "DecoderConfig",
+            "norm_epsilon",
+            epsilon,
+            "a number from 1.2e-38 to 3.4e38",
+        )?;
+        let context = self.context;
+        let shape = DecoderShape(self);
+        let parameters = shape.parameter_count();
+        // What sizes a file claims is to be seen before anything is made of that size.
+        require(
+            parameters <= MOST_PARAMETERS,
+            "DecoderConfig",
+            "number of parameters",
+            parameters,
+            "at most 2^48",
+        )?;
+        require(
+            context.saturating_mul(shape.head_width() / 2) <= parameters.max(LEAST_ANGLES),
+            "DecoderConfig",
+            "context",
+            context,
+            "so many that context * head width / 2 is at most 2^22 or the number of parameters",
+        )?;
+        Ok(shape)
     }
 }
 
@@ -110,32 +141,41 @@ impl DecoderShape {
     }
 
     /// Name and shape of every parameter, in module order.
-    #[must_use]
-    pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
-        let (width, hidden, key_value) = (self.width, self.hidden, self.key_value_width());
-        let mut all = vec![("embedding".to_string(), vec![self.vocabulary, width])];
-        for layer in 0..self.layers {
-            let block: [(&str, Vec<usize>); 9] = [
-                ("attention.norm", vec![width]),
-                ("attention.query", vec![width, width]),
-                ("attention.key", vec![width, key_value]),
-                ("attention.value", vec![width, key_value]),
-                ("attention.output", vec![width, width]),
-                ("feed_forward.norm", vec![width]),
-                ("feed_forward.gate", vec![width, hidden]),
-                ("feed_forward.up", vec![width, hidden]),
-                ("feed_forward.down", vec![hidden, width]),
-            ];
-            all.extend(block.map(|(name, shape)| (format!("blocks.{layer}.{name}"), shape)));
-        }
-        all.push(("norm".to_string(), vec![width]));
-        all
+    pub fn parameters(&self) -> impl Iterator<Item = (String, Vec<usize>)> + '_ {
+        let blocks = (0..self.layers).flat_map(|layer| {
+            let block = self.block().into_iter();
+            block.map(move |(name, shape)| (format!("blocks.{layer}.{name}"), shape))
+        });
+        let first = ("embedding".to_string(), vec![self.vocabulary, self.width]);
+        let last = ("norm".to_string(), vec![self.width]);
+        std::iter::once(first).chain(blocks).chain([last])
     }
 
-    /// Number of scalar parameters.
+    /// Name and shape of every parameter of a block.
+    fn block(&self) -> [(&'static str, Vec<usize>); 9] {
+        let (width, hidden, key_value) = (self.width, self.hidden, self.key_value_width());
+        [
+            ("attention.norm", vec![width]),
+            ("attention.query", vec![width, width]),
+            ("attention.key", vec![width, key_value]),
+            ("attention.value", vec![width, key_value]),
+            ("attention.output", vec![width, width]),
+            ("feed_forward.norm", vec![width]),
+            ("feed_forward.gate", vec![width, hidden]),
+            ("feed_forward.up", vec![width, hidden]),
+            ("feed_forward.down", vec![hidden, width]),
+        ]
+    }
+
+    /// Number of scalar parameters, the largest `usize` where it is larger than that.
     #[must_use]
     pub fn parameter_count(&self) -> usize {
-        self.parameters().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+        let product = |shape: &[usize]| shape.iter().fold(1, |n: usize, d| n.saturating_mul(*d));
+        let sizes = self.block().map(|(_, shape)| product(&shape));
+        let block = sizes.into_iter().fold(0, usize::saturating_add);
+        product(&[self.vocabulary, self.width])
+            .saturating_add(self.layers.saturating_mul(block))
+            .saturating_add(self.width)
     }
 
     /// The same sizes for the kernels.
@@ -145,6 +185,40 @@ impl DecoderShape {
             heads: self.heads,
             key_value_heads: self.key_value_heads,
             epsilon: self.norm_epsilon as f32,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_that_of_the_parameters() {
+        let config = DecoderConfig { heads: 4, key_value_heads: 2, ..DecoderConfig::default() };
+        let shape = config.check().unwrap();
+        let sizes = shape.parameters().map(|(_, shape)| shape.iter().product::<usize>());
+        assert_eq!(shape.parameter_count(), sizes.sum::<usize>());
+    }
+
+    #[test]
+    fn claims_that_nothing_could_hold_are_refused_without_holding_them() {
+        let refused = |config: DecoderConfig, wanted: &str| {
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("DecoderConfig.{wanted}")), "{error}");
+        };
+        let fine = DecoderConfig::default();
+        refused(DecoderConfig { vocabulary: usize::MAX, ..fine.clone() }, "number of parameters");
+        refused(DecoderConfig { hidden: 1 << 60, ..fine.clone() }, "number of parameters");
+        refused(DecoderConfig { layers: usize::MAX, ..fine.clone() }, "number of parameters");
+        refused(DecoderConfig { heads: usize::MAX, ..fine.clone() }, "width");
+        refused(DecoderConfig { context: usize::MAX, ..fine.clone() }, "context");
+        refused(DecoderConfig { context: 1 << 20, ..fine.clone() }, "context");
+        for epsilon in [0.0, -1e-5, 1e-60, 1e60, f64::NAN, f64::INFINITY] {
+            refused(DecoderConfig { norm_epsilon: epsilon, ..fine.clone() }, "norm_epsilon");
+        }
+        for base in [1.0, f64::NAN, f64::INFINITY] {
+            refused(DecoderConfig { rotary_base: base, ..fine.clone() }, "rotary_base");
         }
     }
 }

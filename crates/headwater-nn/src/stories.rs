@@ -48,8 +48,9 @@ pub fn read_model(bytes: &[u8]) -> Result<Checkpoint, NnError> {
         norm_epsilon: 1e-5,
     };
     let shape = config.check().map_err(|error| malformed(error.to_string()))?;
-    let unused_rotary = context * shape.head_width();
-    let expected = 28 + 4 * (shape.parameter_count() + unused_rotary);
+    let unused_rotary = context.saturating_mul(shape.head_width());
+    let floats = shape.parameter_count().saturating_add(unused_rotary);
+    let expected = floats.saturating_mul(4).saturating_add(28);
     if bytes.len() != expected {
         let problem = format!("{} bytes, the header announces {expected}", bytes.len());
         return Err(malformed(problem));
@@ -147,7 +148,8 @@ impl StoriesTokenizer {
     /// Reads a llama2.c tokenizer: i32 longest piece, then per token f32 score, i32 length, bytes.
     ///
     /// # Errors
-    /// A file that ends inside a token, or has fewer tokens than the special and byte tokens need.
+    /// A file that ends inside a token, has a score that is not finite, or has fewer tokens than
+    /// the special and byte tokens need.
     pub fn read(bytes: &[u8]) -> Result<Self, NnError> {
         let malformed = |problem: String| NnError::Malformed { format: TOKENIZER, problem };
         let word = |at: usize| -> Option<[u8; 4]> { bytes.get(at..at + 4)?.try_into().ok() };
@@ -159,6 +161,10 @@ impl StoriesTokenizer {
             let length = word(at + 4).map(i32::from_le_bytes).ok_or_else(|| cut(at))?;
             let end = usize::try_from(length).ok().and_then(|l| (at + 8).checked_add(l));
             let piece = end.and_then(|end| bytes.get(at + 8..end)).ok_or_else(|| cut(at))?;
+            if !score.is_finite() {
+                let token = pieces.len();
+                return Err(malformed(format!("score {score} of token {token}, at byte {at}")));
+            }
             pieces.push(piece.to_vec());
             scores.push(score);
             at += 8 + piece.len();

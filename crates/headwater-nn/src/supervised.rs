@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use headwater_core::require;
 
-use crate::ops::{TokenScores, Tree};
+use crate::ops::plain::log_distribution;
+use crate::ops::{TokenScores, Tree, require_temperature};
 use crate::sampler::check_tokens;
 use crate::tokenizer::PAD;
 use crate::weights::host_values;
@@ -129,6 +130,9 @@ impl SequenceBatch {
 
     /// Log-probability and entropy of every completion token under `decoder` at `temperature`, each
     /// `[sequences, width]`; on padding they mean nothing.
+    ///
+    /// # Panics
+    /// When the temperature is not above 0.
     pub fn scores(&self, decoder: &Decoder, temperature: f64) -> TokenScores<2> {
         let (hidden, by) = self.read(decoder);
         let shape = [self.sequences(), self.width];
@@ -145,8 +149,12 @@ impl SequenceBatch {
     ///
     /// The vocabularies of the policies trained here are small; for the sampled token alone
     /// [`SequenceBatch::scores`] makes no tensor of this size.
+    ///
+    /// # Panics
+    /// When the temperature is not above 0.
     pub fn log_distributions(&self, decoder: &Decoder, temperature: f64) -> Tensor<3> {
-        log_softmax(decoder.read_out(self.hidden(decoder)) / temperature, 2)
+        require_temperature(temperature);
+        log_distribution(decoder.read_out(self.hidden(decoder)), temperature)
     }
 
     /// The completion tokens, `[sequences, width]`, padded with [`PAD`].
@@ -186,7 +194,11 @@ fn integers(values: impl Iterator<Item = i64>, device: &Device) -> Tensor<1, Int
 }
 
 /// Mean negative log-likelihood per completion token, a tensor of one element.
+///
+/// # Panics
+/// When the batch has no sequences.
 pub fn supervised_loss(decoder: &Decoder, batch: &SequenceBatch) -> Tensor<1> {
+    assert!(batch.sequences() > 0, "a batch without sequences has no mean");
     let tokens: usize = batch.lengths.iter().sum();
     let mut weights = vec![0.0f32; batch.sequences() * batch.width];
     for (row, length) in weights.chunks_mut(batch.width).zip(&batch.lengths) {
@@ -201,13 +213,14 @@ pub fn supervised_loss(decoder: &Decoder, batch: &SequenceBatch) -> Tensor<1> {
 /// One AdamW step on `examples` at `rate` times the learning rate; returns the loss before the step.
 ///
 /// # Errors
-/// Examples that do not fit the decoder, or a loss or gradient that is not finite.
+/// No examples, examples that do not fit the decoder, or a loss or gradient that is not finite.
 pub fn supervised_step(
     decoder: &mut Decoder,
     optimizer: &mut AdamW,
     examples: &[Example],
     rate: f64,
 ) -> Result<f64, NnError> {
+    require(!examples.is_empty(), "supervised_step", "examples", 0, "1 or more")?;
     let pairs = examples.iter().map(|e| (e.prompt.as_slice(), e.completion.as_slice()));
     let batch = SequenceBatch::new(pairs, decoder.shape())?;
     let loss = supervised_loss(decoder, &batch);

@@ -55,7 +55,8 @@ pub enum EmptySequences {
     /// It does not (verl, OpenRLHF).
     #[default]
     Excluded,
-    /// It does, with a loss of 0 (TRL).
+    /// It does, with a loss of 0: TRL's GRPO. TRL's RLOO has the loss of a masked row at minus its
+    /// advantage, as the ratio of no tokens is 1: a constant, with the same gradients.
     Counted,
 }
 
@@ -80,8 +81,16 @@ impl Aggregation {
     /// The weight of every token, from the unmasked lengths of **every** sequence of the minibatch.
     /// Row `i` has `lengths[i]` equal entries. Without any tokens all rows are empty: no signal, no
     /// division by 0.
-    #[must_use]
-    pub fn weights(&self, lengths: &[usize]) -> TokenRows {
+    ///
+    /// # Errors
+    /// A mode whose number is out of its range.
+    pub fn weights(&self, lengths: &[usize]) -> Result<TokenRows, ConfigError> {
+        self.check()?;
+        Ok(self.checked_weights(lengths))
+    }
+
+    /// [`Aggregation::weights`] of an aggregation that has been checked.
+    pub(crate) fn checked_weights(&self, lengths: &[usize]) -> TokenRows {
         let sequences = self.count(lengths.iter().map(|&length| length > 0));
         let tokens = lengths.iter().sum::<usize>() as f64;
         let per_token = |i: usize| match self.mode {

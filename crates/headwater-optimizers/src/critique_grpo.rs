@@ -34,8 +34,8 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::ppo::{Clip, clipped_surrogate};
-use crate::statistics::{mean, require_finite};
-use crate::tokens::{require_shape, zero_padding};
+use crate::statistics::{centred, require_finite};
+use crate::tokens::{EXPONENT_LIMIT, require_shape, zero_padding};
 use crate::{OptimizerError, TokenBatch, ppo};
 
 mod trainer;
@@ -62,7 +62,7 @@ pub enum Refine {
 pub enum RefinementWeight {
     /// `rho = pi / (pi + gamma)` (the method).
     Shaped {
-        /// Finite, above 0; published 0.1.
+        /// Finite, at least 1.2e-38, below which there is nothing in f32; published 0.1.
         gamma: f64,
     },
     /// `rho = pi`: an importance ratio whose behaviour probability is taken to be 1 (the method without shaping).
@@ -106,7 +106,7 @@ impl RefinementWeight {
             Self::ImportanceRatio { cap } => {
                 let log_ratio = logp.clone().detach() - critique_logp;
                 // Capped before the exponential, which can then not overflow.
-                log_ratio.clamp_max(cap.ln()).exp() * logp
+                log_ratio.clamp_max(cap.ln().min(EXPONENT_LIMIT)).exp() * logp
             }
             // Not a constant, so that there is a graph even where there is nothing else in the loss.
             Self::BaselineOnly => logp.mul_scalar(0.0),
@@ -155,7 +155,12 @@ impl Check for CritiqueGrpoConfig {
         require(self.kept > 0, CONFIG, "kept", self.kept, "1 or more")?;
         let positive = |value: f64, field| require_positive(CONFIG, field, value);
         let bounded = match self.weight {
-            RefinementWeight::Shaped { gamma } => positive(gamma, "weight.gamma").map(|()| true)?,
+            RefinementWeight::Shaped { gamma } => {
+                // As f32 makes 0 of it, a token of probability 0 would weigh 0 / 0.
+                let holds = gamma.is_finite() && gamma >= f64::from(f32::MIN_POSITIVE);
+                let allowed = "a finite number of at least 1.2e-38";
+                require(holds, CONFIG, "weight.gamma", gamma, allowed).map(|()| true)?
+            }
             RefinementWeight::ImportanceRatio { cap } => {
                 positive(cap, "weight.cap").map(|()| false)?
             }
@@ -238,10 +243,11 @@ impl CritiqueGrpo {
     }
 }
 
-/// Advantages of one prompt's rollouts and of its kept refinements: reward less the mean over both together.
+/// Advantages of one prompt's rollouts and of its kept refinements: reward less the mean over both
+/// together, exactly 0 where all are alike up to rounding.
 ///
 /// # Errors
-/// [`OptimizerError::NotFinite`].
+/// [`OptimizerError::NotFinite`] for rewards, or advantages of them.
 pub fn mixed_advantages(
     rollouts: &[f64],
     refinements: &[f64],
@@ -249,7 +255,8 @@ pub fn mixed_advantages(
     require_finite("rollout rewards", rollouts)?;
     require_finite("refinement rewards", refinements)?;
     let all: Vec<f64> = rollouts.iter().chain(refinements).copied().collect();
-    let centre = mean(&all);
-    let relative = |rewards: &[f64]| rewards.iter().map(|reward| reward - centre).collect();
-    Ok((relative(rollouts), relative(refinements)))
+    let mut relative = centred(&all);
+    require_finite("advantages", &relative)?;
+    let of_refinements = relative.split_off(rollouts.len());
+    Ok((relative, of_refinements))
 }

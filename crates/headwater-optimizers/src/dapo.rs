@@ -18,7 +18,7 @@ use crate::OptimizerError;
 use crate::aggregation::Mode;
 use crate::grpo::GroupRelative;
 use crate::ppo::Clip;
-use crate::statistics::groups;
+use crate::statistics::{all_alike, groups};
 use crate::{AdvantageEstimator, Objective, ObjectiveConfig, PolicyLoss};
 
 /// The soft penalty on length: 0 up to `limit - buffer` tokens, falling linearly to `-factor` at
@@ -54,12 +54,13 @@ impl OverlongPenalty {
     }
 }
 
-/// For each completion of a group-major batch, whether its group's accuracies differ: `[n]`.
+/// For each completion of a group-major batch, whether its group's accuracies differ by more than
+/// rounding (1e-12 of the largest): `[n]`.
 ///
 /// # Errors
 /// [`OptimizerError::Groups`], [`OptimizerError::NotFinite`].
 pub fn informative(accuracy: &[f64], group_size: usize) -> Result<Vec<bool>, OptimizerError> {
-    let differs = |group: &[f64]| vec![group.iter().any(|a| *a != group[0]); group.len()];
+    let differs = |group: &[f64]| vec![!all_alike(group); group.len()];
     Ok(groups(accuracy, group_size)?.flat_map(differs).collect())
 }
 

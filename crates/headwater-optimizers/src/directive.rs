@@ -44,7 +44,7 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use headwater_core::{Check, ConfigError, require, require_non_negative};
+use headwater_core::{Check, ConfigError, require, require_non_negative, require_positive};
 use headwater_nn::Decoder;
 use serde::{Deserialize, Serialize};
 
@@ -171,15 +171,7 @@ impl Check for HybridConfig {
         {
             require_non_negative(CONFIG, field, weight)?;
         }
-        let temperature = self.temperature;
-        let allowed = "a finite number above 0";
-        require(
-            temperature > 0.0 && temperature.is_finite(),
-            CONFIG,
-            "temperature",
-            temperature,
-            allowed,
-        )?;
+        require_positive(CONFIG, "temperature", self.temperature)?;
         let kl = self.objective.needs_reference();
         require(!kl, CONFIG, "objective.kl", kl, "none: there is no reference here")?;
         let bonus = self.objective.entropy_coefficient();

@@ -36,11 +36,11 @@
 //!   both are the caller's choice of prompts and mask.
 
 use burn::tensor::Tensor;
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require, require_positive};
 use serde::{Deserialize, Serialize};
 
 use crate::statistics::{require_finite, require_length};
-use crate::tokens::{require_shape, zero_padding};
+use crate::tokens::{EXPONENT_LIMIT, require_shape, zero_padding};
 use crate::{OptimizerError, TokenRows};
 
 /// `log T(y) - log S_old(y)` of every sampled token, limited to `[-limit, limit]` if there is a
@@ -186,16 +186,17 @@ pub fn with_tail(
 /// token losses with when the rollouts are older than the policy (`cap` 2 there). 1 on-policy.
 ///
 /// # Errors
-/// [`OptimizerError::Shape`]; [`OptimizerError::Config`] for a `cap` that is not above 0.
+/// [`OptimizerError::Shape`]; [`OptimizerError::Config`] for a `cap` that is not finite and above
+/// 0.
 pub fn truncated_importance_weights(
     logp: Tensor<2>,
     old_logp: Tensor<2>,
     cap: f64,
 ) -> Result<Tensor<2>, OptimizerError> {
-    require(cap > 0.0, "truncated_importance_weights", "cap", cap, "a number above 0")?;
+    require_positive("truncated_importance_weights", "cap", cap)?;
     require_shape("old_logp", &old_logp, &logp)?;
     // Capped before the exponential, which would overflow.
-    Ok((logp - old_logp).detach().clamp_max(cap.ln()).exp())
+    Ok((logp - old_logp).detach().clamp_max(cap.ln().min(EXPONENT_LIMIT)).exp())
 }
 
 pub(crate) fn check_limit(config: &'static str, limit: Option<f64>) -> Result<(), ConfigError> {

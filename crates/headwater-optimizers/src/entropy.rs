@@ -4,7 +4,7 @@
 //! temperature. The bonus flattens the policy whatever its prior was:
 //! `dH/dz_v = -pi_v (log pi_v + H)`.
 
-use headwater_core::{ConfigError, require, require_positive};
+use headwater_core::{ConfigError, require, require_finite, require_positive};
 use serde::{Deserialize, Serialize};
 
 use crate::TokenRows;
@@ -45,29 +45,33 @@ impl EntropyConfig {
 
     /// Weights such that `sum_it weights[i][t] * H[i][t]` is the term to *add* to the loss: the
     /// sign and the current `coefficient` are in them. `lengths` are those of the whole minibatch.
-    #[must_use]
-    pub fn weights(&self, coefficient: f64, loss: &Aggregation, lengths: &[usize]) -> TokenRows {
-        let mut rows = match self.aggregation {
-            EntropyAggregation::TokenMean => Aggregation::from(Mode::TokenMean).weights(lengths),
-            EntropyAggregation::LikeLoss => loss.weights(lengths),
+    pub(crate) fn weights(
+        &self,
+        coefficient: f64,
+        loss: &Aggregation,
+        lengths: &[usize],
+    ) -> TokenRows {
+        let loss = match self.aggregation {
+            EntropyAggregation::TokenMean => Aggregation::from(Mode::TokenMean),
+            EntropyAggregation::LikeLoss => *loss,
         };
+        let mut rows = loss.checked_weights(lengths);
         rows.iter_mut().flatten().for_each(|weight| *weight *= -coefficient);
         rows
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let coefficient = self.coefficient;
-        let allowed = "a finite number";
-        require(coefficient.is_finite(), "EntropyConfig", "coefficient", coefficient, allowed)?;
+        require_finite("EntropyConfig", "coefficient", coefficient)?;
         let Some(adaptive) = self.adaptive else { return Ok(()) };
+        adaptive.check()?;
         require(
             (adaptive.minimum..=adaptive.maximum).contains(&coefficient),
             "EntropyConfig",
             "coefficient",
             coefficient,
             "between adaptive.minimum and adaptive.maximum",
-        )?;
-        adaptive.check()
+        )
     }
 }
 

@@ -19,6 +19,16 @@ pub enum OptimizerError {
         /// The offending value.
         value: f64,
     },
+    /// A finite number that is infinite in the single precision of tensors.
+    #[error("{what}[{index}] = {value:e}: allowed is a number of at most 3.4e38")]
+    TooLarge {
+        /// The input.
+        what: String,
+        /// Index in it.
+        index: usize,
+        /// The offending value.
+        value: f64,
+    },
     /// A number outside the set a method is defined on.
     #[error("{what}[{index}] = {value}: allowed is 0 or 1")]
     NotBinary {

@@ -1,15 +1,16 @@
 //! The one place that knows every advantage estimator.
 
-use headwater_core::{ConfigError, require};
+use headwater_core::{ConfigError, require, require_finite};
 use serde::{Deserialize, Serialize};
 
 use crate::grpo::GroupRelative;
+use crate::kl::KlOrder;
 use crate::ppo::Critic;
 use crate::psr_nsr::Signed;
 use crate::reinforce::{self, Baseline};
 use crate::reinforce_plus_plus::{self, centre_on_group};
-use crate::rloo::{self, KlOrder};
-use crate::statistics::return_to_go;
+use crate::rloo;
+use crate::statistics::{self, return_to_go};
 use crate::{OptimizerError, TokenRows, Whitening};
 
 /// From rewards to advantages.
@@ -68,8 +69,16 @@ pub(crate) struct Estimate {
 
 impl ShapedRewards {
     /// One number per completion: the outcome less the penalty of all its tokens.
-    fn totals(&self) -> Vec<f64> {
-        self.outcome.iter().zip(&self.kl).map(|(r, kl)| r - kl.iter().sum::<f64>()).collect()
+    fn totals(&self) -> Result<Vec<f64>, OptimizerError> {
+        let rows = self.outcome.iter().zip(&self.kl);
+        let totals: Vec<f64> = rows.map(|(r, kl)| r - kl.iter().sum::<f64>()).collect();
+        statistics::require_finite("rewards less the KL penalty", &totals)?;
+        Ok(totals)
+    }
+
+    /// Advantages of whole completions, less the penalty still to come at each token.
+    fn less_penalty(&self, advantages: &[f64]) -> TokenRows {
+        self.per_token(advantages).iter().map(|row| return_to_go(row)).collect()
     }
 
     /// Each token's penalty, and the `outcome` at the last token of its completion.
@@ -100,21 +109,25 @@ impl AdvantageEstimator {
         let mut returns = None;
         let tokens = match self {
             Self::Reinforce { baseline } => {
-                rewards.broadcast(&reinforce::advantages(&rewards.totals(), *baseline)?)
+                rewards.broadcast(&reinforce::advantages(&rewards.totals()?, *baseline)?)
             }
-            Self::GroupRelative(relative) => {
-                rewards.broadcast(&relative.advantages(&rewards.totals(), group_size)?)
-            }
+            Self::GroupRelative(relative) => match relative.kl {
+                KlOrder::BeforeBaseline => {
+                    rewards.broadcast(&relative.advantages(&rewards.totals()?, group_size)?)
+                }
+                KlOrder::AfterBaseline => {
+                    rewards.less_penalty(&relative.advantages(&rewards.outcome, group_size)?)
+                }
+            },
             Self::LeaveOneOut { kl: KlOrder::BeforeBaseline, normalise } => {
-                let mut advantages = rloo::advantages(&rewards.totals(), group_size)?;
+                let mut advantages = rloo::advantages(&rewards.totals()?, group_size)?;
                 if *normalise {
                     advantages = rloo::normalise(&advantages)?;
                 }
                 rewards.broadcast(&advantages)
             }
             Self::LeaveOneOut { kl: KlOrder::AfterBaseline, .. } => {
-                let advantages = rloo::advantages(&rewards.outcome, group_size)?;
-                rewards.per_token(&advantages).iter().map(|row| return_to_go(row)).collect()
+                rewards.less_penalty(&rloo::advantages(&rewards.outcome, group_size)?)
             }
             Self::ReinforcePlusPlus { group_baseline: false, whitening } => {
                 let token_rewards = rewards.per_token(&rewards.outcome);
@@ -144,8 +157,7 @@ impl AdvantageEstimator {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         match self {
             Self::Reinforce { baseline: Baseline::Constant(constant) } => {
-                let allowed = "a finite number";
-                require(constant.is_finite(), "Baseline", "constant", constant, allowed)
+                require_finite("Baseline", "constant", *constant)
             }
             Self::LeaveOneOut { kl, normalise } => require(
                 !normalise || *kl == KlOrder::BeforeBaseline,

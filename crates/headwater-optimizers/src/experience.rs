@@ -94,7 +94,10 @@ pub struct Advantages {
     pub lengths: Vec<usize>,
     /// Value targets, rows as in `tokens`, where there is a critic.
     pub returns: Option<TokenRows>,
-    /// Fraction of completions whose group's rewards, as given, were all alike.
+    /// Fraction of completions whose group's rewards, as given, were all alike up to rounding. A KL
+    /// penalty in the reward, or one on length, may still tell them apart: before the group's
+    /// statistics are taken ([`KlOrder`](crate::kl::KlOrder)) it is then the whole signal, scaled
+    /// up by a method that divides by the deviation.
     pub constant_groups: f64,
 }
 

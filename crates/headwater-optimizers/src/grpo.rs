@@ -12,6 +12,12 @@
 //! | understand-r1-zero | unbiased | 1e-8 | | |
 //! | nano-aha-moment, GRPO-Zero | population, `G` | 1e-4 | token mean | 1e-3, none |
 //!
+//! A KL penalty may stand in the reward instead ([`KlOrder`]). Before the group's statistics are
+//! taken it is normalised with the rewards: in a group of equal rewards it is all there is, and is
+//! scaled up to unit deviation however small its weight (TRL's `reward - beta KL` in RLOO, taken
+//! over to groups). After them it is subtracted from the normalised advantage, at its own weight
+//! (OpenRLHF).
+//!
 //! Dividing by the group's deviation gives easy and hard prompts (all but one alike) the largest
 //! advantages; [`Spread::None`] is Dr. GRPO, [`Spread::Batch`] Lite-PPO (arXiv 2508.08221).
 
@@ -20,9 +26,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::OptimizerError;
 use crate::aggregation::Mode;
-use crate::kl::{Estimator, KlConfig};
+use crate::kl::{Estimator, KlConfig, KlOrder};
 use crate::ppo::Clip;
-use crate::statistics::{groups, mean, variance};
+use crate::statistics::{all_alike, centred, deviation, groups, require_finite};
 use crate::{AdvantageEstimator, Objective, ObjectiveConfig, PolicyLoss};
 
 /// What centred rewards are divided by.
@@ -62,22 +68,30 @@ pub struct GroupRelative {
     /// What to do with groups of one.
     #[serde(default)]
     pub singleton: Singleton,
+    /// When a KL penalty in the reward meets the group's statistics.
+    #[serde(default)]
+    pub kl: KlOrder,
 }
 
 impl GroupRelative {
     /// Centred only: Dr. GRPO's estimator.
-    pub const CENTRED: Self =
-        Self { spread: Spread::None, epsilon: 0.0, singleton: Singleton::Reject };
+    pub const CENTRED: Self = Self { spread: Spread::None, epsilon: 0.0, ..Self::UNBIASED };
     /// Unbiased deviation and TRL's epsilon.
-    pub const UNBIASED: Self =
-        Self { spread: Spread::Unbiased, epsilon: 1e-4, singleton: Singleton::Reject };
+    pub const UNBIASED: Self = Self {
+        spread: Spread::Unbiased,
+        epsilon: 1e-4,
+        singleton: Singleton::Reject,
+        kl: KlOrder::BeforeBaseline,
+    };
 
     /// Advantages `[n]` of group-major rewards `[n]`. They sum to 0 in each group of two or more,
-    /// and are exactly 0 in a group whose rewards are all alike.
+    /// and are exactly 0 in a group whose rewards are all alike, up to rounding (1e-12 of the
+    /// largest).
     ///
     /// # Errors
     /// [`OptimizerError::SmallGroup`] for groups of one unless [`Singleton::KeepReward`];
-    /// [`OptimizerError::Groups`]; [`OptimizerError::NotFinite`].
+    /// [`OptimizerError::Groups`]; [`OptimizerError::NotFinite`] for rewards, or advantages of
+    /// them.
     pub fn advantages(
         &self,
         rewards: &[f64],
@@ -88,25 +102,27 @@ impl GroupRelative {
             return Err(OptimizerError::SmallGroup { method: "grpo", group_size, needed: 2 });
         }
         // One group of one is the only batch without a deviation; verl's rule covers it too.
-        let batch = if rewards.len() > 1 { variance(rewards, 1).sqrt() } else { 1.0 };
+        let batch = if rewards.len() > 1 { deviation(rewards, 1) } else { 1.0 };
         let relative = |group: &[f64]| {
             let alone = group.len() == 1;
-            let centre = if alone { 0.0 } else { mean(group) };
             let divisor = match self.spread {
                 Spread::None => 1.0,
                 Spread::Batch => batch + self.epsilon,
                 Spread::Unbiased | Spread::Population if alone => 1.0 + self.epsilon,
-                Spread::Unbiased => variance(group, 1).sqrt() + self.epsilon,
-                Spread::Population => variance(group, 0).sqrt() + self.epsilon,
+                Spread::Unbiased => deviation(group, 1) + self.epsilon,
+                Spread::Population => deviation(group, 0) + self.epsilon,
             };
-            let scaled = |reward: &f64| match reward - centre {
+            let centred = if alone { group.to_vec() } else { centred(group) };
+            let scaled = |reward: f64| match reward {
                 // With epsilon 0 a group without spread would be 0 / 0.
                 0.0 => 0.0,
                 centred => centred / divisor,
             };
-            group.iter().map(scaled).collect::<Vec<_>>()
+            centred.into_iter().map(scaled).collect::<Vec<_>>()
         };
-        Ok(groups.flat_map(relative).collect())
+        let advantages: Vec<f64> = groups.flat_map(relative).collect();
+        require_finite("advantages", &advantages)?;
+        Ok(advantages)
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -114,14 +130,13 @@ impl GroupRelative {
     }
 }
 
-/// Fraction of completions whose group's rewards are all alike: they carry no group-relative
-/// signal.
+/// Fraction of completions whose group's rewards are all alike, up to rounding (1e-12 of the
+/// largest): they carry no group-relative signal.
 ///
 /// # Errors
 /// [`OptimizerError::Groups`], [`OptimizerError::NotFinite`].
 pub fn fraction_without_signal(rewards: &[f64], group_size: usize) -> Result<f64, OptimizerError> {
-    let constant =
-        groups(rewards, group_size)?.filter(|group| group.iter().all(|r| *r == group[0]));
+    let constant = groups(rewards, group_size)?.filter(|group| all_alike(group));
     let silent = constant.count() * group_size;
     Ok(if rewards.is_empty() { 0.0 } else { silent as f64 / rewards.len() as f64 })
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::statistics::require_finite;
 use crate::statistics::require_length;
-use crate::tokens::{require_shape, zero_padding};
+use crate::tokens::{EXPONENT_LIMIT, require_shape, zero_padding};
 use crate::{OptimizerError, TokenBatch, TokenRows};
 
 /// An estimator of the divergence from the reference at one token; see the table above.
@@ -34,17 +34,19 @@ pub enum Estimator {
     K2,
     /// `exp(-d) - 1 + d`.
     K3,
-    /// Value of k3, gradient of k2 (verl's "k3+").
+    /// Value of k3, gradient of k2 (verl's "k3+"): `d`, whatever the limits.
     K3StraightThrough,
 }
 
-/// Symmetric limits. Beyond a limit the gradient is 0.
+/// Symmetric limits. Beyond a limit the gradient is 0, except that of
+/// [`Estimator::K3StraightThrough`], whose value alone is limited (as in verl).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KlClamp {
-    /// Limit on `|d|` before the estimator.
+    /// Limit on `|d|` before the estimator, finite, above 0. On tensors, where k3 takes the
+    /// exponential in f32, no more than 88.
     pub log_ratio: Option<f64>,
-    /// Limit on the estimate's absolute value.
+    /// Limit on the estimate's absolute value, finite, above 0; in f32 no more than 1e38.
     pub estimate: Option<f64>,
 }
 
@@ -55,6 +57,17 @@ impl KlClamp {
     pub const VERL: Self = Self { log_ratio: Some(20.0), estimate: Some(10.0) };
     /// 10 on the estimate (OpenRLHF).
     pub const OPEN_RLHF: Self = Self { log_ratio: None, estimate: Some(10.0) };
+
+    fn check(&self) -> Result<(), ConfigError> {
+        for (field, limit) in
+            [("clamp.log_ratio", self.log_ratio), ("clamp.estimate", self.estimate)]
+        {
+            if let Some(limit) = limit {
+                require_positive("KlConfig", field, limit)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Where the penalty enters.
@@ -65,6 +78,18 @@ pub enum Placement {
     Reward,
     /// Added to the token loss, aggregated with it.
     Loss,
+}
+
+/// When a KL penalty in the reward meets the baseline and what else a group of rewards is
+/// normalised by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KlOrder {
+    /// Summed over the sequence and subtracted from its reward first (TRL).
+    #[default]
+    BeforeBaseline,
+    /// `A_it = A_i - beta sum_{s >= t} k_is`: per token, after the baseline (OpenRLHF).
+    AfterBaseline,
 }
 
 /// A penalty on the divergence from the reference policy.
@@ -112,6 +137,9 @@ impl KlConfig {
 
     /// The estimate at one token from `d = logp - reference_logp` (nats), limits applied; not yet
     /// multiplied by the coefficient.
+    ///
+    /// # Panics
+    /// When a limit is negative or NaN, which no checked objective has.
     #[must_use]
     pub fn estimate(&self, d: f64) -> f64 {
         let d = self.clamp.log_ratio.map_or(d, |limit| d.clamp(-limit, limit));
@@ -127,12 +155,14 @@ impl KlConfig {
     /// Estimates for whole rows of log-probabilities under the sampling policy and the reference.
     ///
     /// # Errors
-    /// When the rows' lengths differ, or a log-probability is not finite.
+    /// When the rows' lengths differ, a log-probability is not finite, or an estimate of it is not
+    /// (k3's, of a log-ratio below -709 that is not limited); [`OptimizerError::Config`].
     pub fn estimate_rows(
         &self,
         logp: &[Vec<f64>],
         reference_logp: &[Vec<f64>],
     ) -> Result<TokenRows, OptimizerError> {
+        self.clamp.check()?;
         require_length("reference_logp", reference_logp.len(), logp.len())?;
         let mut rows = Vec::with_capacity(logp.len());
         for (i, (current, reference)) in logp.iter().zip(reference_logp).enumerate() {
@@ -140,7 +170,10 @@ impl KlConfig {
             require_length(&name, reference.len(), current.len())?;
             require_finite(&format!("old_logp[{i}]"), current)?;
             require_finite(&name, reference)?;
-            rows.push(current.iter().zip(reference).map(|(p, r)| self.estimate(p - r)).collect());
+            let pairs = current.iter().zip(reference);
+            let row: Vec<f64> = pairs.map(|(p, r)| self.estimate(p - r)).collect();
+            require_finite(&format!("KL estimates of old_logp[{i}] and {name}"), &row)?;
+            rows.push(row);
         }
         Ok(rows)
     }
@@ -149,26 +182,27 @@ impl KlConfig {
     /// the coefficient. `reference_logp` is detached.
     ///
     /// # Errors
-    /// [`OptimizerError::Shape`] when `reference_logp` differs in shape.
+    /// [`OptimizerError::Shape`] when `reference_logp` differs in shape;
+    /// [`OptimizerError::Config`].
     pub fn token_penalty(
         &self,
         tokens: &TokenBatch,
         reference_logp: Tensor<2>,
         log_ratio_limit: Option<f64>,
     ) -> Result<Tensor<2>, OptimizerError> {
+        self.clamp.check()?;
         require_shape("reference_logp", &reference_logp, &tokens.mask())?;
         let d = tokens.logp() - zero_padding(reference_logp.detach(), &tokens.mask());
-        let d = clamp(d, self.clamp.log_ratio);
-        let k2 = d.clone().square().mul_scalar(0.5);
-        let k3 = d.clone().neg().exp().sub_scalar(1.0) + d.clone();
+        let limited = clamp(d.clone(), self.clamp.log_ratio);
+        let k2 = |d: Tensor<2>| d.square().mul_scalar(0.5);
         let estimate = match self.estimator {
-            Estimator::K1 => clamp(d, self.clamp.estimate),
-            Estimator::K2 => clamp(k2, self.clamp.estimate),
-            Estimator::K3 => clamp(k3, self.clamp.estimate),
+            Estimator::K1 => clamp(limited, self.clamp.estimate),
+            Estimator::K2 => clamp(k2(limited), self.clamp.estimate),
+            Estimator::K3 => self.k3(d),
             Estimator::K3StraightThrough => {
-                let value = clamp(k3, self.clamp.estimate).detach();
-                let gradient = clamp(k2, self.clamp.estimate);
-                gradient.clone() + (value - gradient.detach())
+                let gradient = k2(d.clone());
+                // A difference that is exactly 0, so that a far d does not round the value away.
+                (gradient.clone() - gradient.detach()) + self.k3(d).detach()
             }
         };
         if self.importance_weighted {
@@ -177,17 +211,25 @@ impl KlConfig {
         Ok(estimate)
     }
 
+    /// k3 with its limits. The exponential ends where f32 does, and not in an infinity, whose
+    /// gradient times the 0 of a limit would be NaN; without limits it is left to overflow, so that
+    /// the loss tells.
+    fn k3(&self, d: Tensor<2>) -> Tensor<2> {
+        let d = clamp(d, self.clamp.log_ratio.map(|limit| limit.min(EXPONENT_LIMIT)));
+        let exponent = match self.clamp.estimate {
+            Some(_) => d.clone().clamp_min(-EXPONENT_LIMIT),
+            None => d.clone(),
+        };
+        let k3 = exponent.neg().exp().sub_scalar(1.0) + d;
+        // Below the largest exponential: beyond that end no gradient is to be left either.
+        clamp(k3, self.clamp.estimate.map(|limit| limit.min(1e38)))
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         const CONFIG: &str = "KlConfig";
         let coefficient = self.coefficient;
         require_non_negative(CONFIG, "coefficient", coefficient)?;
-        for (field, limit) in
-            [("clamp.log_ratio", self.clamp.log_ratio), ("clamp.estimate", self.clamp.estimate)]
-        {
-            if let Some(limit) = limit {
-                require(limit > 0.0, CONFIG, field, limit, "a number above 0")?;
-            }
-        }
+        self.clamp.check()?;
         let in_loss = self.placement == Placement::Loss;
         require(
             !in_loss || self.estimator != Estimator::K1 || self.importance_weighted,
@@ -221,11 +263,16 @@ pub struct AdaptiveKl {
 
 impl AdaptiveKl {
     /// The coefficient after `samples` more samples, among which `observed` was the mean
-    /// divergence. Never below 0, even if `samples` is many horizons.
+    /// divergence. Never below 0, even if `samples` is many horizons, and finite. A divergence that
+    /// is NaN says nothing, and leaves the coefficient as it is.
     #[must_use]
     pub fn next(&self, coefficient: f64, observed: f64, samples: usize) -> f64 {
+        if observed.is_nan() {
+            return coefficient;
+        }
         let error = (observed / self.target - 1.0).clamp(-0.2, 0.2);
-        (coefficient * (1.0 + error * samples as f64 / self.horizon)).max(0.0)
+        let factor = (1.0 + error * samples as f64 / self.horizon).clamp(0.0, f64::MAX);
+        (coefficient * factor).min(f64::MAX)
     }
 
     fn check(&self) -> Result<(), ConfigError> {

@@ -3,7 +3,9 @@
 //! The constructors that carry each method's published settings stand in the methods' own files.
 
 use burn::tensor::Tensor;
-use headwater_core::{Check, ConfigError, require};
+use headwater_core::{
+    Check, ConfigError, require, require_finite, require_non_negative, require_positive,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregation::{Aggregation, Mode};
@@ -14,6 +16,7 @@ use crate::grpo::fraction_without_signal;
 use crate::kl::{KlConfig, Placement};
 use crate::policy_loss::{ClipFractions, PolicyLoss};
 use crate::ppo::Critic;
+use crate::statistics;
 use crate::tokens::zero_padding;
 use crate::{Advantages, Experience, OptimizerError, TokenBatch, TokenRows};
 
@@ -28,7 +31,8 @@ pub struct ObjectiveConfig {
     /// From token losses to the loss.
     pub aggregation: Aggregation,
     /// Limit on the absolute log-ratio (of tokens or of sequences, as the policy loss has it)
-    /// before it is exponentiated, nats, above 0; 20 where a file leaves it out. verl and OpenRLHF
+    /// before it is exponentiated, nats, finite, above 0; 20 where a file leaves it out, and 88,
+    /// where f32 ends, where it is larger. verl and OpenRLHF
     /// 20 (GSPO in verl 10, from above only), TRL none, which in f32 turns a log-ratio of 89 into a
     /// NaN gradient.
     #[serde(default = "default_log_ratio_limit")]
@@ -92,7 +96,7 @@ impl Check for ObjectiveConfig {
         )?;
         self.aggregation.check()?;
         if let Some(limit) = self.log_ratio_limit {
-            require(limit > 0.0, CONFIG, "log_ratio_limit", limit, "a number above 0")?;
+            require_positive(CONFIG, "log_ratio_limit", limit)?;
         }
         self.kl.map_or(Ok(()), |kl| kl.check())?;
         self.entropy.map_or(Ok(()), |entropy| entropy.check())?;
@@ -198,12 +202,19 @@ impl Objective {
     }
 
     /// The same objective with its controllers where [`Objective::controllers`] left them.
-    #[must_use]
-    pub fn with_controllers(mut self, (kl, entropy, applies): (f64, f64, bool)) -> Self {
+    ///
+    /// # Errors
+    /// Coefficients that no controller comes to.
+    pub fn with_controllers(
+        mut self,
+        (kl, entropy, applies): (f64, f64, bool),
+    ) -> Result<Self, ConfigError> {
+        require_non_negative("Objective", "kl_coefficient", kl)?;
+        require_finite("Objective", "entropy_coefficient", entropy)?;
         self.kl_coefficient = kl;
         self.entropy_coefficient = entropy;
         self.entropy_applies = applies;
-        self
+        Ok(self)
     }
 
     /// Lets the controllers, if any, take account of the update just made.
@@ -272,11 +283,14 @@ impl Objective {
             let estimates = penalty.estimate_rows(logp, reference)?;
             for (row, &i) in kl.iter_mut().zip(kept) {
                 *row = estimates[i].iter().map(|kl| self.kl_coefficient * kl).collect();
+                statistics::require_finite(&format!("KL penalty of completion {i}"), row)?;
             }
         }
+        let outcome: Vec<f64> = kept.iter().map(|&i| batch.rewards[i] + overlong(i)).collect();
+        statistics::require_finite("rewards with the penalty on length", &outcome)?;
         Ok(ShapedRewards {
             accuracy: kept.iter().map(|&i| batch.accuracy()[i]).collect(),
-            outcome: kept.iter().map(|&i| batch.rewards[i] + overlong(i)).collect(),
+            outcome,
             kl,
             values: batch.values.map(|rows| kept.iter().map(|&i| rows[i].clone()).collect()),
         })
@@ -286,7 +300,7 @@ impl Objective {
     /// rows (the kept rows of [`Advantages::lengths`]): the loss is `sum(weights * token_loss)`.
     #[must_use]
     pub fn token_weights(&self, lengths: &[usize]) -> TokenRows {
-        self.config.aggregation.weights(lengths)
+        self.config.aggregation.checked_weights(lengths)
     }
 
     /// Weights such that `sum(weights * token entropy)` is to be *added* to the loss: the sign and

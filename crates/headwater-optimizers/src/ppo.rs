@@ -20,12 +20,12 @@
 //! `delta > 1 + high`. verl and OpenRLHF limit the log-ratio to 20 in absolute value, TRL does not.
 
 use burn::tensor::Tensor;
-use headwater_core::{ConfigError, require, require_non_negative};
+use headwater_core::{ConfigError, require, require_non_negative, require_positive};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregation::Mode;
 use crate::kl::KlConfig;
-use crate::statistics::Whitening;
+use crate::statistics::{Whitening, require_finite, require_length};
 use crate::tokens::ratio;
 use crate::{AdvantageEstimator, Objective, ObjectiveConfig, PolicyLoss};
 use crate::{OptimizerError, TokenBatch, TokenRows};
@@ -87,7 +87,7 @@ pub struct Critic {
     pub lambda: f64,
     /// Whitening of the advantages over the batch.
     pub whitening: Option<Whitening>,
-    /// Limit on the value's change since the rollout, above 0.
+    /// Limit on the value's change since the rollout, finite, above 0.
     pub value_clip: Option<f64>,
     /// Weight of the value loss, at least 0.
     pub value_coefficient: f64,
@@ -97,23 +97,21 @@ impl Critic {
     /// Advantages (whitened) and value targets (not) of rows of per-token rewards and values.
     ///
     /// # Errors
-    /// [`OptimizerError::Length`] when rows of `values` and `token_rewards` differ in length;
-    /// [`OptimizerError::TooFew`] when there are too few tokens to whiten.
+    /// [`OptimizerError::Length`] when `values` and `token_rewards` differ in rows, or rows in
+    /// length; [`OptimizerError::NotFinite`]; [`OptimizerError::TooFew`] when there are too few
+    /// tokens to whiten; [`OptimizerError::Config`].
     pub fn advantages(
         &self,
         token_rewards: &[Vec<f64>],
         values: &[Vec<f64>],
     ) -> Result<(TokenRows, TokenRows), OptimizerError> {
+        self.check()?;
+        require_length("values", values.len(), token_rewards.len())?;
         let (mut advantages, mut returns) = (TokenRows::new(), TokenRows::new());
         for (i, (rewards, values)) in token_rewards.iter().zip(values).enumerate() {
-            if rewards.len() != values.len() {
-                return Err(OptimizerError::Length {
-                    what: format!("values[{i}]"),
-                    found: values.len(),
-                    expected: rewards.len(),
-                });
-            }
+            require_length(&format!("values[{i}]"), values.len(), rewards.len())?;
             let row = generalised_advantages(rewards, values, self.gamma, self.lambda);
+            require_finite(&format!("advantages of completion {i}"), &row)?;
             returns.push(row.iter().zip(values).map(|(a, v)| a + v).collect());
             advantages.push(row);
         }
@@ -148,7 +146,7 @@ impl Critic {
             require((0.0..=1.0).contains(&value), CONFIG, field, value, "in [0, 1]")?;
         }
         if let Some(clip) = self.value_clip {
-            require(clip > 0.0, CONFIG, "value_clip", clip, "a number above 0")?;
+            require_positive(CONFIG, "value_clip", clip)?;
         }
         let coefficient = self.value_coefficient;
         require_non_negative(CONFIG, "value_coefficient", coefficient)
@@ -157,6 +155,9 @@ impl Critic {
 
 /// GAE over one completion: rewards and values of its tokens, of one length; the value after the
 /// last token is 0. The recursion runs backwards from the last token.
+///
+/// # Panics
+/// When the two differ in length.
 #[must_use]
 pub fn generalised_advantages(
     rewards: &[f64],
@@ -164,6 +165,7 @@ pub fn generalised_advantages(
     gamma: f64,
     lambda: f64,
 ) -> Vec<f64> {
+    assert_eq!(rewards.len(), values.len(), "one value for each reward");
     let mut advantages = vec![0.0; rewards.len()];
     let (mut next_value, mut next_advantage) = (0.0, 0.0);
     for t in (0..rewards.len()).rev() {

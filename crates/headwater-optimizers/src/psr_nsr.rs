@@ -49,7 +49,8 @@ impl Signed {
         for (index, &value) in correct.iter().enumerate() {
             advantages.push(match value {
                 1.0 => self.positive,
-                0.0 => -self.negative,
+                // Not a minus sign, which would make -0 of a weight of 0.
+                0.0 => 0.0 - self.negative,
                 _ => return Err(OptimizerError::NotBinary { what: "accuracy", index, value }),
             });
         }

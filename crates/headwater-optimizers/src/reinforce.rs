@@ -31,7 +31,7 @@ pub enum Baseline {
 /// `R_i - b` for rewards `[n]`.
 ///
 /// # Errors
-/// [`OptimizerError::NotFinite`] when a reward is not a number.
+/// [`OptimizerError::NotFinite`] when a reward, or what the baseline leaves of it, is not a number.
 pub fn advantages(rewards: &[f64], baseline: Baseline) -> Result<Vec<f64>, OptimizerError> {
     require_finite("rewards", rewards)?;
     let baseline = match baseline {
@@ -39,7 +39,9 @@ pub fn advantages(rewards: &[f64], baseline: Baseline) -> Result<Vec<f64>, Optim
         Baseline::Constant(constant) => constant,
         Baseline::BatchMean => mean(rewards),
     };
-    Ok(rewards.iter().map(|reward| reward - baseline).collect())
+    let advantages: Vec<f64> = rewards.iter().map(|reward| reward - baseline).collect();
+    require_finite("advantages", &advantages)?;
+    Ok(advantages)
 }
 
 /// `-A log pi` per token, `[n, t]`.

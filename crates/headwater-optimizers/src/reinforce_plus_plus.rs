@@ -9,31 +9,35 @@
 //! token by token, so long answers dominate the statistics ([`Whitening`]). TRL only approximates
 //! the method, as RLOO with batch normalisation. With a KL penalty in the reward, verl's baseline
 //! variant centres `R_i - beta sum_t k1_it`; here, as in OpenRLHF, the penalty stays per token.
-//! Without one they agree.
+//! Without one they agree. A group of one keeps its raw reward in verl; here it is an error.
 
 use crate::aggregation::Mode;
 use crate::kl::KlConfig;
 use crate::ppo::Clip;
-use crate::statistics::{Whitening, groups, mean, return_to_go};
+use crate::statistics::{Whitening, centred, groups, require_finite, return_to_go};
 use crate::{AdvantageEstimator, Objective, ObjectiveConfig, PolicyLoss};
 use crate::{OptimizerError, TokenRows};
 
 /// Outcome rewards `[n]` less the mean of their group: the `-baseline` variant's first step.
 ///
 /// # Errors
-/// [`OptimizerError::Groups`], [`OptimizerError::NotFinite`].
+/// [`OptimizerError::SmallGroup`] for groups of one, of whose rewards nothing would be left but
+/// what whitening makes of a KL penalty; [`OptimizerError::Groups`]; [`OptimizerError::NotFinite`].
 pub fn centre_on_group(rewards: &[f64], group_size: usize) -> Result<Vec<f64>, OptimizerError> {
-    let centred = |group: &[f64]| {
-        let mean = mean(group);
-        group.iter().map(|reward| reward - mean).collect::<Vec<_>>()
-    };
-    Ok(groups(rewards, group_size)?.flat_map(centred).collect())
+    if group_size == 1 {
+        let method = "reinforce++ with a group baseline";
+        return Err(OptimizerError::SmallGroup { method, group_size, needed: 2 });
+    }
+    let rewards: Vec<f64> = groups(rewards, group_size)?.flat_map(centred).collect();
+    require_finite("centred rewards", &rewards)?;
+    Ok(rewards)
 }
 
 /// Whitened returns-to-go of rows of per-token rewards.
 ///
 /// # Errors
-/// [`OptimizerError::TooFew`] when there are too few tokens for a variance.
+/// [`OptimizerError::TooFew`] when there are too few tokens for a variance;
+/// [`OptimizerError::NotFinite`].
 pub fn advantages(
     token_rewards: &[Vec<f64>],
     whitening: Whitening,

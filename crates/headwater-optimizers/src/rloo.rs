@@ -13,57 +13,47 @@
 //! `R` alone and folds `-beta k1` into returns-to-go per token ([`KlOrder`]).
 
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 
 use crate::aggregation::Mode;
-use crate::kl::KlConfig;
+use crate::kl::{KlConfig, KlOrder};
 use crate::ppo::{Clip, clipped_surrogate};
-use crate::statistics::{groups, mean, variance};
+use crate::statistics::{centred, deviation, groups, mean, require_finite};
 use crate::{AdvantageEstimator, Objective, ObjectiveConfig, PolicyLoss};
 use crate::{OptimizerError, TokenBatch};
 
-/// When a KL penalty in the reward meets the baseline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KlOrder {
-    /// Summed over the sequence and subtracted from its reward first (TRL).
-    #[default]
-    BeforeBaseline,
-    /// `A_it = A_i - beta sum_{s >= t} k_is`: per token, after the baseline (OpenRLHF).
-    AfterBaseline,
-}
-
-/// Leave-one-out advantages `[n]` of group-major rewards `[n]`. They sum to 0 in each group.
+/// Leave-one-out advantages `[n]` of group-major rewards `[n]`. They sum to 0 in each group, and
+/// are exactly 0 in a group whose rewards are all alike, up to rounding.
 ///
 /// # Errors
 /// [`OptimizerError::SmallGroup`] for groups of one; [`OptimizerError::Groups`] when `n` is not a
-/// multiple of the group size; [`OptimizerError::NotFinite`].
+/// multiple of the group size; [`OptimizerError::NotFinite`] for rewards, or advantages of them.
 pub fn advantages(rewards: &[f64], group_size: usize) -> Result<Vec<f64>, OptimizerError> {
     if group_size == 1 {
         return Err(OptimizerError::SmallGroup { method: "rloo", group_size, needed: 2 });
     }
     let groups = groups(rewards, group_size)?;
     let scale = group_size as f64 / (group_size as f64 - 1.0);
-    let centred = |group: &[f64]| {
-        let mean = mean(group);
-        group.iter().map(|reward| scale * (reward - mean)).collect::<Vec<_>>()
-    };
-    Ok(groups.flat_map(centred).collect())
+    let advantages: Vec<f64> = groups.flat_map(centred).map(|centred| scale * centred).collect();
+    require_finite("advantages", &advantages)?;
+    Ok(advantages)
 }
 
 /// `(A - mean) / (deviation + 1e-4)` over the sequences of the batch, unbiased deviation (TRL's
 /// `normalize_advantages`).
 ///
 /// # Errors
-/// [`OptimizerError::TooFew`] for fewer than 2 sequences.
+/// [`OptimizerError::TooFew`] for fewer than 2 sequences; [`OptimizerError::NotFinite`].
 pub fn normalise(advantages: &[f64]) -> Result<Vec<f64>, OptimizerError> {
     if advantages.len() < 2 {
         let found = advantages.len();
         return Err(OptimizerError::TooFew { what: "normalised advantages", found, needed: 2 });
     }
+    require_finite("advantages", advantages)?;
     let mean = mean(advantages);
-    let deviation = variance(advantages, 1).sqrt() + 1e-4;
-    Ok(advantages.iter().map(|a| (a - mean) / deviation).collect())
+    let divisor = deviation(advantages, 1) + 1e-4;
+    let normalised: Vec<f64> = advantages.iter().map(|a| (a - mean) / divisor).collect();
+    require_finite("normalised advantages", &normalised)?;
+    Ok(normalised)
 }
 
 /// PPO's clip on the likelihood ratio of whole sequences. Every token of a sequence carries the

@@ -1,9 +1,10 @@
 //! Rollouts: completions sampled from a policy, in text and tokens, and what a grader says of them.
 
-use headwater_core::{Group, Score, Streams};
+use headwater_core::{Group, Score, Streams, require};
 use headwater_nn::{Completion, Decoder, Sampling, sample};
 use headwater_rewards::{Reward, checked_score};
 
+use crate::statistics::require_length;
 use crate::{OptimizerError, TokenRows};
 
 /// A prompt in the two forms it is needed in.
@@ -79,9 +80,10 @@ impl Rollouts {
     /// graded.
     ///
     /// # Errors
-    /// Prompts that do not fit the policy; a completion that failed to be graded, or was abstained on in a
-    /// group that is not rejected (no value is made up for it: a grader that wants one gives it); verdicts that
-    /// do not match the completions in number, or of which only some say whether the completion is correct.
+    /// A group size of 0; prompts that do not fit the policy; a completion that failed to be
+    /// graded, or was abstained on in a group that is not rejected (no value is made up for it: a
+    /// grader that wants one gives it); verdicts that do not match the completions in number, or of
+    /// which only some say whether the completion is correct.
     pub fn collect(
         policy: &Decoder,
         task: &Task<'_>,
@@ -90,6 +92,7 @@ impl Rollouts {
         sampling: &Sampling,
         streams: &Streams,
     ) -> Result<Self, OptimizerError> {
+        require(group_size > 0, "Rollouts::collect", "group_size", 0, "1 or more")?;
         let mut prompts = (task.prompts)(step, attempt);
         let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
         let sampled = sample(policy, &tokens, group_size, sampling, streams)?;
@@ -130,19 +133,30 @@ impl Rollouts {
         Ok(Self { group_size, prompts, completions, rewards, accuracy, rejected })
     }
 
-    /// Appends the groups of `more`.
-    pub fn extend(&mut self, more: Self) {
+    /// Appends the groups of `more`. Where only one of the two says which completions are right,
+    /// the rewards of the other are its accuracy, as they were before.
+    ///
+    /// # Errors
+    /// [`OptimizerError::Length`] for groups of another size.
+    pub fn extend(&mut self, more: Self) -> Result<(), OptimizerError> {
+        require_length("a group", more.group_size, self.group_size)?;
+        if self.accuracy.is_some() || more.accuracy.is_some() {
+            let accuracy = [self.accuracy(), more.accuracy()].concat();
+            self.accuracy = Some(accuracy);
+        }
         self.prompts.extend(more.prompts);
         self.completions.extend(more.completions);
         self.rewards.extend(more.rewards);
         self.rejected += more.rejected;
-        if let (Some(accuracy), Some(more)) = (&mut self.accuracy, more.accuracy) {
-            accuracy.extend(more);
-        }
+        Ok(())
     }
 
     /// Keeps the groups (by index) for which `keep` is true.
-    pub fn retain_groups(&mut self, keep: &[bool]) {
+    ///
+    /// # Errors
+    /// [`OptimizerError::Length`] unless `keep` has an entry for every group.
+    pub fn retain_groups(&mut self, keep: &[bool]) -> Result<(), OptimizerError> {
+        require_length("keep", keep.len(), self.prompts.len())?;
         let size = self.group_size;
         let mut group = 0..;
         self.prompts.retain(|_| group.next().is_some_and(|g| keep[g]));
@@ -151,6 +165,7 @@ impl Rollouts {
         if let Some(accuracy) = &mut self.accuracy {
             retain_rows(accuracy, size, keep);
         }
+        Ok(())
     }
 
     /// Task accuracy of every completion: the verdicts', or else the rewards.
@@ -173,6 +188,9 @@ impl Rollouts {
     }
 
     /// Prompt and completion tokens of row `row`.
+    ///
+    /// # Panics
+    /// When there is no such row.
     #[must_use]
     pub fn pair(&self, row: usize) -> (&[u32], &[u32]) {
         (&self.prompts[row / self.group_size].tokens, &self.completions[row].tokens)

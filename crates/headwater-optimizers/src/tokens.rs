@@ -15,7 +15,8 @@ pub type TokenRows = Vec<Vec<f64>>;
 /// Rows as an f32 tensor `[n, width]`, padded with 0 on the right.
 ///
 /// # Errors
-/// [`OptimizerError::Length`] when a row is longer than `width`.
+/// [`OptimizerError::Length`] when a row is longer than `width`; [`OptimizerError::NotFinite`] for
+/// NaN and infinity, and [`OptimizerError::TooLarge`] for what is infinite in f32.
 pub fn pad_rows(
     rows: &[Vec<f64>],
     width: usize,
@@ -30,8 +31,16 @@ pub fn pad_rows(
                 expected: width,
             });
         }
-        for (to, from) in flat[i * width..].iter_mut().zip(row) {
+        for (index, (to, from)) in flat[i * width..].iter_mut().zip(row).enumerate() {
             *to = *from as f32;
+            if !to.is_finite() {
+                let (what, value) = (format!("row {i}"), *from);
+                return Err(if value.is_finite() {
+                    OptimizerError::TooLarge { what, index, value }
+                } else {
+                    OptimizerError::NotFinite { what, index, value }
+                });
+            }
         }
     }
     Ok(Tensor::from_data(TensorData::new(flat, [rows.len(), width]), device))
@@ -127,11 +136,17 @@ impl TokenBatch {
     }
 }
 
-/// A limited log-ratio as a ratio. The limit keeps `exp` finite in f32; beyond it the gradient is
-/// 0.
+/// The largest number whose exponential is taken in f32, which ends at 88.7.
+pub(crate) const EXPONENT_LIMIT: f64 = 88.0;
+
+/// A limited log-ratio as a ratio. The limit keeps `exp` finite in f32, and is therefore at most
+/// [`EXPONENT_LIMIT`]; beyond it the gradient is 0.
 pub(crate) fn ratio(log_ratio: Tensor<2>, limit: Option<f64>) -> Tensor<2> {
     match limit {
-        Some(limit) => log_ratio.clamp(-limit, limit).exp(),
+        Some(limit) => {
+            let limit = limit.min(EXPONENT_LIMIT);
+            log_ratio.clamp(-limit, limit).exp()
+        }
         None => log_ratio.exp(),
     }
 }

@@ -76,7 +76,7 @@ pub struct TrainerSettings {
 impl TrainerSettings {
     /// Whether some update of a step is made on rollouts of an earlier policy, so that a clip can act.
     fn is_off_policy(&self) -> bool {
-        self.config.epochs * self.config.minibatches > 1
+        self.config.epochs > 1 || self.config.minibatches > 1
     }
 }
 
@@ -201,11 +201,11 @@ impl Trainer {
         let scalars = section("scalars")?;
         let malformed = || NnError::Malformed {
             format: "trainer state",
-            problem: format!("section scalars has {} bytes, expected 25", scalars.len()),
+            problem: format!("section scalars = {scalars:?}, expected 24 bytes and a 0 or 1"),
         };
         let word = |at: usize| -> Result<[u8; 8], NnError> {
             let word = scalars.get(at..at + 8).and_then(|word| word.try_into().ok());
-            word.filter(|_| scalars.len() == 25).ok_or_else(malformed)
+            word.filter(|_| scalars.len() == 25 && scalars[24] <= 1).ok_or_else(malformed)
         };
         let controllers =
             (f64::from_le_bytes(word(8)?), f64::from_le_bytes(word(16)?), scalars[24] == 1);
@@ -224,7 +224,7 @@ impl Trainer {
             optimizer: AdamW::from_bytes(settings.adamw.clone(), &section("optimizer")?, device)?,
             reference: reference.transpose()?,
             critic: critic.transpose()?,
-            objective: objective.with_controllers(controllers),
+            objective: objective.with_controllers(controllers)?,
             settings,
             streams,
             step: u64::from_le_bytes(word(0)?),
@@ -291,10 +291,10 @@ impl Trainer {
             if dynamic && attempt + 1 < attempts {
                 let rows = dapo::informative(rollouts.accuracy(), config.group_size)?;
                 let groups: Vec<bool> = rows.chunks(config.group_size).map(|g| g[0]).collect();
-                rollouts.retain_groups(&groups);
+                rollouts.retain_groups(&groups)?;
             }
             match &mut collected {
-                Some(collected) => collected.extend(rollouts),
+                Some(collected) => collected.extend(rollouts)?,
                 None => collected = Some(rollouts),
             }
             if let Some(collected) = &mut collected
@@ -302,7 +302,7 @@ impl Trainer {
             {
                 let keep: Vec<bool> =
                     (0..collected.prompts.len()).map(|g| g < config.prompts_per_step).collect();
-                collected.retain_groups(&keep);
+                collected.retain_groups(&keep)?;
                 break;
             }
         }

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
-use headwater_nn::{Checkpoint, Decoder, NnError, SequenceBatch, pack, unpack};
+use headwater_nn::{Checkpoint, Decoder, NnError, SequenceBatch, pack, unpack, unpack_values};
 
 /// Values of the states before each completion token.
 ///
@@ -47,13 +47,8 @@ impl ValueModel {
     /// # Errors
     /// Bytes that are no critic.
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, NnError> {
-        let values = |name: &str| -> Result<Vec<f32>, NnError> {
-            let bytes = unpack(bytes, name)?;
-            let words = bytes.chunks_exact(4);
-            Ok(words.map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]])).collect())
-        };
         let body = Checkpoint::from_bytes(&unpack(bytes, "body")?)?.decoder(device)?;
-        let (head, bias) = (values("head")?, values("bias")?);
+        let (head, bias) = (unpack_values(bytes, "head")?, unpack_values(bytes, "bias")?);
         let width = body.shape().width;
         if head.len() != width || bias.len() != 1 {
             let problem = format!("head of {} and bias of {} values", head.len(), bias.len());

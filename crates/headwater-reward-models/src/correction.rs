@@ -1,6 +1,7 @@
 //! Corrections after training, on scores: they change no model and need no labels but the factor.
 
 use crate::RewardModelError;
+use crate::rounding::all_alike;
 
 /// A penalty proportional to the factor: `score - weight * sigma_r * (z - mean z) / sigma_z`, with the standard
 /// deviations of scores and factors over the reference it was made from.
@@ -23,7 +24,7 @@ impl FactorPenalty {
         }
         let moments = Moments::of(scores, factors)?;
         let slope = weight * (moments.score_square / moments.factor_square).sqrt();
-        Ok(Self { slope, mean: moments.factor_mean })
+        Self::of_slope(slope, &moments)
     }
 
     /// What least squares of score on factor removes: after it the two are uncorrelated over the reference
@@ -33,7 +34,14 @@ impl FactorPenalty {
     /// As [`FactorPenalty::new`].
     pub fn regression(scores: &[f64], factors: &[f64]) -> Result<Self, RewardModelError> {
         let moments = Moments::of(scores, factors)?;
-        Ok(Self { slope: moments.product / moments.factor_square, mean: moments.factor_mean })
+        Self::of_slope(moments.product / moments.factor_square, &moments)
+    }
+
+    fn of_slope(slope: f64, moments: &Moments) -> Result<Self, RewardModelError> {
+        if !slope.is_finite() {
+            return Err(RewardModelError::Slope { value: slope });
+        }
+        Ok(Self { slope, mean: moments.factor_mean })
     }
 
     /// The corrected score of a response with this factor.
@@ -73,7 +81,7 @@ impl Moments {
             pairs.map(|(s, z)| term(s - score_mean, z - factor_mean)).sum()
         };
         let factor_square = sum(&|_, z| z * z);
-        if factors.iter().all(|factor| *factor == factors[0]) {
+        if all_alike(factors) {
             return Err(RewardModelError::Factor { index: 0, value: factors[0] });
         }
         let (score_square, product) = (sum(&|s, _| s * s), sum(&|s, z| s * z));
@@ -109,6 +117,17 @@ mod tests {
         assert_eq!(penalty.apply(4.0, 3.0), 3.0);
         assert!(FactorPenalty::new(f64::NAN, &scores, &factors).is_err());
         assert!(FactorPenalty::new(0.5, &scores, &[0.1; 4]).is_err());
+        // Alike but for rounding: a slope on that would be 1e16.
+        let residue = [0.1 + 0.2, 0.3, 0.3, 0.1 + 0.2];
+        for fitted in [
+            FactorPenalty::new(0.5, &scores, &residue),
+            FactorPenalty::regression(&scores, &residue),
+        ] {
+            assert!(matches!(fitted, Err(RewardModelError::Factor { index: 0, .. })), "{fitted:?}");
+        }
+        let error = FactorPenalty::new(0.5, &[1e200, -1e200, 0.0, 0.0], &factors).unwrap_err();
+        let wanted = "slope of the score on the factor = inf: allowed is a finite number";
+        assert_eq!(error.to_string(), wanted);
         assert!(FactorPenalty::regression(&[f64::NAN; 4], &factors).is_err());
         assert!(FactorPenalty::regression(&scores, &[0.0, f64::NAN, 1.0, 2.0]).is_err());
         let error = FactorPenalty::regression(&scores, &[1.0]).unwrap_err();

@@ -25,27 +25,27 @@ pub enum Combination {
 /// Members should score on one scale: standardise them first if their training does not.
 ///
 /// # Errors
-/// No members, members with different numbers of scores, a score or weight that is not finite, or
-/// scores so large that the combined one is not.
+/// No members, members with different numbers of scores, a score or weight that is not finite, or a
+/// combination of them that is not.
 pub fn combine(
     members: &[Vec<f64>],
     combination: Combination,
 ) -> Result<Vec<f64>, RewardModelError> {
     let expected = members.first().ok_or(RewardModelError::Empty)?.len();
+    if let Some(member) = members.iter().position(|scores| scores.len() != expected) {
+        let found = members[member].len();
+        return Err(RewardModelError::Members { member, found, expected });
+    }
+    for scores in members {
+        if let Some(index) = scores.iter().position(|score| !score.is_finite()) {
+            return Err(RewardModelError::Score { index, value: scores[index] });
+        }
+    }
     if let Combination::MeanLessVariance { weight } = combination
         && !weight.is_finite()
     {
         return Err(RewardModelError::Weight { value: weight });
     }
-    if let Some(member) = members.iter().position(|scores| scores.len() != expected) {
-        let found = members[member].len();
-        return Err(RewardModelError::Members { member, found, expected });
-    }
-    let finite = |scores: &[f64]| match scores.iter().position(|score| !score.is_finite()) {
-        Some(index) => Err(RewardModelError::Score { index, value: scores[index] }),
-        None => Ok(()),
-    };
-    members.iter().try_for_each(|scores| finite(scores))?;
     let count = members.len() as f64;
     let combined: Vec<f64> = (0..expected)
         .map(|input| {
@@ -60,8 +60,10 @@ pub fn combine(
             }
         })
         .collect();
-    finite(&combined)?;
-    Ok(combined)
+    match combined.iter().position(|score| !score.is_finite()) {
+        None => Ok(combined),
+        Some(index) => Err(RewardModelError::Combined { index, value: combined[index] }),
+    }
 }
 
 #[cfg(test)]
@@ -80,17 +82,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_refused_before_and_after() {
-        let members = [vec![1.0, 2.0], vec![3.0, 2.0]];
+    fn what_is_no_number_is_named() {
+        let two = [vec![1.0], vec![2.0]];
         for weight in [f64::NAN, f64::INFINITY] {
-            let error = combine(&members, Combination::MeanLessVariance { weight }).unwrap_err();
+            let error = combine(&two, Combination::MeanLessVariance { weight }).unwrap_err();
             assert_eq!(error.to_string(), format!("weight = {weight}: allowed is a finite number"));
         }
-        let huge = [vec![0.0, 1.7e308], vec![0.0, 1.7e308]];
-        let error = combine(&huge, Combination::Mean).unwrap_err();
-        assert_eq!(error.to_string(), "score 1 = inf: allowed is a finite number");
-        assert!(combine(&huge, Combination::Minimum).is_ok());
-        assert!(combine(&[vec![f64::NAN]], Combination::Minimum).is_err());
+        let far = [vec![0.0, 1e200], vec![1.0, -1e200]];
+        let error = combine(&far, Combination::MeanLessVariance { weight: 0.5 }).unwrap_err();
+        let wanted = "the members' scores of input 1 combine to -inf, not a finite number";
+        assert_eq!(error.to_string(), wanted);
+        assert_eq!(combine(&far, Combination::Minimum), Ok(vec![0.0, -1e200]));
     }
 
     #[test]

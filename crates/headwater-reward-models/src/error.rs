@@ -23,7 +23,8 @@ pub enum RewardModelError {
         /// The margin.
         value: f64,
     },
-    /// A factor that is no number, or the first of factors that are all alike where they have to vary.
+    /// A factor that is no number, or the first of factors that are all alike (up to rounding)
+    /// where they have to vary.
     #[error(
         "factor {index} = {value}: allowed are finite numbers, not all alike where they are corrected for"
     )]
@@ -45,6 +46,20 @@ pub enum RewardModelError {
         /// Index of the input.
         index: usize,
         /// The score.
+        value: f64,
+    },
+    /// Finite scores that combine to what is none.
+    #[error("the members' scores of input {index} combine to {value}, not a finite number")]
+    Combined {
+        /// Index of the input.
+        index: usize,
+        /// What they combine to.
+        value: f64,
+    },
+    /// Scores or factors so large or small that a line through them has no slope in f64.
+    #[error("slope of the score on the factor = {value}: allowed is a finite number")]
+    Slope {
+        /// The slope.
         value: f64,
     },
     /// Labels of single responses for a head that learns from pairs.

@@ -26,6 +26,7 @@ use headwater_core::{ConfigError, require, require_non_negative};
 use serde::{Deserialize, Serialize};
 
 use crate::gaussian_sums::GaussianSums;
+use crate::rounding::{alike, all_alike};
 
 /// Scores a bin must have in a batch to be compared.
 pub const LEAST_IN_BIN: usize = 4;
@@ -66,7 +67,7 @@ impl InvarianceConfig {
 /// The unweighted penalty and its gradient with respect to the scores.
 ///
 /// `factors[i]` is Z of response i and `groups[i]` the set it belongs to; `scores` are relative to their pairs already.
-/// Constant scores have penalty 0.
+/// Scores that are constant up to rounding have penalty 0.
 ///
 /// # Panics
 /// When the three slices differ in length, or `bins` is 0.
@@ -83,7 +84,7 @@ pub fn invariance_penalty(
     let mean = scores.iter().sum::<f64>() / count;
     let deviation = (scores.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / count).sqrt();
     let mut gradient = vec![0.0; scores.len()];
-    if deviation <= f64::EPSILON * mean.abs() {
+    if deviation == 0.0 || all_alike(scores) {
         return (0.0, gradient);
     }
     let standardised = |at: &usize| (scores[*at] - mean) / deviation;
@@ -124,14 +125,15 @@ pub fn invariance_penalty(
     (penalty, gradient)
 }
 
-/// Members sorted into at most `bins` sets by quantiles of their factor; equal factors stay together.
+/// Members sorted into at most `bins` sets by quantiles of their factor; equal factors (up to
+/// rounding) stay together.
 fn bins_of(members: &[usize], factors: &[f64], bins: usize) -> Vec<Vec<usize>> {
     let mut sorted = members.to_vec();
     sorted.sort_by(|a, b| factors[*a].total_cmp(&factors[*b]));
     let mut runs: Vec<Vec<usize>> = Vec::new();
     for member in sorted {
         match runs.last_mut() {
-            Some(run) if factors[run[0]] == factors[member] => run.push(member),
+            Some(run) if alike(factors[run[0]], factors[member]) => run.push(member),
             _ => runs.push(vec![member]),
         }
     }
@@ -230,5 +232,9 @@ mod tests {
         assert_eq!(few, (0.0, vec![0.0; 3]), "too few to compare");
         let constant = invariance_penalty(&[2.0; 12], &factors, &[0; 12], 2);
         assert_eq!(constant.0, 0.0);
+        let residue: Vec<f64> = (0..12).map(|i| if i % 2 == 0 { 0.3 } else { 0.1 + 0.2 }).collect();
+        let (penalty, slopes) = invariance_penalty(&residue, &factors, &[0; 12], 2);
+        assert_eq!((penalty, slopes), (0.0, vec![0.0; 12]), "equal but for rounding");
+        assert_eq!(bins_of(&(0..12).collect::<Vec<_>>(), &residue, 3).len(), 1);
     }
 }

@@ -14,6 +14,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 
 use crate::RewardModelError;
+use crate::rounding::alike;
 
 mod ratings;
 
@@ -116,7 +117,7 @@ pub fn sequential_vote(
 /// The judge returns its preference with the quality of the judgement, a finite number.
 ///
 /// # Errors
-/// None to keep, or more than there are votes.
+/// None to keep, more than there are votes, or a quality that is not finite.
 pub fn filtered_vote(
     pair: [usize; 2],
     votes: usize,
@@ -135,6 +136,9 @@ pub fn filtered_vote(
             (vote, quality)
         })
         .collect();
+    if let Some(index) = judged.iter().position(|(_, quality)| !quality.is_finite()) {
+        return Err(RewardModelError::Score { index, value: judged[index].1 });
+    }
     // Stable: the earlier of two equals stays in front.
     judged.sort_by(|a, b| b.1.total_cmp(&a.1));
     Ok(Tally { lead: judged[..keep].iter().map(|(vote, _)| vote).sum(), calls: votes })
@@ -230,13 +234,15 @@ pub fn condorcet(right: f64, votes: usize) -> f64 {
 }
 
 /// Accuracy that ever more votes tend to, from each pair's probability of a right vote: the share of pairs
-/// above 1/2, those at 1/2 counting half. `None` without pairs.
+/// above 1/2, those at 1/2 (up to rounding) counting half. `None` without pairs.
+///
+/// # Panics
+/// When an entry is no probability.
 #[must_use]
 pub fn voting_ceiling(right: &[f64]) -> Option<f64> {
-    let limit = |p: &f64| match p.total_cmp(&0.5) {
-        std::cmp::Ordering::Greater => 1.0,
-        std::cmp::Ordering::Equal => 0.5,
-        std::cmp::Ordering::Less => 0.0,
+    let limit = |p: &f64| {
+        assert!((0.0..=1.0).contains(p), "{p} is no probability");
+        if alike(*p, 0.5) { 0.5 } else { f64::from(u8::from(*p > 0.5)) }
     };
     (!right.is_empty()).then(|| right.iter().map(limit).sum::<f64>() / right.len() as f64)
 }

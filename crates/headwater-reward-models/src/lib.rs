@@ -52,6 +52,7 @@ mod model;
 mod objective;
 mod odin;
 mod preference;
+mod rounding;
 mod rows;
 mod scalar_judge;
 mod vocabulary;

@@ -7,6 +7,8 @@ use headwater_evaluation::decision::sigmoid;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use headwater_nn::NnError;
+
 use crate::error::check_labels;
 use crate::{Labelled, RewardModelError, SparseFeatures};
 
@@ -61,7 +63,8 @@ impl Logistic {
     /// Fits `examples` whose feature indices lie below `dimensions`; `stream` orders each pass.
     ///
     /// # Errors
-    /// No examples, or a label outside [0, 1].
+    /// No examples, a label outside [0, 1], or weights that a too large learning rate or feature
+    /// has driven out of f64.
     ///
     /// # Panics
     /// When a feature index is `dimensions` or more.
@@ -93,6 +96,11 @@ impl Logistic {
                     model.weights[feature] -= learning_rate * gradient / squares[feature].sqrt();
                 }
             }
+        }
+        let weights = model.weights.iter().chain([&model.intercept]);
+        if let Some(weight) = weights.copied().find(|weight| !weight.is_finite()) {
+            let (value, step) = (weight.to_string(), epochs * examples.len());
+            return Err(NnError::NotFinite { what: "weight", value, step }.into());
         }
         Ok(model)
     }
@@ -139,5 +147,15 @@ mod tests {
         let error = Logistic::fit(&bad, 1, &settings, &mut stream).unwrap_err();
         assert_eq!(error.to_string(), "label of example 0 = NaN: allowed is a number in [0, 1]");
         assert_eq!(Logistic::fit(&[], 1, &settings, &mut stream), Err(RewardModelError::Empty));
+    }
+
+    #[test]
+    fn a_fit_that_diverges_is_an_error() {
+        let config = LogisticConfig { learning_rate: 1e308, ..LogisticConfig::default() };
+        let mut stream = Streams::new(0).stream("fit", &[]);
+        let examples: Vec<Labelled<SparseFeatures>> =
+            [0.0, 1.0, 0.0, 1.0].map(|label| Labelled { input: vec![(0, 1e3)], label }).to_vec();
+        let error = Logistic::fit(&examples, 1, &config.check().unwrap(), &mut stream).unwrap_err();
+        assert!(error.to_string().starts_with("weight is "), "{error}");
     }
 }

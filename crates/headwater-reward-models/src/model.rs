@@ -4,7 +4,9 @@ use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use headwater_core::{Check, ConfigError, StreamRng, Streams, require, require_non_negative};
 use headwater_evaluation::bias::{AccuracyByFactor, accuracy_by_factor};
-use headwater_nn::{AdamW, AdamWConfig, AdamWSettings, ModuleGradients, NnError, pack, unpack};
+use headwater_nn::{
+    AdamW, AdamWConfig, AdamWSettings, ModuleGradients, NnError, pack, unpack, unpack_values,
+};
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
@@ -274,16 +276,12 @@ impl<E: Encoder> RewardModel<E> {
     /// # Errors
     /// Bytes that are no reward model with this kind of encoder.
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self, RewardModelError> {
-        let values = |name: &str| -> Result<Vec<f32>, NnError> {
-            let bytes = unpack(bytes, name)?;
-            let words = bytes.chunks_exact(4);
-            Ok(words.map(|w| f32::from_le_bytes([w[0], w[1], w[2], w[3]])).collect())
-        };
+        let values = |name: &str| unpack_values(bytes, name);
         let encoder = E::from_bytes(&unpack(bytes, "encoder")?, device)?;
         let (weights, bias, latent) = (values("weights")?, values("bias")?, values("latent")?);
         let (width, channels, dimensions) = (encoder.width(), bias.len(), latent.len());
         let fits = if dimensions == 0 { channels <= 2 } else { channels == 2 * dimensions };
-        if channels == 0 || !fits || weights.len() != width * channels {
+        if channels == 0 || !fits || weights.len() != width.saturating_mul(channels) {
             let found = [weights.len(), channels, dimensions];
             let problem = format!("head of {found:?} values on an encoder of width {width}");
             return Err(NnError::Malformed { format: "reward model", problem }.into());

@@ -8,6 +8,8 @@
 use headwater_core::{ConfigError, require_non_negative};
 use serde::{Deserialize, Serialize};
 
+use crate::rounding::all_alike;
+
 /// Weights of the two penalties; the paper's are 1 and 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -75,7 +77,8 @@ fn sign_of(value: f64) -> f64 {
     if value == 0.0 { 0.0 } else { value.signum() }
 }
 
-/// Pearson's correlation of x and z and its gradient with respect to x; 0 where one is constant.
+/// Pearson's correlation of x and z and its gradient with respect to x; 0 where one is constant up
+/// to rounding.
 fn correlation(x: &[f64], z: &[f64]) -> (f64, Vec<f64>) {
     assert_eq!(x.len(), z.len(), "one factor for each score");
     let count = x.len() as f64;
@@ -85,8 +88,9 @@ fn correlation(x: &[f64], z: &[f64]) -> (f64, Vec<f64>) {
         let norm = centred.iter().map(|v| v * v).sum::<f64>().sqrt();
         (centred, norm)
     };
+    let constant = all_alike(x) || all_alike(z);
     let ((x, x_norm), (z, z_norm)) = (centred(x), centred(z));
-    if x_norm < 1e-12 || z_norm < 1e-12 {
+    if constant || x_norm < 1e-12 || z_norm < 1e-12 {
         return (0.0, vec![0.0; x.len()]);
     }
     let value = x.iter().zip(&z).map(|(a, b)| a * b).sum::<f64>() / (x_norm * z_norm);
@@ -132,6 +136,9 @@ mod tests {
         let (value, _) = correlation_penalty(&[1.0, -1.0, 1.0], &[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0]);
         assert!((value - 2.0 / (28.0f64 / 3.0).sqrt()).abs() < 1e-12, "{value}");
         assert_eq!(correlation(&[1.0, 1.0], &[0.0, 1.0]), (0.0, vec![0.0; 2]));
+        // The mean of three times 1e9 / 3 is not quite that.
+        let large = [1e9 / 3.0, 1e9 / 3.0, 1e9 / 3.0 + 1e-7];
+        assert_eq!(correlation(&large, &[0.0, 1.0, 3.0]), (0.0, vec![0.0; 3]));
         assert!((orthogonality_penalty(&[1.0, 2.0], &[5.0, 3.0]).0 - 1.0).abs() < 1e-12);
     }
 }

@@ -4,6 +4,7 @@ use headwater_core::StreamRng;
 use rand::RngExt;
 
 use crate::RewardModelError;
+use crate::rounding::alike;
 
 /// One response, with what is known of it beside its text. The model never sees anything but the text.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,8 +59,9 @@ impl Preference {
         Self { prompt: prompt.into(), chosen, rejected, label: 1.0, margin: 0.0 }
     }
 
+    /// Whether the label prefers neither side, up to rounding.
     pub(crate) fn is_tie(&self) -> bool {
-        self.label == 0.5
+        alike(self.label, 0.5)
     }
 }
 
@@ -155,6 +157,9 @@ mod tests {
             assert_eq!(written_for(&pair.chosen), pair.label == 1.0);
         }
         assert_eq!(all.iter().filter(|pair| pair.is_tie()).count(), 3);
+        assert!(Preference { label: 1.0 - (0.2 + 0.2 + 0.1), ..preference("a") }.is_tie());
+        assert!(Preference { label: 0.15 + 0.35, ..preference("a") }.is_tie());
+        assert!(!Preference { label: 0.5001, ..preference("a") }.is_tie());
     }
 
     #[test]

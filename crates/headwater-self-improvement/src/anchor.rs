@@ -210,7 +210,9 @@ impl Judge {
     /// that q and m leave.
     fn new(q: f64, correlation: f64, m: f64) -> Self {
         let spread = (q * (1.0 - q) * m * (1.0 - m)).sqrt();
-        let both = (q * m + correlation * spread).clamp((q + m - 1.0).max(0.0), q.min(m));
+        // Rounding can put the lower bound above the upper one, 1 + 0.1 - 1 above 0.1.
+        let most = q.min(m);
+        let both = (q * m + correlation * spread).clamp((q + m - 1.0).clamp(0.0, most), most);
         let given = |joint: f64, mass: f64| if mass > 0.0 { joint / mass } else { q };
         Self { right: [given(q - both, 1.0 - m), given(both, m)] }
     }
@@ -287,6 +289,16 @@ mod tests {
             assert!((found - correlation).abs() < 0.03, "{found}");
         }
         // Two of 0.9 and 0.6 cannot be correlated by 1: what is possible is taken.
+        // Every accuracy with every share of right majorities, the ends included.
+        for (q, m) in (0..=20).flat_map(|q| (0..=20).map(move |m| (q, m))) {
+            let (q, m) = (f64::from(q) / 20.0, f64::from(m) / 20.0);
+            for correlation in [0.0, 0.5, 1.0] {
+                let [wrong, right] = Judge::new(q, correlation, m).right;
+                let total = wrong * (1.0 - m) + right * m;
+                assert!((total - q).abs() < 1e-12, "{q} {m} {correlation}: {total}");
+                assert!([wrong, right].iter().all(|p| (-1e-12..=1.0 + 1e-12).contains(p)));
+            }
+        }
         let judge = Judge::new(0.9, 1.0, 0.6);
         assert!((judge.right[1] - 1.0).abs() < 1e-12 && (judge.right[0] - 0.75).abs() < 1e-12);
     }

@@ -106,8 +106,12 @@ impl Check for LoopConfig {
         require(self.group >= 2, NAME, "group", self.group, "2 or more")?;
         let rate = self.learning_rate;
         require_positive(NAME, "learning_rate", rate)?;
-        for (field, value) in [("kl", self.kl), ("entropy", self.entropy)] {
+        // The policy is in f32, and Adam's first steps are divided by a tenth.
+        let allowed = "a number that f32 can hold, with room for a factor of a thousand";
+        for (field, value) in [("learning_rate", rate), ("kl", self.kl), ("entropy", self.entropy)]
+        {
             require_non_negative(NAME, field, value)?;
+            require(1e3 * value <= f64::from(f32::MAX), NAME, field, value, allowed)?;
         }
         let agreement = self.least_agreement;
         let holds = (0.0..=1.0).contains(&agreement);
@@ -325,7 +329,9 @@ fn draw(p: &[f64], count: usize, stream: &mut StreamRng) -> Vec<Answer> {
                     left -= p;
                     left < 0.0
                 })
-                .unwrap_or(p.len() - 1)
+                // Rounding can leave a little over: it belongs to the last that has a probability.
+                .or_else(|| p.iter().rposition(|p| *p > 0.0))
+                .unwrap_or(0)
         })
         .collect()
 }
@@ -333,6 +339,29 @@ fn draw(p: &[f64], count: usize, stream: &mut StreamRng) -> Vec<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn settings_beyond_f32_are_refused_by_name() {
+        let fine = LoopConfig::default();
+        for bad in [f64::NAN, f64::INFINITY, -1.0, 1e60] {
+            for (config, field) in [
+                (LoopConfig { learning_rate: bad, ..fine }, "learning_rate"),
+                (LoopConfig { kl: bad, ..fine }, "kl"),
+                (LoopConfig { entropy: bad, ..fine }, "entropy"),
+            ] {
+                let error = config.check().unwrap_err().to_string();
+                assert!(error.starts_with(&format!("LoopConfig.{field} = {bad}")), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_probability_is_never_drawn() {
+        // Shares that sum to less than 1, as rounding can leave them, and a last one of 0.
+        let mut stream = Streams::new(1).stream("answers", &[]);
+        let drawn = draw(&[0.1, 0.1, 0.0], 200, &mut stream);
+        assert!(drawn.iter().all(|answer| *answer < 2) && drawn.contains(&1));
+    }
 
     #[test]
     fn the_slope_is_the_gradient_of_the_objective() {

@@ -30,21 +30,26 @@ pub fn gap(
 }
 
 /// The same over what is left to gain, `most - E_f u` with `most` the largest utility possible; `None`, too, where nothing is
-/// left.
+/// left, or no more than rounding (1e-12 of `most`).
 ///
 /// # Errors
-/// As [`gap`], and a utility above `most`.
+/// As [`gap`], a `most` that is not finite, and a utility above it.
 pub fn relative_gap(
     share: &[f64],
     utility: &[f64],
     weight: &[f64],
     most: f64,
 ) -> Result<Option<f64>, SelfImprovementError> {
+    if !most.is_finite() {
+        let allowed = "a finite number";
+        return Err(EvaluationError::Argument { argument: "most", value: most, allowed }.into());
+    }
     if let Some(index) = utility.iter().position(|u| *u > most) {
         return Err(entry("utility", index, utility[index], "at most the largest utility").into());
     }
     let left = most - Moments::of(share, utility, weight)?.utility;
-    Ok(gap(share, utility, weight)?.filter(|_| left > 0.0).map(|gap| gap / left))
+    let something = left > 1e-12 * most.abs();
+    Ok(gap(share, utility, weight)?.filter(|_| something).map(|gap| gap / left))
 }
 
 /// Means of utility and weight under the policy, and their covariance.
@@ -267,6 +272,15 @@ mod tests {
         assert!(says(&[1.0], &[1.0], &[-1.0]).contains("`weight[0]` = -1"));
         assert!(says(&[0.0], &[1.0], &[1.0]).contains("`sum of share` = 0"));
         assert!(relative_gap(&[1.0], &[2.0], &[1.0], 1.0).is_err());
+        for most in [f64::NAN, f64::INFINITY] {
+            let error = relative_gap(&[1.0], &[2.0], &[1.0], most).unwrap_err().to_string();
+            assert!(error.contains(&format!("`most` = {most}")), "{error}");
+        }
+        // All have the most there is, though their mean is not quite that.
+        let none = relative_gap(&[1.0, 1.0, 1.0], &[0.7; 3], &[1.0, 0.0, 0.5], 0.7).unwrap();
+        assert_eq!(none, None);
+        let none = relative_gap(&[0.1, 0.2, 0.7], &[0.3; 3], &[1.0, 0.0, 0.5], 0.1 + 0.2).unwrap();
+        assert_eq!(none, None);
 
         let mean = DefinedMean::of([Some(1.0), None, Some(3.0)]);
         assert_eq!(mean, DefinedMean { mean: Some(2.0), defined: 2, prompts: 3 });

@@ -19,6 +19,10 @@ pub fn step(probability: &[f64], weight: &[f64]) -> Result<Option<Vec<f64>>, Sel
     let product = probability.iter().zip(weight).map(|(p, w)| p * w);
     let product: Vec<f64> = product.collect();
     let total: f64 = product.iter().sum();
+    if !total.is_normal() {
+        // Nothing has weight, or products have left f64, which logarithms do not.
+        return after(probability, weight, 1.0);
+    }
     Ok((total > 0.0).then(|| product.iter().map(|p| p / total).collect()))
 }
 
@@ -38,9 +42,24 @@ pub fn after(
         return Err(EvaluationError::Argument { argument: "t", value: t, allowed }.into());
     }
     // w^0 is 1 for w = 0, too: before the first round nothing has been rejected.
-    let log = |(p, w): (&f64, &f64)| p.ln() + if t == 0.0 { 0.0 } else { t * w.ln() };
-    let logs: Vec<f64> = probability.iter().zip(weight).map(log).collect();
-    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let logs_about = |shift: f64| -> Vec<f64> {
+        let log = |(p, w): (&f64, &f64)| match (*p, t) {
+            (0.0, _) => f64::NEG_INFINITY,
+            (p, 0.0) => p.ln(),
+            (p, t) => p.ln() + t * (w.ln() - shift),
+        };
+        probability.iter().zip(weight).map(log).collect()
+    };
+    let largest = |logs: &[f64]| logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut logs = logs_about(0.0);
+    let mut top = largest(&logs);
+    let possible = probability.iter().zip(weight).filter(|(p, w)| **p > 0.0 && **w > 0.0);
+    let heaviest = possible.map(|(_, w)| w.ln()).fold(f64::NEG_INFINITY, f64::max);
+    if !top.is_finite() && heaviest.is_finite() {
+        // A power beyond f64 is relative to that of the heaviest.
+        logs = logs_about(heaviest);
+        top = largest(&logs);
+    }
     if top == f64::NEG_INFINITY {
         return Ok(None);
     }

@@ -8,7 +8,7 @@
 //!   contrast between them vanishes; the rejected side is therefore always taken from the past (initial) model. Its other
 //!   half, chosen answers informed by a future model, is not here.
 
-use headwater_core::{Check, ConfigError, Streams, require, require_positive};
+use headwater_core::{Check, ConfigError, Streams, require, require_finite, require_positive};
 use headwater_nn::{Decoder, Sampling, SamplingConfig};
 use headwater_optimizers::Prompt;
 use serde::{Deserialize, Serialize};
@@ -96,7 +96,7 @@ pub struct JudgedPair {
 /// sides have one score, or are one answer, gives no pair: nothing is preferred there.
 ///
 /// # Errors
-/// Numbers of prompts, or of scores and generations, that differ.
+/// Numbers of prompts, or of scores and generations, that differ; a score that is not finite.
 pub fn best_against_worst(
     (best, best_scores): (&Generations, &[f64]),
     (worst, worst_scores): (&Generations, &[f64]),
@@ -107,6 +107,7 @@ pub fn best_against_worst(
     for (generations, scores) in [(best, best_scores), (worst, worst_scores)] {
         let matches = generations.pairs().count() == scores.len();
         require(matches, FUNCTION, "scores", scores.len(), "one per generation")?;
+        scores.iter().try_for_each(|score| require_finite(FUNCTION, "scores", *score))?;
     }
     let (mut best_at, mut worst_at) = (0, 0);
     let mut pairs = Vec::new();

@@ -222,6 +222,11 @@ fn the_best_is_chosen_from_one_side_and_the_worst_rejected_from_the_other() {
         assert_eq!(pair.preference.rejected, [least]);
     }
     assert!(best_against_worst((&own, &[0.0]), (&past, &scores(&past))).is_err());
+    let mut unknown = scores(&own);
+    unknown[0] = f64::NAN;
+    let error = best_against_worst((&own, &unknown), (&past, &scores(&past))).unwrap_err();
+    let wanted = "best_against_worst.scores = NaN: allowed is a finite number";
+    assert_eq!(error.to_string(), wanted);
 }
 
 #[test]

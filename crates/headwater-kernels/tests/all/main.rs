@@ -2,6 +2,7 @@
 
 mod adamw;
 mod common;
+mod extremes;
 mod halves;
 mod mlp;
 mod mmoe;

@@ -113,8 +113,17 @@ pub fn feed_forward(x: Tensor<2>, weights: &FeedForward, epsilon: f64) -> Tensor
     Tensor::from_dispatch(host::apply(op, inputs, &x.dims()))
 }
 
+/// # Panics
+/// When it is no number above 0.
+pub(crate) fn require_temperature(temperature: f64) {
+    assert!(temperature > 0.0, "temperature {temperature}: allowed is a number above 0");
+}
+
 /// Log-probability of `targets` `[rows]` and entropy of the distributions they are from, for the rows `at`
 /// `[rows]` of the hidden states `[tokens, width]`, with the tied output embedding `[vocabulary, width]`.
+///
+/// # Panics
+/// When the temperature is not above 0.
 pub fn token_scores(
     hidden: Tensor<2>,
     at: Tensor<1, Int>,
@@ -122,6 +131,7 @@ pub fn token_scores(
     targets: Tensor<1, Int>,
     temperature: f64,
 ) -> TokenScores {
+    require_temperature(temperature);
     let Some(inputs) =
         host::inputs([hidden.clone().into_dispatch(), embedding.clone().into_dispatch()])
     else {

@@ -154,8 +154,27 @@ pub fn feed_forward(x: Tensor<2>, weights: &FeedForward, epsilon: f64) -> Tensor
 
 /// Log-probabilities of the whole vocabulary, `[rows, vocabulary]`.
 fn log_probs(hidden: Tensor<2>, embedding: Tensor<2>, temperature: f64) -> Tensor<2> {
-    log_softmax(hidden.matmul(embedding.transpose()).div_scalar(temperature), 1)
+    log_distribution(hidden.matmul(embedding.transpose()), temperature)
 }
+
+/// Log-probabilities over the last dimension of logits, at a temperature above 0.
+///
+/// A small temperature divides what is left of the logits without their largest, so that nothing
+/// overflows and no difference loses its digits.
+pub(crate) fn log_distribution<const D: usize>(logits: Tensor<D>, temperature: f64) -> Tensor<D> {
+    if temperature >= COLD {
+        return log_softmax(logits.div_scalar(temperature), D - 1);
+    }
+    let top = logits.clone().detach().max_dim(D - 1);
+    let scaled = (logits - top).div_scalar(temperature.max(COLDEST)).clamp_min(-1e37);
+    log_softmax(scaled, D - 1)
+}
+
+/// At temperatures below this, logits of a usual size are too coarse once they are divided.
+const COLD: f64 = 0.1;
+
+/// Small enough to be the limit; its inverse is far from the end of f32.
+const COLDEST: f64 = 1e-30;
 
 /// Log-probability of targets and entropy of the next-token distribution, for the rows `at` of `hidden`.
 pub fn token_scores(

@@ -3,5 +3,6 @@
 
 mod adamw;
 mod decoder;
+mod extremes;
 mod parity;
 mod stories;

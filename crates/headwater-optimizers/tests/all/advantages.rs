@@ -3,10 +3,10 @@ use headwater_core::Check;
 use headwater_optimizers::aggregation::Mode;
 use headwater_optimizers::dapo::OverlongPenalty;
 use headwater_optimizers::grpo::{GroupRelative, Singleton, Spread};
+use headwater_optimizers::kl::KlOrder;
 use headwater_optimizers::kl::{Estimator, KlConfig};
 use headwater_optimizers::ppo::{Clip, generalised_advantages};
 use headwater_optimizers::reinforce::Baseline;
-use headwater_optimizers::rloo::KlOrder;
 use headwater_optimizers::{
     AdvantageEstimator, Experience, Objective, ObjectiveConfig, OptimizerError, PolicyLoss,
     Whitening, reinforce, rloo,
@@ -22,7 +22,7 @@ fn assert_close(found: &[f64], expected: &[f64]) {
 }
 
 fn relative(spread: Spread, epsilon: f64) -> GroupRelative {
-    GroupRelative { spread, epsilon, singleton: Singleton::Reject }
+    GroupRelative { spread, epsilon, ..GroupRelative::UNBIASED }
 }
 
 const ONE_RIGHT: [f64; 4] = [1.0, 0.0, 0.0, 0.0];

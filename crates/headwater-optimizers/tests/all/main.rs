@@ -6,6 +6,7 @@ mod common;
 mod critique_grpo;
 mod distillation;
 mod exact;
+mod extremes;
 mod losses;
 mod objective;
 mod trainer;

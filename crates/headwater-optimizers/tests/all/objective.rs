@@ -82,7 +82,7 @@ fn only_methods_with_a_penalty_need_a_reference_and_only_ppo_a_critic() {
 }
 
 fn weights(mode: Mode, lengths: &[usize], empty_sequences: EmptySequences) -> Vec<Vec<f64>> {
-    Aggregation { mode, empty_sequences }.weights(lengths)
+    Aggregation { mode, empty_sequences }.weights(lengths).unwrap()
 }
 
 #[test]

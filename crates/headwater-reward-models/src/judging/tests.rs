@@ -104,6 +104,8 @@ fn the_limit_of_votes_is_the_share_of_pairs_above_one_half() {
     let many = right.iter().map(|p| condorcet(*p, 2001)).sum::<f64>() / 4.0;
     assert!((many - 2.5 / 4.0).abs() < 1e-6, "{many}");
     assert_eq!(voting_ceiling(&[]), None);
+    assert_eq!(voting_ceiling(&[0.1 + 0.4, 0.8 - 0.3, 0.5 + 1e-16]), Some(0.5));
+    assert!(std::panic::catch_unwind(|| voting_ceiling(&[f64::NAN])).is_err());
 }
 
 #[test]
@@ -272,6 +274,11 @@ fn what_cannot_be_judged_is_named() {
     assert_eq!(
         text(filtered_vote([0, 1], 2, 3, &mut meta, &mut order).unwrap_err()),
         "votes = 2: allowed is at least as many as are kept"
+    );
+    let mut unsure = |_: [usize; 2], draw| (Choice::First, if draw == 1 { f64::NAN } else { 0.0 });
+    assert_eq!(
+        text(filtered_vote([0, 1], 3, 1, &mut unsure, &mut order).unwrap_err()),
+        "score 1 = NaN: allowed is a finite number"
     );
     assert_eq!(
         text(knockout(0, 1, &mut judge, &mut order).unwrap_err()),

@@ -13,11 +13,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SourceConfig {
-    /// V, at least 4.
+    /// V, 4 to 512: there are V^3 probabilities.
     pub symbols: usize,
     /// Symbols of a text, at least 1.
     pub length: usize,
-    /// Exponent of how common a symbol is, at least 0.
+    /// Exponent of how common a symbol is, at least 0. All three together are so small that no
+    /// probability is 0 in f64: times ln V at most 600.
     pub common: f64,
     /// That of the last symbol's ranks.
     pub near: f64,
@@ -40,11 +41,16 @@ impl Check for SourceConfig {
 
     fn check(self) -> Result<SourceSettings, ConfigError> {
         const NAME: &str = "SourceConfig";
-        require(self.symbols >= 4, NAME, "symbols", self.symbols, "4 or more")?;
+        let symbols = self.symbols;
+        require((4..=512).contains(&symbols), NAME, "symbols", symbols, "4 to 512")?;
         require(self.length >= 1, NAME, "length", self.length, "1 or more")?;
         for (field, exponent) in [("common", self.common), ("near", self.near), ("far", self.far)] {
             require_non_negative(NAME, field, exponent)?;
         }
+        let sum = self.common + self.near + self.far;
+        let possible = sum * (symbols as f64).ln() <= 600.0;
+        let allowed = "at most 600 over the logarithm of symbols, or probabilities would be 0";
+        require(possible, NAME, "common + near + far", sum, allowed)?;
         Ok(SourceSettings(self))
     }
 }
@@ -226,6 +232,18 @@ mod tests {
 
     #[test]
     fn bad_configs_are_refused() {
+        for symbols in [1 << 20, usize::MAX] {
+            assert!(SourceConfig { symbols, ..SourceConfig::default() }.check().is_err());
+        }
+        // Of 64 symbols the last would have probability 64^-500, which is 0.
+        let steep = SourceConfig { common: 500.0, ..SourceConfig::default() }.check().unwrap_err();
+        assert!(
+            steep.to_string().starts_with("SourceConfig.common + near + far = 501.2"),
+            "{steep}"
+        );
+        let steep = SourceConfig { symbols: 4, common: 430.0, ..SourceConfig::default() };
+        let source = Source::new(steep.check().unwrap(), &Streams::new(3));
+        assert!(source.next([1, 2]).iter().all(|p| *p > 0.0) && source.entropy().is_finite());
         let few = SourceConfig { symbols: 3, ..SourceConfig::default() };
         let message = few.check().unwrap_err().to_string();
         assert!(message.contains("symbols") && message.contains('3'), "{message}");

@@ -165,3 +165,18 @@ fn fixed_verifiers_raise_coverage_before_they_lower_it_and_chance_changes_nothin
         assert!((found - all).abs() < 1e-9, "{gold:?}");
     }
 }
+
+#[test]
+fn products_and_powers_beyond_f64_are_those_of_logarithms() {
+    let close = |found: Option<Vec<f64>>, wanted: [f64; 2]| {
+        let found = found.expect("there is weight");
+        assert!(found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
+    };
+    // 1e-400 and 3e-400, and 1e400 and 3e400: neither is a double.
+    close(step(&[1e-200, 1e-200], &[1e-200, 3e-200]).unwrap(), [0.25, 0.75]);
+    close(step(&[1e200, 1e200], &[1e200, 3e200]).unwrap(), [0.25, 0.75]);
+    close(after(&[0.5, 0.5], &[1e300, 1e300], 1e308).unwrap(), [0.5, 0.5]);
+    close(after(&[0.5, 0.5], &[1e-300, 1e-200], 1e308).unwrap(), [0.0, 1.0]);
+    assert_eq!(step(&[0.5, 0.5], &[0.0, 0.0]).unwrap(), None);
+    assert_eq!(step(&[0.0, 1.0], &[1.0, 0.0]).unwrap(), None);
+}

@@ -71,24 +71,16 @@ pub(super) const CAD_IMDB: DataSet = DataSet {
 
 pub(super) const DIGITS_8X8: DataSet = DataSet {
     name: "digits-8x8",
-    content: "scikit-learn digits and breast cancer",
+    content: "scikit-learn's digits, 8x8 pixels",
     licence: "BSD-3-Clause",
     source: "scikit-learn 1.9.1",
     by_hand: None,
-    files: &[
-        file(
-            "breast_cancer.csv",
-            119_913,
-            "fed3eb72d0575ef6192293f5093c6e801b1476b577d0386bf4455504522172ed",
-            wheel("scikit-learn", "1.9.1", "sklearn/datasets/data/breast_cancer.csv"),
-        ),
-        file(
-            "digits.csv.gz",
-            264_712,
-            "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8",
-            wheel("scikit-learn", "1.9.1", "sklearn/datasets/data/digits.csv.gz"),
-        ),
-    ],
+    files: &[file(
+        "digits.csv.gz",
+        264_712,
+        "6ebb3d2fee246a4e99363262ddf8a00a3c41bee6014c373ed9d9216ba7f651b8",
+        wheel("scikit-learn", "1.9.1", "sklearn/datasets/data/digits.csv.gz"),
+    )],
 };
 
 pub(super) const GSM8K: DataSet = DataSet {
