@@ -95,7 +95,28 @@ impl Store {
             },
         };
         fs::create_dir_all(root).map_err(|source| failed("create", root, source))?;
+        store.remove_leftovers();
         Ok((store, previous))
+    }
+
+    /// Removes the partial files of runs that were killed.
+    ///
+    /// Best effort: a leftover does no harm. A writer holds its file locked until the rename, so
+    /// what cannot be locked belongs to a run that goes on.
+    fn remove_leftovers(&self) {
+        let entries = |directory: PathBuf| {
+            fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
+        };
+        let folders = ["records", "timings"].map(|name| self.root.join(name));
+        let of_cells = folders.into_iter().flat_map(entries).flat_map(entries);
+        let others = [self.root.clone(), self.root.join("artifacts")].into_iter().flat_map(entries);
+        for path in of_cells.chain(others).filter(|path| is_partial(path)) {
+            if let Ok(file) = File::options().write(true).open(&path)
+                && file.try_lock().is_ok()
+            {
+                let _ = fs::remove_file(&path);
+            }
+        }
     }
 
     /// A run directory that is there already.
@@ -244,7 +265,7 @@ fn foreign_entry(root: &Path) -> Result<Option<String>, ProtocolError> {
     for entry in entries {
         let name = entry.map_err(|source| failed("read", root, source))?.file_name();
         let name = name.to_string_lossy().into_owned();
-        let is_ours = name.starts_with("run.json.") && name.ends_with(".partial");
+        let is_ours = name.starts_with("run.json.") && is_partial(Path::new(&name));
         if !is_ours {
             foreign.push(name);
         }
@@ -272,7 +293,16 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ProtocolError> {
     // The process id keeps two runs over one directory apart; within a run one thread writes a cell.
     partial.push(format!(".{}.partial", std::process::id()));
     let partial = PathBuf::from(partial);
-    let written = write_and_flush(&partial, bytes).and_then(|()| fs::rename(&partial, path));
+    let rename = |file| {
+        fs::rename(&partial, path)?;
+        drop(file);
+        Ok(())
+    };
+    let mut written = write_and_flush(&partial, bytes).and_then(rename);
+    if written.as_ref().is_err_and(|error: &std::io::Error| error.kind() == ErrorKind::NotFound) {
+        // A run that just began took the file for a leftover, before it was locked.
+        written = write_and_flush(&partial, bytes).and_then(rename);
+    }
     if let Err(source) = written {
         // Best effort: the error that matters is the first one.
         let _ = fs::remove_file(&partial);
@@ -281,10 +311,22 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ProtocolError> {
     flush_directory(directory).map_err(|source| failed("write", directory, source))
 }
 
-fn write_and_flush(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// `<name>.<process>.partial`
+fn is_partial(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let process = name.strip_suffix(".partial").and_then(|name| name.rsplit_once('.'));
+    process.is_some_and(|(_, id)| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The written file, locked for as long as it is held.
+fn write_and_flush(path: &Path, bytes: &[u8]) -> std::io::Result<File> {
     let mut file = File::create(path)?;
+    // Some file systems have no locks: there a leftover may be removed that is none, and is
+    // written again.
+    let _ = file.try_lock();
     file.write_all(bytes)?;
-    file.sync_all()
+    file.sync_all()?;
+    Ok(file)
 }
 
 /// A rename is on the disk once its directory is; only Unix lets a directory be flushed.

@@ -30,6 +30,29 @@ fn names(directory: &Path) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
+/// Case K1: a killed run leaves no partial file for ever.
+#[test]
+fn partial_files_of_killed_runs_go_and_those_of_a_living_one_stay() {
+    let out = tempfile::tempdir().unwrap();
+    go(&only(out.path(), &["first"]));
+    let records = out.path().join("records/first");
+    let folders = [records.clone(), out.path().join("timings/first"), out.path().to_owned()];
+    let leftovers = folders.map(|folder| folder.join("arm.0.0123456789abcdef.json.12.partial"));
+    let own = records.join("notes.partial");
+    let living = records.join("arm.1.0123456789abcdef.json.13.partial");
+    for path in leftovers.iter().chain([&own, &living]) {
+        fs::write(path, "half").unwrap();
+    }
+    let held = fs::File::options().write(true).open(&living).unwrap();
+    held.lock().unwrap();
+    go(&only(out.path(), &["first"]));
+    assert!(leftovers.iter().all(|path| !path.exists()));
+    assert!(own.exists() && living.exists());
+    drop(held);
+    go(&only(out.path(), &["first"]));
+    assert!(own.exists() && !living.exists());
+}
+
 #[test]
 fn a_run_of_one_finding_keeps_the_others_of_the_same_conditions() {
     let out = tempfile::tempdir().unwrap();
