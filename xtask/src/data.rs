@@ -59,6 +59,9 @@ fn width() -> usize {
     DATA_SETS.iter().map(|set| set.name.len()).max().unwrap_or(0)
 }
 
+/// A larger set is fetched only by its name, bytes.
+const MOST_UNASKED: u64 = 50_000_000;
+
 fn list(data: &DataDir) -> Outcome {
     let width = width();
     for set in DATA_SETS {
@@ -67,8 +70,8 @@ fn list(data: &DataDir) -> Outcome {
             (Err(_), None) => format!("not found; `cargo xtask data fetch {}` gets it", set.name),
             (Err(_), Some(how)) => format!("not found; by hand: {how}"),
         };
-        println!("{:width$}  {place}\n{:width$}  {}", set.name, "", set.content);
-        println!("{:width$}  {}; {}", "", set.licence, set.source);
+        say!("{:width$}  {place}\n{:width$}  {}", set.name, "", set.content);
+        say!("{:width$}  {}; {}", "", set.licence, set.source);
     }
     Outcome::Done
 }
@@ -78,16 +81,16 @@ fn verify(data: &DataDir) -> Outcome {
     let mut outcome = Outcome::Done;
     for set in DATA_SETS {
         match data.verify(set) {
-            SetState::Verified(found) => println!("{:width$}  verified, {found}", set.name),
+            SetState::Verified(found) => say!("{:width$}  verified, {found}", set.name),
             // A missing set is a normal state: the arms that need it are reported as not run.
             SetState::NotFound => {
                 let had = if set.by_hand.is_some() { "by hand" } else { "fetchable" };
-                println!("{:width$}  not found, {had}", set.name);
+                say!("{:width$}  not found, {had}", set.name);
             }
             SetState::Damaged(errors) => {
                 outcome = Outcome::Found;
-                println!("{:width$}  DAMAGED", set.name);
-                errors.iter().for_each(|error| println!("{:width$}  {error}", ""));
+                say!("{:width$}  DAMAGED", set.name);
+                errors.iter().for_each(|error| say!("{:width$}  {error}", ""));
             }
         }
     }
@@ -118,18 +121,22 @@ fn fetch(data: &DataDir, target: &Path, names: &[String]) -> anyhow::Result<Outc
             }
         }
         if let Some(how) = set.by_hand {
-            println!("{}: by hand. {how}. docs/data.md says more.", set.name);
+            say!("{}: by hand. {how}. docs/data.md says more.", set.name);
             missing.extend((!names.is_empty()).then_some(set.name));
             continue;
         }
         if offline && set.files.iter().any(is_on_github) {
-            println!("{}: not tried, as the server cannot be reached", set.name);
+            say!("{}: not tried, as the server cannot be reached", set.name);
             missing.push(set.name);
             continue;
         }
-        println!("{}: {}; licence {}; {}", set.name, set.content, set.licence, size(set));
+        if names.is_empty() && bytes(set) > MOST_UNASKED {
+            say!("{0}: {1}, only by name: `data fetch {0}`", set.name, size(set));
+            continue;
+        }
+        say!("{}: {}; licence {}; {}", set.name, set.content, set.licence, size(set));
         match fetcher.fetch(set) {
-            Ok(directory) => println!("  now in {}", directory.display()),
+            Ok(directory) => say!("  now in {}", directory.display()),
             Err(failed) => {
                 missing.push(set.name);
                 offline |= matches!(failed.problem, Problem::Unreachable { .. });
@@ -164,7 +171,7 @@ fn is_there(data: &DataDir, target: &Path, set: &DataSet) -> Result<bool, String
     let errors = match data.verify(set) {
         SetState::NotFound => return Ok(false),
         SetState::Verified(found) => {
-            println!("{}: there, {found}", set.name);
+            say!("{}: there, {found}", set.name);
             return Ok(true);
         }
         SetState::Damaged(errors) => errors,
@@ -181,9 +188,12 @@ fn is_on_github(file: &DataFile) -> bool {
     matches!(file.origin, Some(Origin::GitHub { .. }))
 }
 
+fn bytes(set: &DataSet) -> u64 {
+    set.files.iter().map(|file| file.bytes).sum()
+}
+
 fn size(set: &DataSet) -> String {
-    let bytes: u64 = set.files.iter().map(|file| file.bytes).sum();
-    format!("{:.1} MB", bytes as f64 / 1e6)
+    format!("{:.1} MB", bytes(set) as f64 / 1e6)
 }
 
 #[cfg(test)]

@@ -6,6 +6,11 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a command line answers on standard output")]
 
+/// A line on standard output. `println!` would panic where nobody reads on, or on a full disk.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::write_line(format_args!($($text)*)) };
+}
+
 mod bench;
 mod code_version;
 mod data;
@@ -17,8 +22,10 @@ mod tidy;
 mod words;
 
 use std::fmt;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
@@ -59,6 +66,18 @@ pub(crate) enum Outcome {
     Found,
 }
 
+/// What standard output refused, if anything; a reader that has gone is no failure.
+static REFUSED: OnceLock<std::io::Error> = OnceLock::new();
+
+fn write_line(line: fmt::Arguments<'_>) {
+    let written = writeln!(std::io::stdout(), "{line}");
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = REFUSED.set(error);
+    }
+}
+
 /// A mistake in how the command was called, as opposed to one in carrying it out.
 #[derive(Debug)]
 pub(crate) struct Usage(pub(crate) String);
@@ -79,6 +98,10 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Tidy => tidy::tidy(),
     };
+    if let Some(error) = REFUSED.get() {
+        eprintln!("error: cannot write to standard output: {error}");
+        return ExitCode::from(3);
+    }
     match done {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Found) => ExitCode::from(1),

@@ -213,6 +213,9 @@ impl State {
     /// The line with how far the run is: for a log, which has no bars.
     fn numbered(&self, line: &str) -> String {
         let cells: usize = self.tracks.iter().map(|track| track.cells).sum();
+        if cells == 0 {
+            return line.to_owned(); // Before the plan.
+        }
         let done: usize = self.tracks.iter().map(|track| track.done).sum();
         let left = self.left().into_iter().fold(0.0, f64::max);
         let left = if done < cells { format!(", ~{} left", roughly(left)) } else { String::new() };

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use headwater_findings::data::DataDir;
-use headwater_protocol::{DeviceKind, Finding, Preset, Report, RunOptions, Settings, Verdict};
+use headwater_protocol::{
+    DeviceKind, Finding, Preset, ProtocolError, Report, RunOptions, Settings, Verdict,
+};
 
 use crate::progress::{Progress, Setup};
 use crate::{Outcome, Usage, code_version, data_dir, summary, words};
@@ -80,12 +82,10 @@ pub(crate) fn repro(arguments: ReproArguments) -> anyhow::Result<Outcome> {
         |event| progress.show(event),
     );
     progress.finish();
-    let report = report.map_err(|error| {
-        if error.is_usage() {
-            Usage(format!("--out {error}")).into()
-        } else {
-            anyhow::Error::new(error)
-        }
+    let report = report.map_err(|error| match error {
+        ProtocolError::TooManySeeds(_) => Usage(format!("--{error}")).into(),
+        error if error.is_usage() => Usage(format!("--out {error}")).into(),
+        error => anyhow::Error::new(error),
     })?;
     let damaged = data.damaged();
     print_summary(&report, &damaged, &options.out);

