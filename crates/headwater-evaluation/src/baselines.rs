@@ -205,6 +205,12 @@ pub fn pool_baselines(pools: &[Pool], level: f64) -> Result<Vec<PoolBaseline>, E
     let baseline = |rule: ContentBlindRule| {
         let (mut picked, mut gains, mut variance) = (0.0, Vec::new(), 0.0);
         for (index, pool) in pools.iter().enumerate() {
+            if nearly_equal(&pool.gold) {
+                // No pick makes a difference, and what rounding leaves is none.
+                picked += pool.gold[0];
+                gains.push(0.0);
+                continue;
+            }
             let size = pool.gold.len() as f64;
             let picks = rule.picks(&pool.lengths);
             let tied = picks.len() as f64;
@@ -394,6 +400,11 @@ mod tests {
         assert_relative_eq!(found[3].gold, 1.9 / 3.0, max_relative = 1e-12);
         let uniform = vec![Pool { lengths: vec![1.0, 2.0], gold: vec![0.5, 0.5] }; 2];
         assert_eq!(pool_baselines(&uniform, 0.95).unwrap()[0].z, 0.0);
+        // The mean of three times 0.1 is not 0.1.
+        let alike = vec![Pool { lengths: vec![1.0, 2.0, 3.0], gold: vec![0.1; 3] }; 100];
+        for baseline in pool_baselines(&alike, 0.95).unwrap() {
+            assert_eq!((baseline.z, baseline.gain.estimate), (0.0, 0.0));
+        }
     }
 
     #[test]

@@ -108,7 +108,9 @@ pub(crate) fn normalise_backward_with<'a, S: Simd>(
         let along = -s * s * s * product / width as f32;
         if !(s * s * s).is_normal() {
             // Of a row so large that the cube is lost, every factor is scaled by itself.
-            let along = -s * product / width as f32;
+            let rows = x.iter().zip(gradient.iter().zip(gain));
+            let product: f32 = rows.map(|(x, (d, g))| d * g * (x * s)).sum();
+            let along = -product / width as f32;
             for (dx, (x, (d, g))) in dx.iter_mut().zip(x.iter().zip(gradient.iter().zip(gain))) {
                 *dx += s * (d * g + along * (x * s));
             }

@@ -275,6 +275,8 @@ fn score_rows_backward_with<'a, S: Simd>(
                 #[inline(always)]
                 |mean, z| {
                     let log_p = simd.mul_add_e_f32s(*z, scales, shift);
+                    // As forward: 0 times minus infinity would be no number.
+                    let log_p = simd.max_f32s(simd.splat_f32s(LEAST_LOG), log_p);
                     simd.mul_add_e_f32s(probability(simd, log_p), log_p, mean)
                 },
             );
@@ -282,6 +284,7 @@ fn score_rows_backward_with<'a, S: Simd>(
                 .iter()
                 .map(|z| {
                     let log_p = z * scale - log_sum;
+                    let log_p = if log_p < LEAST_LOG { LEAST_LOG } else { log_p };
                     log_p.exp() * log_p
                 })
                 .sum();

@@ -119,19 +119,34 @@ fn inside(text: &str) -> Option<&str> {
 
 /// The answer of the last `\boxed` or `\fbox`: inside its braces, or without braces the rest of its
 /// formula or line. `None` without one, or when its brace never closes.
+///
+/// One without braces before anything but a number or a command may be prose about boxes, and
+/// counts only where there is no other.
 pub(crate) fn last_boxed(text: &str) -> Option<&str> {
-    let argument = |name: &str| {
-        let ends = text.rmatch_indices(name).map(|(start, _)| start + name.len());
+    let mut starts: Vec<usize> = ["\\boxed", "\\fbox"]
+        .into_iter()
+        .flat_map(|name| text.match_indices(name).map(|(start, found)| start + found.len()))
         // Another letter makes it another command.
-        ends.into_iter().find(|&end| !text[end..].starts_with(|c: char| c.is_ascii_alphabetic()))
-    };
-    let start = argument("\\boxed").max(argument("\\fbox"))?;
-    let rest = &text[start..];
-    if let Some(inner) = rest.trim_start().strip_prefix('{') {
+        .filter(|&end| !text[end..].starts_with(|c: char| c.is_ascii_alphabetic()))
+        .collect();
+    starts.sort_unstable();
+    let sure = starts.iter().rev().find(|&&start| begins_an_answer(text[start..].trim_start()));
+    let rest = text[*sure.or(starts.last())?..].trim_start();
+    if let Some(inner) = rest.strip_prefix('{') {
         return Some(inner[..closing_brace(inner)?].trim());
     }
-    let line = rest.trim_start().lines().next()?;
+    let line = rest.lines().next()?;
     Some(line[..formula_end(line)].trim())
+}
+
+/// A brace, a number or a LaTeX command of letters.
+fn begins_an_answer(text: &str) -> bool {
+    let mut letters = text.chars();
+    match letters.next() {
+        Some('{' | '+' | '-' | '\u{2212}' | '.') => true,
+        Some('\\') => letters.next().is_some_and(|next| next.is_ascii_alphabetic()),
+        first => first.is_some_and(|first| first.is_ascii_digit()),
+    }
 }
 
 /// Where the formula that `text` stands in ends: at a `$`, `&`, `\)`, `\]`, `\\`, `\end`, or the

@@ -171,10 +171,20 @@ fn boxes_are_read_as_models_write_them() {
         r"\[\boxed{2.}\]",
         r"\boxed{\frac{4}{2}}",
         r"first \boxed{3}, then \boxed{ 2 }",
+        r"first \boxed{3}, then \boxed 2",
+        r"It is \boxed{2}. I put it in \boxed as asked.",
+        r"\boxed{2} (in `\boxed`)",
+        r"It is \boxed{2}, see \fbox",
     ] {
         assert_eq!(score(&reward, text, "2"), RIGHT, "{text}");
     }
-    for text in [r"\boxed 2 or 3", r"\boxed{2} \boxed{3}", r"\boxed{2} \boxed{", r"\boxed{2, 3}"] {
+    for text in [
+        r"\boxed 2 or 3",
+        r"\boxed{2} \boxed{3}",
+        r"\boxed{2} \boxed 3",
+        r"\boxed{2} \boxed{",
+        r"\boxed{2, 3}",
+    ] {
         assert_eq!(score(&reward, text, "2"), WRONG, "{text}");
     }
     let normalisation = Normalisation::QUESTION_ANSWERING;
