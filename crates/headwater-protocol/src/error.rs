@@ -33,14 +33,6 @@ pub enum ProtocolError {
         /// The name.
         name: String,
     },
-    /// A cell planned under another finding's id.
-    #[error("{finding}: the plan holds a cell of finding `{found}`")]
-    ForeignCell {
-        /// Id of the finding whose plan it is.
-        finding: String,
-        /// Id in the cell.
-        found: String,
-    },
     /// The same arm and seed twice in one plan.
     #[error("{finding}: arm `{arm}`, seed {seed} is planned twice")]
     DuplicateCell {
@@ -64,6 +56,14 @@ pub enum ProtocolError {
         seed: u64,
         /// Name of the arm that is needed.
         needs: String,
+    },
+    /// Something is to be read that no experiment of the finding provides.
+    #[error("{reader} reads {what}")]
+    UnknownRead {
+        /// The comparison, figure or table.
+        reader: String,
+        /// What is misspelt, and who does not have it.
+        what: String,
     },
     /// A finding could not make its plan, e.g. because a data set was altered.
     #[error("{finding}: {source}")]
@@ -153,7 +153,7 @@ pub enum ProtocolError {
         source: serde_json::Error,
     },
     /// A run names a finding that this build does not have.
-    #[error("the run holds finding `{0}`, which this build does not know")]
+    #[error("the run holds finding or claim `{0}`, which this build does not know")]
     UnknownFinding(String),
     /// The run directory is a file.
     #[error("{}: it is a file; allowed is a directory, or a path where there is nothing yet", .0.display())]
@@ -169,26 +169,6 @@ pub enum ProtocolError {
     /// An interval or a p value could not be computed.
     #[error("statistics: {0}")]
     Statistics(#[from] headwater_evaluation::EvaluationError),
-    /// A figure without data, or with data that its scale cannot show.
-    #[error("figure `{figure}`: {reason}")]
-    Figure {
-        /// Title of the figure.
-        figure: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A table row with another number of cells than there are columns.
-    #[error("table `{table}`: row `{row}` has {found} values for {columns} columns")]
-    TableRow {
-        /// Title of the table.
-        table: String,
-        /// First cell of the row.
-        row: String,
-        /// Values in the row, its label included.
-        found: usize,
-        /// Columns of the table.
-        columns: usize,
-    },
 }
 
 impl ProtocolError {

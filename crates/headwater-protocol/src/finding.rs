@@ -1,195 +1,221 @@
-//! What a finding is: its claim, its cells, and the comparisons it commits to before any run.
+//! What a finding is: claims of one source, and the experiments that test them.
 
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::{
-    Cell, Figure, Outcome, Plan, ProtocolError, Records, SeedRecords, Settings, Table, Workbench,
+    Arm, Claim, Code, Contrast, Control, Experiment, Measure, Metric, NotRun, Plan, ProtocolError,
+    Read, SHOWN_SEEDS, Settings,
 };
 
-/// The error of a cell: anything, so that a finding can use `?` on every crate below it.
-pub type CellError = Box<dyn std::error::Error + Send + Sync>;
-
-/// One claim and the experiment that tests it.
-///
-/// [`contrasts`](Finding::contrasts) and [`controls`](Finding::controls) are constants of the code: a change
-/// to them changes the code version, and each contrast states when it was fixed ([`Registered`]).
-pub trait Finding: Send + Sync {
-    /// Stable name on the command line, in file names and in the report.
-    fn id(&self) -> &'static str;
-
-    /// The claim in one sentence, as its source makes it.
-    fn claim(&self) -> &'static str;
-
+/// Claims that belong together, tested by the same experiments and shown on one page.
+pub struct Finding {
+    /// Stable name on the command line, in file names and in the report. Its experiments draw their
+    /// random streams under it.
+    pub id: &'static str,
+    /// The claims in one sentence.
+    pub claim: &'static str,
     /// Who claims it: authors, year, title or identifier.
-    fn source(&self) -> &'static str;
-
-    /// Every cell of the run, needed arms before those that need them, and the arms that cannot be run.
-    ///
-    /// # Errors
-    /// When no plan can be made at all. An arm that merely lacks its data set is [`NotRun`], not an error.
-    fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError>;
-
-    /// Runs one cell: deterministic in (config, seed, device), and on the calling thread only.
-    ///
-    /// # Errors
-    /// Anything; the cell is then reported as failed, and the cells that need it as skipped.
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError>;
-
-    /// The comparisons that make up the claim; the first stands for it on the report's first page.
-    fn contrasts(&self) -> Vec<Contrast>;
-
-    /// The comparisons in which the cause is removed and the effect must vanish.
-    fn controls(&self) -> Vec<Control>;
-
-    /// Figures of the records at hand.
-    ///
-    /// # Errors
-    /// When the records lack what a figure shows; the report then says so in its place.
-    fn figures(&self, records: &Records) -> Result<Vec<Figure>, ProtocolError>;
-
-    /// Tables of the records at hand.
-    ///
-    /// # Errors
-    /// When the records lack what a table shows; the report then says so in its place.
-    fn tables(&self, records: &Records) -> Result<Vec<Table>, ProtocolError>;
-
-    /// What differs from the published experiment, one sentence each.
-    fn differs(&self) -> &'static [&'static str];
+    pub source: &'static str,
+    /// What is run. No arm is in two of them.
+    pub experiments: Vec<Box<dyn Experiment>>,
+    /// The sentences of the source with what tests them; the first contrast of the first one stands for
+    /// the finding on the report's first page.
+    pub claims: Vec<Claim>,
+    /// Comparisons that are judged like the others and bear on none of the sentences.
+    pub further: Vec<Contrast>,
+    /// Controls that belong to no single claim.
+    pub controls: Vec<Control>,
 }
 
-/// Where the claim puts the effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// The paired difference is at least the smallest effect that matters.
-    Increase,
-    /// The paired difference is at most minus the smallest effect that matters.
-    Decrease,
-    /// The paired difference is above minus the smallest effect (non-inferiority).
-    NotBelow,
-    /// The paired difference lies within plus or minus the smallest effect (equivalence).
-    Unchanged,
+/// Arms and metrics that an experiment provides.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The position of the experiment that each arm belongs to.
+    arms: BTreeMap<Arm, usize>,
+    /// By experiment: its id, and what it records.
+    experiments: Vec<(&'static str, Vec<Metric>)>,
 }
 
-impl Direction {
-    /// The word in the report.
+impl Known {
+    /// Checks that an experiment provides the arm and records the metric.
+    ///
+    /// # Errors
+    /// [`ProtocolError::UnknownRead`], which names `reader` and what is misspelt.
+    pub fn check(&self, reader: &str, read: &Read) -> Result<(), ProtocolError> {
+        let unknown = |what: String| ProtocolError::UnknownRead { reader: reader.to_owned(), what };
+        let arm = read.arm();
+        let Some(&at) = self.arms.get(arm) else {
+            let ids: Vec<&str> = self.experiments.iter().map(|(id, _)| *id).collect();
+            return Err(unknown(format!("arm `{arm}`, which no plan of {} has", ids.join(", "))));
+        };
+        let (id, metrics) = &self.experiments[at];
+        let is_it = |metric: &Metric| match (read, metric) {
+            (Read::Scalar(read, _), Metric::Scalar(metric)) => read.name() == metric.name(),
+            (Read::Series(read, _), Metric::Series(metric)) => read.name() == metric.name(),
+            (Read::Scalar(read, _), Metric::Estimate(metric)) => {
+                metric.parts().iter().any(|part| part.name() == read.name())
+            }
+            _ => false,
+        };
+        if metrics.iter().any(is_it) {
+            return Ok(());
+        }
+        let (kind, name) = match read {
+            Read::Scalar(metric, _) => ("scalar", metric.name()),
+            Read::Series(metric, _) => ("series", metric.name()),
+        };
+        Err(unknown(format!("{kind} `{name}` of arm `{arm}`, which `{id}` does not record")))
+    }
+}
+
+impl Finding {
+    /// The comparisons of its claims, each once, and then the further ones.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Increase => "increase",
-            Self::Decrease => "decrease",
-            Self::NotBelow => "not below",
-            Self::Unchanged => "unchanged",
+    pub fn contrasts(&self) -> Vec<&Contrast> {
+        let claimed = self.claims.iter().flat_map(|claim| &claim.contrasts);
+        each_once(claimed.chain(&self.further), |contrast| &contrast.name)
+    }
+
+    /// The controls of its claims, each once, and then those of no single claim.
+    #[must_use]
+    pub fn controls(&self) -> Vec<&Control> {
+        let claimed = self.claims.iter().flat_map(|claim| &claim.controls);
+        each_once(claimed.chain(&self.controls), |control| &control.name)
+    }
+
+    /// The contrasts and controls of the claims named; all of the finding where none is.
+    pub(crate) fn comparisons(&self, claims: &[String]) -> (Vec<&Contrast>, Vec<&Control>) {
+        if claims.is_empty() {
+            return (self.contrasts(), self.controls());
+        }
+        let selected = || self.claims.iter().filter(|claim| claims.iter().any(|id| id == claim.id));
+        let contrasts = selected().flat_map(|claim| &claim.contrasts);
+        let controls = selected().flat_map(|claim| &claim.controls);
+        (each_once(contrasts, |c| &c.name), each_once(controls, |c| &c.name))
+    }
+
+    /// By experiment, the code that its records are keyed by.
+    pub(crate) fn code(&self, code: &Code) -> BTreeMap<String, String> {
+        let ids = self.experiments.iter().map(|experiment| experiment.id());
+        ids.map(|id| (id.to_owned(), code.of(id).to_owned())).collect()
+    }
+
+    /// What the comparisons of the claims named read, by name; of the whole finding where none is.
+    fn reads(&self, claims: &[String]) -> Vec<(&str, BTreeSet<Read>)> {
+        let (contrasts, controls) = self.comparisons(claims);
+        let contrasts = contrasts.into_iter().map(|Contrast { name, measure, room, .. }| {
+            let mut reads = measure.reads();
+            reads.extend(room.iter().flat_map(Measure::reads));
+            (name.as_str(), reads)
+        });
+        let controls = controls.into_iter().map(|c| (c.name.as_str(), c.measure.reads()));
+        contrasts.chain(controls).collect()
+    }
+
+    /// Keeps the comparisons whose measures are `wanted`.
+    pub fn retain(&mut self, wanted: impl Fn(&[&Measure]) -> bool) {
+        let contrast = |contrast: &Contrast| {
+            let measures: Vec<&Measure> =
+                [&contrast.measure].into_iter().chain(&contrast.room).collect();
+            wanted(&measures)
+        };
+        let control = |control: &Control| wanted(&[&control.measure]);
+        for claim in &mut self.claims {
+            claim.contrasts.retain(contrast);
+            claim.controls.retain(control);
+        }
+        self.further.retain(contrast);
+        self.controls.retain(control);
+    }
+
+    /// How many comparisons the claims named have, and how many of them read an arm that is not run.
+    pub(crate) fn count(&self, claims: &[String], not_run: &[NotRun]) -> (usize, usize) {
+        let reads = self.reads(claims);
+        let is_omitted =
+            |read: &Read| not_run.iter().any(|not_run| not_run.arm == *read.arm());
+        let omitted = reads.iter().filter(|(_, reads)| reads.iter().any(is_omitted)).count();
+        (reads.len(), omitted)
+    }
+
+    /// Everything of its experiments, before anything is left out.
+    fn whole(&self, settings: &Settings) -> Result<(Plan, Known), ProtocolError> {
+        let (mut plan, mut known) = (Plan::default(), Known::default());
+        for (at, experiment) in self.experiments.iter().enumerate() {
+            let Plan { mut cells, not_run } = experiment.plan(settings)?;
+            for cell in &mut cells {
+                (cell.finding, cell.experiment) = (self.id, experiment.id());
+            }
+            let arms = cells.iter().map(|cell| &cell.arm);
+            let arms = arms.chain(not_run.iter().map(|not_run| &not_run.arm));
+            known.arms.extend(arms.map(|arm| (arm.clone(), at)));
+            known.experiments.push((experiment.id(), experiment.metrics()));
+            plan.cells.extend(cells);
+            plan.not_run.extend(not_run);
+        }
+        Ok((plan, known))
+    }
+
+    /// The arms and metrics that its experiments provide.
+    ///
+    /// # Errors
+    /// Those of [`Experiment::plan`].
+    pub fn known(&self, settings: &Settings) -> Result<Known, ProtocolError> {
+        Ok(self.whole(settings)?.1)
+    }
+
+    /// What a run of the claims named needs; of the whole finding where none is.
+    ///
+    /// # Errors
+    /// Those of [`Experiment::plan`], and when a comparison reads an arm that no plan has or a metric
+    /// that no cell records.
+    pub(crate) fn plan(
+        &self,
+        settings: &Settings,
+        claims: &[String],
+    ) -> Result<Plan, ProtocolError> {
+        let (mut plan, known) = self.whole(settings)?;
+        for (name, reads) in self.reads(&[]) {
+            for read in reads {
+                known.check(&format!("{}: the comparison “{name}”", self.id), &read)?;
+            }
+        }
+        let reads = self.reads(claims).into_iter().flat_map(|(_, reads)| reads);
+        let read: BTreeSet<Arm> = reads.map(|read| read.arm().clone()).collect();
+        if claims.is_empty() {
+            thin(&mut plan, &read);
+        } else {
+            let needed = with_needs(&plan, |arm| read.contains(arm));
+            plan.cells.retain(|cell| needed.contains(&cell.arm));
+            plan.not_run.retain(|not_run| read.contains(&not_run.arm));
+        }
+        Ok(plan)
+    }
+}
+
+fn each_once<'a, T>(all: impl Iterator<Item = &'a T>, name: fn(&T) -> &String) -> Vec<&'a T> {
+    let mut seen = HashSet::new();
+    all.filter(|one| seen.insert(name(one))).collect()
+}
+
+/// The arms that are `wanted`, and all that they need.
+fn with_needs(plan: &Plan, wanted: impl Fn(&Arm) -> bool) -> BTreeSet<Arm> {
+    let mut needed = BTreeSet::new();
+    // What is needed stands before what needs it.
+    for cell in plan.cells.iter().rev() {
+        if wanted(&cell.arm) || needed.contains(&cell.arm) {
+            needed.insert(cell.arm.clone());
+            needed.extend(cell.needs.iter().cloned());
         }
     }
+    needed
 }
 
-/// A paired difference for one seed. It fails when an arm has no record at that seed.
-pub type PerSeed = fn(&SeedRecords<'_>) -> Result<f64, ProtocolError>;
-
-/// When a contrast, its direction and its smallest effect were fixed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Registered {
-    /// Before any run.
-    Before,
-    /// Direction or smallest effect were set after a pilot, and before the runs that are reported.
-    AfterPilot,
-    /// After results were seen: it is shown and judged, and the verdict does not rest on it.
-    PostHoc,
-}
-
-impl Registered {
-    /// The words in the report.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Before => "before any run",
-            Self::AfterPilot => "after a pilot",
-            Self::PostHoc => "post hoc",
-        }
-    }
-
-    /// True if the verdict may rest on it.
-    #[must_use]
-    pub fn counts(self) -> bool {
-        self != Self::PostHoc
-    }
-}
-
-/// A comparison that the claim is about.
-#[derive(Debug, Clone, Copy)]
-pub struct Contrast {
-    /// What is compared, e.g. `ECE: binary - with Brier`.
-    pub name: &'static str,
-    /// Where the claim puts the difference.
-    pub direction: Direction,
-    /// The smallest difference of interest, a finite number >= 0, in the metric's own unit. It is this
-    /// project's choice, not the paper's: what the paper found is `published`.
-    pub smallest_effect: f64,
-    /// When direction and smallest effect were fixed.
-    pub registered: Registered,
-    /// The effect that the source reports, in words and with its setting, where it reports one.
-    pub published: Option<&'static str>,
-    /// The largest effect that the reference arm leaves room for, as a size whatever the direction (e.g.
-    /// `1 - accuracy` for a rise in accuracy), for one seed. Where its mean lies below `smallest_effect`
-    /// the contrast is undecided: no outcome could have shown the effect.
-    pub attainable: Option<PerSeed>,
-    /// The difference for one seed.
-    pub per_seed: PerSeed,
-}
-
-impl Contrast {
-    /// A contrast of which nothing is published and whose room is not limited.
-    #[must_use]
-    pub const fn new(
-        name: &'static str,
-        direction: Direction,
-        smallest_effect: f64,
-        registered: Registered,
-        per_seed: PerSeed,
-    ) -> Self {
-        let (published, attainable) = (None, None);
-        Self { name, direction, smallest_effect, registered, published, attainable, per_seed }
-    }
-}
-
-/// A comparison from which the cause is removed, so that its difference must vanish.
-#[derive(Debug, Clone, Copy)]
-pub struct Control {
-    /// What is compared.
-    pub name: &'static str,
-    /// How far from 0 still counts as vanished, a finite number >= 0, in the metric's own unit.
-    pub margin: f64,
-    /// The difference for one seed.
-    pub per_seed: PerSeed,
-}
-
-/// An arm that this machine or this preset cannot run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotRun {
-    /// Name of the arm.
-    pub arm: String,
-    /// Why, as a sentence for the report.
-    pub reason: String,
-}
-
-impl NotRun {
-    /// An arm and why it is not run; the reason is often an error's text.
-    pub fn new(arm: impl Into<String>, reason: impl ToString) -> Self {
-        Self { arm: arm.into(), reason: reason.to_string() }
-    }
-}
-
-/// Reasons in the order of the plan, each with the arms it keeps from running.
-#[must_use]
-pub fn by_reason(not_run: &[NotRun]) -> Vec<(&str, Vec<&str>)> {
-    let mut grouped: Vec<(&str, Vec<&str>)> = Vec::new();
-    for NotRun { arm, reason } in not_run {
-        match grouped.iter_mut().find(|(known, _)| known == reason) {
-            Some((_, arms)) => arms.push(arm),
-            None => grouped.push((reason, vec![arm])),
-        }
-    }
-    grouped
+/// Leaves out, but for the first seeds, the arms that are only shown.
+fn thin(plan: &mut Plan, read: &BTreeSet<Arm>) {
+    let seeds: BTreeSet<u64> = plan.cells.iter().map(|cell| cell.seed).collect();
+    let first: BTreeSet<u64> = seeds.into_iter().take(SHOWN_SEEDS).collect();
+    let steady = plan.cells.iter().filter(|cell| !cell.few_seeds);
+    let steady: BTreeSet<Arm> = steady.map(|cell| cell.arm.clone()).collect();
+    let kept = with_needs(plan, |arm| read.contains(arm) || steady.contains(arm));
+    plan.cells.retain(|cell| first.contains(&cell.seed) || kept.contains(&cell.arm));
 }

@@ -1,82 +1,74 @@
-//! How a finding is measured: plan, cells, records, verdicts, report.
+//! How claims are measured: experiments, cells, records, verdicts.
 //!
-//! A [`Finding`] states a claim, plans its [`Cell`]s (one arm at one seed), runs one cell at a time, and
-//! names its [`Contrast`]s and [`Control`]s in the code, each with when it was fixed. [`run`] does the rest: it runs the
-//! cells that have no valid record, judges the records by fixed rules (`docs/protocol.md`), and writes one
-//! self-contained report.
+//! An [`Experiment`] plans its [`Cell`]s (one arm at one seed) and runs one cell at a time. A [`Finding`]
+//! names experiments and the [`Claim`]s that they test; a claim's [`Contrast`]s and [`Control`]s are
+//! constants of the code, each a [`Measure`] of what arms record. [`run`] runs the cells that have no
+//! valid record, and [`results()`] judges the records by fixed rules (`docs/protocol.md`). The crate
+//! `headwater-report` shows them.
 //!
 //! Invariants:
 //! - This crate reads and writes the run directory, and reads the clock for wall times, which stand beside the
 //!   records and enter none; it reads no environment, uses no network, draws no random numbers and does not
 //!   know the tensor library.
 //! - A record is written atomically, is the same bytes on every run whatever the number of workers, and
-//!   counts only as long as its key (finding, arm, seed, config, preset, device, code version, compiler,
-//!   instruction set, and the keys of the cells it needs) is the one planned.
-//! - A cell that fails or panics harms only the cells that need it, and is in the report.
-//! - Nothing a finding says enters the report unescaped.
+//!   counts only as long as its key (finding, arm, seed, config, preset, device, the experiment's code,
+//!   compiler, instruction set, and the keys of the cells it needs) is the one planned.
+//! - A cell that fails or panics harms only the cells that need it, and is in the results.
+//! - An arm or a metric that no experiment provides is refused when a run is planned.
 //!
 //! ```
 //! use headwater_protocol::*;
 //! use rand::RngExt;
 //!
-//! /// Does a loaded die roll higher? Two arms, and a control that compares the fair die with itself.
-//! struct LoadedDie;
+//! /// Two arms, and a second throw of every die.
+//! struct Dice;
 //!
-//! impl Finding for LoadedDie {
-//!     fn id(&self) -> &'static str { "loaded-die" }
-//!     fn claim(&self) -> &'static str { "A loaded die rolls higher than a fair one." }
-//!     fn source(&self) -> &'static str { "Folklore" }
+//! const FAIR: Arm = Arm::new("fair");
+//! const LOADED: Arm = Arm::new("loaded");
+//! const MEAN: Scalar = Scalar::labelled("mean", "mean roll (eyes)");
+//! const AGAIN: Scalar = Scalar::new("mean again");
+//!
+//! impl Experiment for Dice {
+//!     fn id(&self) -> &'static str { "dice" }
+//!     fn metrics(&self) -> Vec<Metric> { metrics![MEAN, AGAIN] }
 //!     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
 //!         let mut plan = Plan::default();
 //!         for seed in settings.seed_range(5) {
-//!             plan.cells.push(Cell::new(self.id(), "fair", seed, &0.0)?);
-//!             plan.cells.push(Cell::new(self.id(), "loaded", seed, &0.2)?);
+//!             plan.cells.push(Cell::new(FAIR, seed, &0.0)?);
+//!             plan.cells.push(Cell::new(LOADED, seed, &0.2)?);
 //!         }
 //!         Ok(plan)
 //!     }
 //!     fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
 //!         let load: f64 = cell.config()?;
-//!         let mut rolls = workbench.streams.stream("rolls", &[]);
-//!         let mut again = workbench.streams.stream("again", &[]);
-//!         // A loaded die shows a six with that probability, else what a fair one would.
-//!         let roll = |rng: &mut headwater_core::StreamRng| -> f64 {
-//!             let fair = (6.0 * rng.random::<f64>()).ceil();
-//!             if rng.random::<f64>() < load { 6.0 } else { fair }
+//!         let mean = |name: &str| {
+//!             let mut rng = workbench.streams.stream(name, &[]);
+//!             // A loaded die shows a six with that probability, else what a fair one would.
+//!             let rolls = (0..1000).map(|_| {
+//!                 let fair = (6.0 * rng.random::<f64>()).ceil();
+//!                 if rng.random::<f64>() < load { 6.0 } else { fair }
+//!             });
+//!             rolls.sum::<f64>() / 1000.0
 //!         };
-//!         let mean = |rng: &mut headwater_core::StreamRng| {
-//!             (0..1000).map(|_| roll(rng)).sum::<f64>() / 1000.0
-//!         };
-//!         let metrics = Metrics::new().scalar("mean", mean(&mut rolls));
-//!         Ok(metrics.scalar("mean again", mean(&mut again)).into())
+//!         Ok(Metrics::new().scalar(&MEAN, mean("rolls")).scalar(&AGAIN, mean("again")).into())
 //!     }
-//!     fn contrasts(&self) -> Vec<Contrast> {
-//!         vec![Contrast {
-//!             name: "mean: loaded - fair",
-//!             direction: Direction::Increase,
-//!             smallest_effect: 0.1,
-//!             registered: Registered::Before,
-//!             published: None,
-//!             attainable: None,
-//!             per_seed: |seed| seed.difference("mean", "loaded", "fair"),
-//!         }]
-//!     }
-//!     fn controls(&self) -> Vec<Control> {
-//!         vec![Control {
-//!             name: "mean: fair - fair, rolled again",
-//!             margin: 0.5,
-//!             per_seed: |seed| Ok(seed.scalar("fair", "mean")? - seed.scalar("fair", "mean again")?),
-//!         }]
-//!     }
-//!     fn figures(&self, records: &Records) -> Result<Vec<Figure>, ProtocolError> {
-//!         let arms = ["fair", "loaded"];
-//!         let effects = arms.map(|arm| records.effect(arm, "mean"));
-//!         let effects = effects.into_iter().collect::<Result<Vec<_>, _>>()?;
-//!         let n = records.seeds().len();
-//!         Ok(vec![Figure::dots("Mean roll", arms, "eyes", n).by_category("mean", effects)])
-//!     }
-//!     fn tables(&self, _: &Records) -> Result<Vec<Table>, ProtocolError> { Ok(vec![]) }
-//!     fn differs(&self) -> &'static [&'static str] { &[] }
 //! }
+//!
+//! let finding = Finding {
+//!     id: "loaded-die",
+//!     claim: "A loaded die rolls higher than a fair one.",
+//!     source: "Folklore",
+//!     experiments: vec![Box::new(Dice)],
+//!     claims: vec![Claim {
+//!         id: "loaded-die/higher",
+//!         sentence: "A loaded die rolls higher than a fair one.",
+//!         contrasts: vec![Contrast::increase("loaded - fair", MEAN.difference(LOADED, FAIR), 0.1)],
+//!         // The cause is taken away: the same die, thrown twice.
+//!         controls: vec![Control::new("fair - fair", MEAN.of(FAIR) - AGAIN.of(FAIR), 0.5)],
+//!     }],
+//!     further: vec![],
+//!     controls: vec![],
+//! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let out = tempfile::tempdir()?;
@@ -84,52 +76,55 @@
 //!     settings: Settings { preset: Preset::Quick, seeds: None, device: DeviceKind::Flex },
 //!     only: vec![],
 //!     jobs: 2.try_into()?,
-//!     build: Build { code_version: "example".into(), ..Build::default() },
+//!     build: Build::default(),
 //!     out: out.path().into(),
 //! };
-//! let report = run(&[Box::new(LoadedDie)], &options, |_| (), |_| ())?;
-//! assert_eq!(report.findings[0].verdict, Verdict::Reproduced);
-//! assert!(out.path().join("report.html").exists());
+//! run(&[&finding], &options, |_| (), |_| ())?;
+//! let found = &results(&[&finding], out.path())?.findings[0];
+//! assert_eq!(found.verdict, Verdict::Reproduced);
+//! assert_eq!(found.contrasts[0].formula, "mean of loaded - mean of fair");
 //! # Ok(())
 //! # }
 //! ```
 #![forbid(unsafe_code)]
 
 mod cell;
+mod claim;
 mod effect;
 mod error;
-mod figure;
+mod experiment;
 mod finding;
-mod html;
 mod manifest;
-mod number;
+mod measure;
+mod metrics;
+mod names;
+pub mod number;
 mod records;
-mod report;
+mod results;
 mod run;
 mod schedule;
 mod settings;
 mod store;
-mod svg;
-mod table;
-mod thinning;
 mod verdict;
+mod workbench;
 
-pub use cell::{Cell, Metrics, Outcome, Plan, Workbench};
+pub use cell::{Cell, Plan, SHOWN_SEEDS};
+pub use claim::{Claim, Contrast, Control, Direction, Registered};
 pub use effect::Effect;
 pub use error::ProtocolError;
-pub use figure::{Figure, Point, Scale};
-pub use finding::{
-    CellError, Contrast, Control, Direction, Finding, NotRun, PerSeed, Registered, by_reason,
-};
+pub use experiment::{CellError, Experiment, NotRun, by_reason};
+pub use finding::{Finding, Known};
 pub use manifest::{Dropped, Failure};
+pub use measure::{Compute, Measure, Pair, Position, Read};
+pub use metrics::Metrics;
+pub use names::{Arm, Estimate, Metric, Scalar, Series};
 pub use records::{Records, SeedRecords};
-pub use report::{FindingReport, Report, render};
+pub use results::{FindingResult, RunResult, results, write_beside};
 pub use run::{Announcement, CellAhead, RunOptions, run};
 pub use schedule::{Event, Happening};
-pub use settings::{Build, DeviceKind, Preset, Settings};
+pub use settings::{Build, Code, DeviceKind, Preset, Settings};
 pub use store::between_writes;
-pub use table::{Table, TableValue};
-pub use thinning::arms_read;
 pub use verdict::{
     ContrastResult, ControlJudgement, ControlResult, FEWEST_SEEDS, Judgement, Omitted, Verdict,
 };
+pub use workbench::{Outcome, Workbench};

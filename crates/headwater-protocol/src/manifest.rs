@@ -1,16 +1,18 @@
 //! `run.json`: what a run set out to do and under which conditions, enough to render its report again.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::NotRun;
 use crate::cell::Conditions;
+use crate::{Arm, Finding, NotRun};
 
 /// A cell that left no record, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Name of the arm.
-    pub arm: String,
+    /// The arm.
+    pub arm: Arm,
     /// The seed.
     pub seed: u64,
     /// The error's text, the panic's message, or which needed arm is missing.
@@ -83,7 +85,7 @@ impl Previous {
         self,
         conditions: &Conditions,
         ran: &[&str],
-        known: &[&str],
+        known: &[&Finding],
     ) -> (Vec<PlannedFinding>, Vec<Dropped>) {
         let is_other = |id: &str| !ran.contains(&id);
         let (others, mut dropped, differences) = match self {
@@ -103,9 +105,10 @@ impl Previous {
         dropped.retain(|dropped| differences.is_none() && is_other(&dropped.finding));
         let mut kept = Vec::new();
         for other in others.into_iter().filter(|finding| is_other(&finding.id)) {
-            let reason = differences.clone().or_else(|| {
-                let is_known = known.contains(&other.id.as_str());
-                (!is_known).then(|| "this build does not have it".to_owned())
+            let finding = known.iter().find(|finding| finding.id == other.id);
+            let reason = differences.clone().or_else(|| match finding {
+                None => Some("this build does not have it".to_owned()),
+                Some(finding) => other_code(&other, &finding.code(&conditions.build.code)),
             });
             match reason {
                 None => kept.push(other),
@@ -121,7 +124,6 @@ fn differences(before: &Conditions, now: &Conditions) -> Option<String> {
     let differs = [
         ("preset", before.preset.name(), now.preset.name()),
         ("device", before.device.name(), now.device.name()),
-        ("code version", &before.build.code_version, &now.build.code_version),
         ("compiler", &before.build.compiler, &now.build.compiler),
         ("instruction set", &before.build.instructions, &now.build.instructions),
     ];
@@ -132,11 +134,24 @@ fn differences(before: &Conditions, now: &Conditions) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("; "))
 }
 
+/// Of which experiment the code has changed, if of any.
+fn other_code(before: &PlannedFinding, now: &BTreeMap<String, String>) -> Option<String> {
+    let changed = now.iter().find(|(experiment, code)| before.code.get(*experiment) != Some(*code));
+    changed.map(|(experiment, code)| match before.code.get(experiment) {
+        Some(before) => format!("`{experiment}` ran with code {before}, this run has {code}"),
+        None => format!("its experiment `{experiment}` did not run"),
+    })
+}
+
 /// One finding of the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlannedFinding {
     pub(crate) id: String,
+    /// Ids of the claims that were selected; empty where the whole finding was.
+    pub(crate) claims: Vec<String>,
+    /// By experiment, the code that its records are keyed by.
+    pub(crate) code: BTreeMap<String, String>,
     /// The number of seeds was named on the command line and is not the preset's own.
     pub(crate) seeds_by_hand: bool,
     pub(crate) cells: Vec<PlannedCell>,
@@ -148,7 +163,7 @@ pub(crate) struct PlannedFinding {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlannedCell {
-    pub(crate) arm: String,
+    pub(crate) arm: Arm,
     pub(crate) seed: u64,
     pub(crate) key: String,
 }

@@ -2,7 +2,7 @@
 
 /// Three significant digits, without exponents for sizes people write without, a true minus sign.
 #[must_use]
-pub(crate) fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     let size = value.abs();
     let text = if value == 0.0 {
         "0".to_owned()
@@ -22,7 +22,7 @@ pub(crate) fn short(value: f64) -> String {
 
 /// `decimals` digits after the point, a true minus sign.
 #[must_use]
-pub(crate) fn fixed(value: f64, decimals: usize) -> String {
+pub fn fixed(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     // A value that rounds to nothing has no sign.
     let is_zero = text.chars().all(|c| matches!(c, '-' | '0' | '.'));
@@ -31,7 +31,7 @@ pub(crate) fn fixed(value: f64, decimals: usize) -> String {
 
 /// `estimate [low, high]` at a common number of decimals: three significant digits of the widest.
 #[must_use]
-pub(crate) fn interval(estimate: Option<f64>, low: Option<f64>, high: Option<f64>) -> String {
+pub fn interval(estimate: Option<f64>, low: Option<f64>, high: Option<f64>) -> String {
     let Some(estimate) = estimate else { return "–".to_owned() };
     let (Some(low), Some(high)) = (low, high) else {
         return format!("{} [–, –]", short(estimate));
@@ -47,7 +47,7 @@ pub(crate) fn interval(estimate: Option<f64>, low: Option<f64>, high: Option<f64
 
 /// A p value: three decimals, `< 0.001` below that, `–` where there is none.
 #[must_use]
-pub(crate) fn p_value(p: Option<f64>) -> String {
+pub fn p_value(p: Option<f64>) -> String {
     match p {
         None => "–".to_owned(),
         Some(p) if p < 0.001 => "< 0.001".to_owned(),
@@ -57,7 +57,7 @@ pub(crate) fn p_value(p: Option<f64>) -> String {
 
 /// A duration in the unit a reader would choose.
 #[must_use]
-pub(crate) fn duration(seconds: f64) -> String {
+pub fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 10.0 => format!("{s:.1} s"),
         s if s < 120.0 => format!("{s:.0} s"),

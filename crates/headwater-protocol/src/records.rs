@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cell::{Conditions, seeds_of, sorted};
-use crate::{Cell, DeviceKind, Effect, Metrics, Preset, ProtocolError, TableValue};
+use crate::{
+    Arm, Cell, DeviceKind, Effect, Estimate, Measure, Metrics, Preset, ProtocolError, Scalar, Series,
+};
 
 /// The record of one cell.
 ///
@@ -17,7 +19,7 @@ use crate::{Cell, DeviceKind, Effect, Metrics, Preset, ProtocolError, TableValue
 pub(crate) struct Record {
     pub(crate) key: String,
     pub(crate) finding: String,
-    pub(crate) arm: String,
+    pub(crate) arm: Arm,
     pub(crate) seed: u64,
     pub(crate) preset: Preset,
     pub(crate) device: DeviceKind,
@@ -25,7 +27,7 @@ pub(crate) struct Record {
     pub(crate) compiler: String,
     pub(crate) instructions: String,
     pub(crate) config: Value,
-    pub(crate) needs: Vec<String>,
+    pub(crate) needs: Vec<Arm>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) artifact_hash: Option<String>,
     pub(crate) metrics: Metrics,
@@ -43,12 +45,12 @@ impl Record {
     ) -> Self {
         let mut record = Self {
             key: key.to_owned(),
-            finding: cell.finding.clone(),
+            finding: cell.finding.to_owned(),
             arm: cell.arm.clone(),
             seed: cell.seed,
             preset: conditions.preset,
             device: conditions.device,
-            code_version: conditions.build.code_version.clone(),
+            code_version: conditions.build.code.of(cell.experiment).to_owned(),
             compiler: conditions.build.compiler.clone(),
             instructions: conditions.build.instructions.clone(),
             config: sorted(&cell.config),
@@ -88,16 +90,16 @@ impl Record {
     }
 }
 
-/// The records of one finding, for its contrasts, figures and tables.
+/// The records of one finding, for its comparisons, figures and tables.
 #[derive(Debug, Default)]
 pub struct Records {
     /// Per seed, per arm.
-    metrics: BTreeMap<u64, BTreeMap<String, Metrics>>,
+    metrics: BTreeMap<u64, BTreeMap<Arm, Metrics>>,
 }
 
 impl Records {
     /// Records from (arm, seed, metrics); a finding's own tests make them up with this.
-    pub fn new(cells: impl IntoIterator<Item = (String, u64, Metrics)>) -> Self {
+    pub fn new(cells: impl IntoIterator<Item = (Arm, u64, Metrics)>) -> Self {
         let mut records = Self::default();
         for (arm, seed, metrics) in cells {
             records.metrics.entry(seed).or_default().insert(arm, metrics);
@@ -113,15 +115,14 @@ impl Records {
 
     /// The arms with at least one record, by name.
     #[must_use]
-    pub fn arms(&self) -> Vec<&str> {
-        let arms: BTreeSet<&str> =
-            self.metrics.values().flat_map(|arms| arms.keys().map(String::as_str)).collect();
+    pub fn arms(&self) -> Vec<&Arm> {
+        let arms: BTreeSet<&Arm> = self.metrics.values().flat_map(BTreeMap::keys).collect();
         arms.into_iter().collect()
     }
 
     /// True if `arm` has a record at some seed.
     #[must_use]
-    pub fn has_arm(&self, arm: &str) -> bool {
+    pub fn has_arm(&self, arm: &Arm) -> bool {
         self.metrics.values().any(|arms| arms.contains_key(arm))
     }
 
@@ -131,28 +132,49 @@ impl Records {
         SeedRecords { seed, arms: self.metrics.get(&seed) }
     }
 
-    /// A scalar of one arm by seed, ascending; seeds without it are left out.
-    #[must_use]
-    pub fn metric(&self, arm: &str, name: &str) -> Vec<(u64, f64)> {
-        let at = |seed| Some((seed, self.seed(seed).scalar(arm, name).ok()?));
-        self.metrics.keys().filter_map(|&seed| at(seed)).collect()
-    }
-
     /// A series of one arm by seed, ascending; seeds without it are left out.
     #[must_use]
-    pub fn series(&self, arm: &str, name: &str) -> Vec<(u64, &[f64])> {
-        let at = |seed| Some((seed, self.seed(seed).series(arm, name).ok()?));
+    pub fn series(&self, arm: &Arm, metric: &Series) -> Vec<(u64, &[f64])> {
+        let at = |seed| Some((seed, self.seed(seed).series(arm, metric).ok()?));
         self.metrics.keys().filter_map(|&seed| at(seed)).collect()
     }
 
-    /// Mean and 95% t interval over seeds of a scalar.
+    /// A measure by seed, ascending; seeds that lack something it reads, and those at which it has no
+    /// value, are left out.
     ///
     /// # Errors
-    /// When no seed of the arm has the scalar.
-    pub fn effect(&self, arm: &str, name: &str) -> Result<Effect, ProtocolError> {
-        let values: Vec<f64> = self.metric(arm, name).into_iter().map(|(_, value)| value).collect();
+    /// When no seed has it: the error at the first seed at which its arms have records, if there is
+    /// such a seed.
+    pub fn by_seed(&self, measure: &Measure) -> Result<Vec<(u64, f64)>, ProtocolError> {
+        let (mut values, mut missing) = (Vec::new(), None);
+        for &seed in self.metrics.keys() {
+            match measure.at_seed(&self.seed(seed)) {
+                Ok(value) => values.push((seed, value)),
+                Err(error) => {
+                    let no_record = matches!(error, ProtocolError::NoRecord { .. });
+                    let had_record = missing.as_ref().is_some_and(|known| {
+                        !matches!(known, ProtocolError::NoRecord { .. })
+                    });
+                    if missing.is_none() || (!no_record && !had_record) {
+                        missing = Some(error);
+                    }
+                }
+            }
+        }
+        match missing {
+            Some(error) if values.is_empty() => Err(error),
+            _ => Ok(values),
+        }
+    }
+
+    /// Mean and 95% t interval of a measure over the seeds that have it.
+    ///
+    /// # Errors
+    /// Those of [`Records::by_seed`], and where there is no record at all.
+    pub fn effect(&self, measure: &Measure) -> Result<Effect, ProtocolError> {
+        let values: Vec<f64> = self.by_seed(measure)?.into_iter().map(|(_, value)| value).collect();
         if values.is_empty() {
-            return Err(self.absent(arm, "scalar", name));
+            return Err(ProtocolError::Undefined(format!("{measure}: there are no records")));
         }
         Effect::over_seeds(&values)
     }
@@ -161,52 +183,32 @@ impl Records {
     ///
     /// # Errors
     /// When no seed of the arm has the series.
-    pub fn series_effect(&self, arm: &str, name: &str) -> Result<Vec<Effect>, ProtocolError> {
-        let series = self.series(arm, name);
-        let length = series.iter().map(|(_, values)| values.len()).min();
-        let length = length.ok_or_else(|| self.absent(arm, "series", name))?;
+    pub fn series_effect(&self, arm: &Arm, metric: &Series) -> Result<Vec<Effect>, ProtocolError> {
+        let series: Vec<&[f64]> =
+            self.series(arm, metric).into_iter().map(|(_, values)| values).collect();
+        let Some(length) = series.iter().map(|values| values.len()).min() else {
+            // Asked of one value, to tell an arm without records from a series that it lacks.
+            return Err(self.by_seed(&metric.first(arm)).err().unwrap_or_else(|| {
+                ProtocolError::NoRecord { arm: arm.to_string(), seed: 0 }
+            }));
+        };
         (0..length)
-            .map(|at| {
-                let values: Vec<f64> = series.iter().map(|(_, values)| values[at]).collect();
-                Effect::over_seeds(&values)
-            })
+            .map(|at| Effect::over_seeds(&series.iter().map(|values| values[at]).collect::<Vec<_>>()))
             .collect()
     }
 
-    /// [`Records::effect`] as one value of a table, which tells an arm without records from a metric that the
-    /// arm's records do not have. A metric that no arm of a table has is reported as a defect.
-    #[must_use]
-    pub fn value(&self, arm: &str, name: &str) -> TableValue {
-        Self::as_value(self.effect(arm, name))
-    }
-
-    /// The same of one position of a series, counted from 0.
-    #[must_use]
-    pub fn value_at(&self, arm: &str, name: &str, at: usize) -> TableValue {
-        let effect = self.series_effect(arm, name).and_then(|effects| {
-            effects.get(at).copied().ok_or_else(|| {
-                let name = format!("{name}[{at}]");
-                self.absent(arm, "series", &name)
-            })
-        });
-        Self::as_value(effect)
-    }
-
-    fn as_value(effect: Result<Effect, ProtocolError>) -> TableValue {
-        match effect {
-            Ok(effect) => TableValue::Effect(effect),
-            Err(ProtocolError::NoRecord { .. }) => TableValue::NoRecord,
-            Err(error) => TableValue::NoMetric(error.to_string()),
+    /// A number with its interval over items, as the first seed has it: it is the same at all of them.
+    ///
+    /// # Errors
+    /// When the arm has no record, or its record no such estimate.
+    pub fn estimate(&self, arm: &Arm, metric: &Estimate) -> Result<Effect, ProtocolError> {
+        let mut parts = [0.0; 4];
+        for (part, scalar) in parts.iter_mut().zip(metric.parts()) {
+            *part = self.by_seed(&scalar.of(arm))?.first().map_or(0.0, |(_, value)| *value);
         }
-    }
-
-    fn absent(&self, arm: &str, kind: &'static str, name: &str) -> ProtocolError {
-        let any = self.metrics.keys().copied().find(|&seed| self.seed(seed).metrics(arm).is_ok());
-        let seed = any.unwrap_or_default();
-        match self.seed(seed).metrics(arm) {
-            Ok(metrics) => no_metric(arm, seed, kind, name, metrics),
-            Err(error) => error,
-        }
+        let [estimate, low, high, items] = parts;
+        let interval = Some((low, high));
+        Ok(Effect { estimate: Some(estimate), interval, p: None, n: items as usize })
     }
 }
 
@@ -214,7 +216,7 @@ impl Records {
 #[derive(Debug, Clone, Copy)]
 pub struct SeedRecords<'a> {
     seed: u64,
-    arms: Option<&'a BTreeMap<String, Metrics>>,
+    arms: Option<&'a BTreeMap<Arm, Metrics>>,
 }
 
 impl<'a> SeedRecords<'a> {
@@ -229,49 +231,39 @@ impl<'a> SeedRecords<'a> {
     /// # Errors
     /// [`ProtocolError::NoRecord`] when the arm has no record at this seed, [`ProtocolError::NoMetric`]
     /// when its record has no such scalar.
-    pub fn scalar(&self, arm: &str, name: &str) -> Result<f64, ProtocolError> {
-        let metrics = self.metrics(arm)?;
-        let value = metrics.scalars.get(name).copied();
-        value.ok_or_else(|| no_metric(arm, self.seed, "scalar", name, metrics))
+    pub fn scalar(&self, arm: &Arm, metric: &Scalar) -> Result<f64, ProtocolError> {
+        let value = self.metrics(arm)?.scalars.get(metric.name()).copied();
+        value.ok_or_else(|| self.lacks(arm, "scalar", metric.name()))
     }
 
     /// A series that `arm` recorded.
     ///
     /// # Errors
     /// As for [`SeedRecords::scalar`].
-    pub fn series(&self, arm: &str, name: &str) -> Result<&'a [f64], ProtocolError> {
-        let metrics = self.metrics(arm)?;
-        let values = metrics.series.get(name).map(Vec::as_slice);
-        values.ok_or_else(|| no_metric(arm, self.seed, "series", name, metrics))
+    pub fn series(&self, arm: &Arm, metric: &Series) -> Result<&'a [f64], ProtocolError> {
+        let values = self.metrics(arm)?.series.get(metric.name()).map(Vec::as_slice);
+        values.ok_or_else(|| self.lacks(arm, "series", metric.name()))
     }
 
-    /// `scalar(arm) - scalar(against)`: the paired difference most contrasts are.
-    ///
-    /// # Errors
-    /// As for [`SeedRecords::scalar`].
-    pub fn difference(&self, name: &str, arm: &str, against: &str) -> Result<f64, ProtocolError> {
-        Ok(self.scalar(arm, name)? - self.scalar(against, name)?)
-    }
-
-    fn metrics(&self, arm: &str) -> Result<&'a Metrics, ProtocolError> {
+    fn metrics(&self, arm: &Arm) -> Result<&'a Metrics, ProtocolError> {
         let metrics = self.arms.and_then(|arms| arms.get(arm));
-        metrics.ok_or_else(|| ProtocolError::NoRecord { arm: arm.to_owned(), seed: self.seed })
+        metrics.ok_or_else(|| ProtocolError::NoRecord { arm: arm.to_string(), seed: self.seed })
     }
-}
 
-fn no_metric(
-    arm: &str,
-    seed: u64,
-    kind: &'static str,
-    metric: &str,
-    metrics: &Metrics,
-) -> ProtocolError {
-    let names: Vec<&str> = match kind {
-        "scalar" => metrics.scalars.keys().map(String::as_str).collect(),
-        _ => metrics.series.keys().map(String::as_str).collect(),
-    };
-    let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    ProtocolError::NoMetric { arm: arm.into(), seed, kind, metric: metric.into(), has }
+    /// That the record of `arm` does not have something, with what it has of the kind.
+    pub(crate) fn lacks(&self, arm: &Arm, kind: &'static str, metric: &str) -> ProtocolError {
+        let metrics = match self.metrics(arm) {
+            Ok(metrics) => metrics,
+            Err(error) => return error,
+        };
+        let names: Vec<&str> = match kind {
+            "scalar" => metrics.scalars.keys().map(String::as_str).collect(),
+            _ => metrics.series.keys().map(String::as_str).collect(),
+        };
+        let has = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let (arm, metric) = (arm.to_string(), metric.to_owned());
+        ProtocolError::NoMetric { arm, seed: self.seed, kind, metric, has }
+    }
 }
 
 #[cfg(test)]
@@ -281,10 +273,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn record(value: f64) -> Record {
-        let cell = Cell::new("f", "a", 3, &serde_json::json!({"z": 1, "b": value})).unwrap();
+        let cell = Cell::new("a", 3, &serde_json::json!({"z": 1, "b": value})).unwrap();
         let conditions =
             Conditions { preset: Preset::Smoke, device: DeviceKind::Flex, build: Build::default() };
-        let metrics = Metrics::new().scalar("m", value).series("s", vec![value, -value]);
+        let metrics = Metrics::new().scalar(&Scalar::new("m"), value).series(&Series::new("s"), [value, -value]);
         Record::new("k", &cell, &conditions, Some(b"weights"), metrics)
     }
 
@@ -326,33 +318,50 @@ mod tests {
 
     #[test]
     fn what_is_absent_is_named_beside_what_there_is() {
-        let metrics = |value| Metrics::new().scalar("ece", value).series("curve", vec![value, 1.0]);
-        let records = Records::new([
-            ("a".to_owned(), 0, metrics(1.0)),
-            ("a".to_owned(), 1, metrics(3.0)),
-            ("b".to_owned(), 1, metrics(2.0)),
-        ]);
-        assert_eq!(records.metric("a", "ece"), vec![(0, 1.0), (1, 3.0)]);
-        assert_eq!(records.arms(), vec!["a", "b"]);
-        assert_eq!(records.effect("a", "ece").unwrap().estimate, Some(2.0));
-        assert_eq!(records.series_effect("a", "curve").unwrap()[1].interval, Some((1.0, 1.0)));
-        assert_eq!(records.seed(1).difference("ece", "a", "b").unwrap(), 1.0);
+        const ECE: Scalar = Scalar::new("ece");
+        const CURVE: Series = Series::new("curve");
+        const A: Arm = Arm::new("a");
+        const B: Arm = Arm::new("b");
+        let metrics =
+            |value| Metrics::new().scalar(&ECE, value).series(&CURVE, [value, 1.0]);
+        let records =
+            Records::new([(A, 0, metrics(1.0)), (A, 1, metrics(3.0)), (B, 1, metrics(2.0))]);
+        assert_eq!(records.by_seed(&ECE.of(A)).unwrap(), [(0, 1.0), (1, 3.0)]);
+        assert_eq!(records.by_seed(&ECE.difference(A, B)).unwrap(), [(1, 1.0)]);
+        assert_eq!(records.arms(), [&A, &B]);
+        assert_eq!(records.effect(&ECE.of(A)).unwrap().estimate, Some(2.0));
+        assert_eq!(records.series_effect(&A, &CURVE).unwrap()[1].interval, Some((1.0, 1.0)));
+        let message = |measure: Measure| records.effect(&measure).unwrap_err().to_string();
+        assert_eq!(message(ECE.of("c")), "arm `c` has no record at seed 0");
         assert_eq!(
-            records.seed(0).scalar("b", "ece").unwrap_err().to_string(),
-            "arm `b` has no record at seed 0"
-        );
-        assert_eq!(
-            records.effect("b", "brier").unwrap_err().to_string(),
+            message(Scalar::new("brier").of(B)),
             "the record of arm `b`, seed 1 has no scalar `brier`; it has: ece"
         );
-        assert_eq!(records.value("a", "ece"), records.effect("a", "ece").unwrap().into());
-        assert_eq!(records.value("c", "ece"), TableValue::NoRecord);
-        assert!(
-            matches!(records.value("a", "brier"), TableValue::NoMetric(why) if why.contains("`brier`"))
+        let error = records.series_effect(&B, &Series::new("path")).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the record of arm `b`, seed 1 has no series `path`; it has: curve"
         );
-        assert!(matches!(records.value_at("a", "curve", 1), TableValue::Effect(_)));
-        assert!(
-            matches!(records.value_at("a", "curve", 2), TableValue::NoMetric(why) if why.contains("`curve[2]`"))
-        );
+        assert!(records.series_effect(&"c".into(), &CURVE).is_err());
+        assert!(Records::default().effect(&ECE.of(A)).is_err());
+    }
+
+    #[test]
+    fn an_estimate_over_items_is_read_back_with_its_interval() {
+        const SHARE: Estimate = Estimate::new("share");
+        let interval = headwater_evaluation::Interval {
+            estimate: 0.5,
+            low: 0.4,
+            high: 0.6,
+            level: 0.95,
+            n: 40,
+        };
+        let arm = Arm::new("a");
+        let records =
+            Records::new([(arm.clone(), 0, Metrics::new().estimate(&SHARE, &interval))]);
+        let effect = records.estimate(&arm, &SHARE).unwrap();
+        assert_eq!((effect.estimate, effect.interval), (Some(0.5), Some((0.4, 0.6))));
+        assert_eq!(effect.n, 40);
+        assert!(records.estimate(&arm, &Estimate::new("rate")).is_err());
     }
 }

@@ -1,6 +1,6 @@
-//! One run: plan, execute, report.
+//! One run: plan and execute.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -9,19 +9,21 @@ use std::time::Instant;
 
 use crate::cell::{Conditions, seeds_of};
 use crate::manifest::{Failure, Manifest, PlannedCell, PlannedFinding};
-use crate::report::{Report, render, report_finding};
 use crate::schedule::{Ending, Event, Job, Surroundings, execute, reusable};
 use crate::settings::MOST_SEEDS;
+use crate::results::result;
 use crate::store::Store;
-use crate::thinning::comparisons;
-use crate::{Build, Finding, FindingReport, NotRun, Plan, ProtocolError, Settings};
+use crate::{
+    Arm, Build, Experiment, Finding, FindingResult, Metric, NotRun, Plan, ProtocolError, Settings,
+};
 
 /// How and where to run.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// What the findings plan from.
     pub settings: Settings,
-    /// Ids of the findings to run; all of them where it is empty.
+    /// Ids of the findings and claims to run; all findings where it is empty. Of a claim's finding only
+    /// what the claim's comparisons read is run.
     pub only: Vec<String>,
     /// Cells at a time.
     pub jobs: NonZeroUsize,
@@ -49,8 +51,8 @@ pub struct Announcement {
 /// A cell before the run begins.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CellAhead {
-    /// Name of the arm.
-    pub arm: String,
+    /// The arm.
+    pub arm: Arm,
     /// Its valid record is there already.
     pub is_there: bool,
     /// Mean wall time of cells of this arm that ran in this directory under the same preset and on
@@ -58,34 +60,34 @@ pub struct CellAhead {
     pub seconds: Option<f64>,
 }
 
-/// Plans the findings asked for, runs the cells without a valid record, and writes the report.
+/// Plans the findings and claims asked for, and runs the cells without a valid record.
 ///
 /// `findings` are all that this build has. `announce` is called once, after planning and before
 /// the first cell; `on_event` from the workers' threads. The same call again goes on where a
 /// killed one stopped. Other findings that the directory holds from a run under the same
-/// conditions stay in its report; those from a run under other conditions leave it, and the
-/// report says so ([`Report::dropped`]).
+/// conditions stay in it; those from a run under other conditions leave it
+/// ([`crate::RunResult::dropped`]). [`crate::results()`] reads what there is then.
 ///
 /// # Errors
 /// When a plan is not valid, the directory holds something else than a run
 /// ([`ProtocolError::is_usage`]), or it cannot be read or written; records written before stay
-/// whole. A failed cell is not an error here but in the report: see [`Report::is_clean`].
+/// whole. A failed cell is not an error here but in the result: see [`FindingResult::failures`].
 pub fn run(
-    findings: &[Box<dyn Finding>],
+    findings: &[&Finding],
     options: &RunOptions,
     announce: impl FnOnce(&[Announcement]),
     on_event: impl Fn(&Event<'_>) + Sync,
-) -> Result<Report, ProtocolError> {
+) -> Result<(), ProtocolError> {
     let started = Instant::now();
     let Settings { preset, device, .. } = options.settings;
     let conditions = Conditions { preset, device, build: options.build.clone() };
-    let planned = plan(&selected(findings, &options.only)?, &options.settings, &conditions)?;
-    let jobs = jobs(&planned);
+    let planned = plan(selected(findings, &options.only)?, &options.settings, &conditions)?;
+    let declared = declared(&planned);
+    let jobs = jobs(&planned, &declared);
 
     let (store, previous) = Store::create(&options.out)?;
     let ran: Vec<&str> = planned.iter().map(Planned::id).collect();
-    let known: Vec<&str> = findings.iter().map(|finding| finding.id()).collect();
-    let (others, dropped) = previous.beside(&conditions, &ran, &known);
+    let (others, dropped) = previous.beside(&conditions, &ran, findings);
     let mut manifest = Manifest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         conditions,
@@ -95,7 +97,7 @@ pub fn run(
         findings: planned.iter().map(Planned::for_manifest).chain(others).collect(),
         dropped,
     };
-    manifest.findings.sort_by_key(|finding| known.iter().position(|id| *id == finding.id));
+    manifest.findings.sort_by_key(|planned| findings.iter().position(|f| f.id == planned.id));
     // Before the first cell, so that a killed run can be reported on.
     store.write_manifest(&manifest)?;
     let there = reusable(&jobs, &store, &on_event)?;
@@ -103,8 +105,8 @@ pub fn run(
 
     let failures: Mutex<Vec<(String, Vec<Failure>)>> = Mutex::default();
     let judged = |id: &str, failed: Vec<Failure>| {
-        if let Some(report) = early_report(findings, &manifest, id, &failed, &store) {
-            on_event(&Event::Judged(&report));
+        if let Some(result) = early_result(findings, &manifest, id, &failed, &store) {
+            on_event(&Event::Judged(&result));
         }
         let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
         failures.push((id.to_owned(), failed));
@@ -125,65 +127,81 @@ pub fn run(
         }
     }
     manifest.wall_seconds = started.elapsed().as_secs_f64();
-    store.write_manifest(&manifest)?;
-    render(findings, &options.out, &options.build.code_version)
+    store.write_manifest(&manifest)
 }
 
-/// Those of `findings` that are named, in the order of `findings`.
+/// The findings that are named or that a named claim is of, in the order of `findings`, each with its
+/// claims that are named; without any where the whole finding is.
 fn selected<'a>(
-    findings: &'a [Box<dyn Finding>],
+    findings: &[&'a Finding],
     only: &[String],
-) -> Result<Vec<&'a dyn Finding>, ProtocolError> {
+) -> Result<Vec<(&'a Finding, Vec<String>)>, ProtocolError> {
     for (at, finding) in findings.iter().enumerate() {
-        if findings[..at].iter().any(|other| other.id() == finding.id()) {
-            return Err(ProtocolError::DuplicateFinding(finding.id().to_owned()));
+        if findings[..at].iter().any(|other| other.id == finding.id) {
+            return Err(ProtocolError::DuplicateFinding(finding.id.to_owned()));
         }
     }
-    let is_known = |name: &&String| findings.iter().any(|finding| finding.id() == name.as_str());
-    if let Some(unknown) = only.iter().find(|name| !is_known(name)) {
-        return Err(ProtocolError::UnknownFinding(unknown.clone()));
+    let mut selected = Vec::new();
+    let mut unknown: Vec<&String> = only.iter().collect();
+    for finding in findings {
+        let claims = finding.claims.iter().map(|claim| claim.id);
+        let claims: Vec<String> =
+            only.iter().filter(|name| claims.clone().any(|id| id == *name)).cloned().collect();
+        let is_whole = only.is_empty() || only.iter().any(|name| name == finding.id);
+        unknown.retain(|name| *name != finding.id && !claims.contains(name));
+        match (is_whole, claims.is_empty()) {
+            (true, _) => selected.push((*finding, Vec::new())),
+            (false, false) => selected.push((*finding, claims)),
+            (false, true) => {}
+        }
     }
-    let is_asked = |id: &str| only.is_empty() || only.iter().any(|name| name == id);
-    let findings = findings.iter().map(|finding| &**finding);
-    Ok(findings.filter(|finding| is_asked(finding.id())).collect())
+    match unknown.first() {
+        Some(name) => Err(ProtocolError::UnknownFinding((*name).clone())),
+        None => Ok(selected),
+    }
 }
 
 struct Planned<'a> {
-    finding: &'a dyn Finding,
+    finding: &'a Finding,
+    /// Of those named; empty where the whole finding is run.
+    claims: Vec<String>,
     plan: Plan,
     /// Of the plan's cells, in their order.
     keys: Vec<String>,
     seeds_by_hand: bool,
+    code: BTreeMap<String, String>,
 }
 
 fn plan<'a>(
-    findings: &[&'a dyn Finding],
+    selected: Vec<(&'a Finding, Vec<String>)>,
     settings: &Settings,
     conditions: &Conditions,
 ) -> Result<Vec<Planned<'a>>, ProtocolError> {
     if let Some(seeds) = settings.seeds.filter(|seeds| *seeds > MOST_SEEDS) {
         return Err(ProtocolError::TooManySeeds(seeds));
     }
-    let mut planned: Vec<Planned<'a>> = Vec::with_capacity(findings.len());
-    for &finding in findings {
-        let plan = finding.plan(settings)?;
-        let keys = plan.keys(finding.id(), conditions)?;
-        // Only the finding knows its own number of seeds, so it is asked for its own plan as well.
+    let mut planned: Vec<Planned<'a>> = Vec::with_capacity(selected.len());
+    for (finding, claims) in selected {
+        let plan = finding.plan(settings, &claims)?;
+        let keys = plan.keys(finding.id, conditions)?;
+        // Only the experiments know their own number of seeds, so they are asked for that plan as well.
         let seeds = |plan: &Plan| seeds_of(plan.cells.iter().map(|cell| cell.seed));
         let seeds_by_hand = match settings.seeds {
             None => false,
             Some(_) => {
-                seeds(&plan) != seeds(&finding.plan(&Settings { seeds: None, ..*settings })?)
+                let own = finding.plan(&Settings { seeds: None, ..*settings }, &claims)?;
+                seeds(&plan) != seeds(&own)
             }
         };
-        planned.push(Planned { finding, plan, keys, seeds_by_hand });
+        let code = finding.code(&conditions.build.code);
+        planned.push(Planned { finding, claims, plan, keys, seeds_by_hand, code });
     }
     Ok(planned)
 }
 
 impl Planned<'_> {
     fn id(&self) -> &'static str {
-        self.finding.id()
+        self.finding.id
     }
 
     fn for_manifest(&self) -> PlannedFinding {
@@ -194,6 +212,8 @@ impl Planned<'_> {
         });
         PlannedFinding {
             id: self.id().to_owned(),
+            claims: self.claims.clone(),
+            code: self.code.clone(),
             seeds_by_hand: self.seeds_by_hand,
             cells: cells.collect(),
             not_run: self.plan.not_run.clone(),
@@ -202,18 +222,30 @@ impl Planned<'_> {
     }
 }
 
+/// What each experiment may record, by its id.
+fn declared(planned: &[Planned<'_>]) -> HashMap<&'static str, Vec<Metric>> {
+    let experiments = planned.iter().flat_map(|planned| &planned.finding.experiments);
+    experiments.map(|experiment| (experiment.id(), experiment.metrics())).collect()
+}
+
 /// All cells of all findings as one list, so that workers stay busy across findings.
-fn jobs<'a>(planned: &'a [Planned<'a>]) -> Vec<Job<'a>> {
+fn jobs<'a>(
+    planned: &'a [Planned<'a>],
+    declared: &'a HashMap<&'static str, Vec<Metric>>,
+) -> Vec<Job<'a>> {
     let mut jobs: Vec<Job<'a>> = Vec::new();
     for Planned { finding, plan, keys, .. } in planned {
-        let mut positions: HashMap<(&str, u64), usize> = HashMap::new();
+        let mut positions: HashMap<(&Arm, u64), usize> = HashMap::new();
         for (cell, key) in plan.cells.iter().zip(keys) {
             // Every need is there: `Plan::keys` refuses a plan where it is not.
-            let needs =
-                cell.needs.iter().filter_map(|arm| positions.get(&(arm.as_str(), cell.seed)));
+            let needs = cell.needs.iter().filter_map(|arm| positions.get(&(arm, cell.seed)));
             let needs = needs.copied().collect();
             positions.insert((&cell.arm, cell.seed), jobs.len());
-            jobs.push(Job { finding: *finding, cell, key, needs });
+            // A finding's plan is put together of its experiments' cells.
+            let of_cell = |e: &&Box<dyn Experiment>| e.id() == cell.experiment;
+            let experiment = &**finding.experiments.iter().find(of_cell).expect("of the finding");
+            let declared = &declared[cell.experiment];
+            jobs.push(Job { experiment, declared, cell, key, needs });
         }
     }
     jobs
@@ -233,9 +265,9 @@ fn announcements(
         let cells = cells.iter().zip(there.by_ref()).map(|(cell, ending)| CellAhead {
             arm: cell.arm.clone(),
             is_there: ending.is_some(),
-            seconds: seconds.get(&cell.arm).copied(),
+            seconds: seconds.get(cell.arm.name()).copied(),
         });
-        let (comparisons, omitted) = comparisons(planned.finding, not_run);
+        let (comparisons, omitted) = planned.finding.count(&planned.claims, not_run);
         Announcement {
             finding: planned.id().to_owned(),
             cells: cells.collect(),
@@ -247,20 +279,19 @@ fn announcements(
     planned.iter().map(announce).collect()
 }
 
-/// What the report will say of a finding whose cells have all ended. `None` where that cannot be
-/// told: the report at the end then fails for the same reason, after the other findings' cells.
-fn early_report(
-    findings: &[Box<dyn Finding>],
+/// What will be found of a finding whose cells have all ended. `None` where that cannot be told: the
+/// result at the end then fails for the same reason, after the other findings' cells.
+fn early_result(
+    findings: &[&Finding],
     manifest: &Manifest,
     id: &str,
     failures: &[Failure],
     store: &Store,
-) -> Option<FindingReport> {
-    let finding = findings.iter().find(|finding| finding.id() == id)?;
+) -> Option<FindingResult> {
+    let finding = findings.iter().find(|finding| finding.id == id)?;
     let planned = manifest.findings.iter().find(|planned| planned.id == id)?;
     let planned = PlannedFinding { failures: failures.to_vec(), ..planned.clone() };
-    let preset = manifest.conditions.preset;
-    let report = || report_finding(&**finding, &planned, preset, store);
+    let result = || result(finding, &planned, manifest.conditions.preset, store);
     // It only reads, so nothing half-changed outlives a panic.
-    catch_unwind(AssertUnwindSafe(report)).ok()?.ok()
+    catch_unwind(AssertUnwindSafe(result)).ok()?.ok()
 }

@@ -14,7 +14,9 @@ use std::time::Instant;
 use crate::cell::Conditions;
 use crate::records::Record;
 use crate::store::{CellName, Found, Store};
-use crate::{Cell, Failure, Finding, FindingReport, Outcome, ProtocolError, Workbench};
+use crate::{
+    Arm, Cell, Experiment, Failure, FindingResult, Metric, Outcome, ProtocolError, Workbench,
+};
 
 /// Something that happened in a run.
 #[derive(Debug)]
@@ -23,15 +25,15 @@ pub enum Event<'a> {
     Cell {
         /// Id of the finding.
         finding: &'a str,
-        /// Name of the arm.
-        arm: &'a str,
+        /// The arm.
+        arm: &'a Arm,
         /// The seed.
         seed: u64,
         /// What happened.
         what: Happening,
     },
     /// All cells of a finding have ended, and this is what the run's report will say of it.
-    Judged(&'a FindingReport),
+    Judged(&'a FindingResult),
 }
 
 /// What happened. Every cell ends in exactly one of reused, finished, failed and skipped.
@@ -67,7 +69,9 @@ pub enum Happening {
 
 /// A cell ready to be scheduled; `needs` are positions of earlier jobs.
 pub(crate) struct Job<'a> {
-    pub(crate) finding: &'a dyn Finding,
+    pub(crate) experiment: &'a dyn Experiment,
+    /// What the experiment may record.
+    pub(crate) declared: &'a [Metric],
     pub(crate) cell: &'a Cell,
     pub(crate) key: &'a str,
     pub(crate) needs: Vec<usize>,
@@ -76,7 +80,7 @@ pub(crate) struct Job<'a> {
 impl<'a> Job<'a> {
     fn name(&self) -> CellName<'a> {
         let Cell { finding, arm, seed, .. } = self.cell;
-        CellName { finding, arm, seed: *seed, key: self.key }
+        CellName { finding, arm: arm.name(), seed: *seed, key: self.key }
     }
 
     fn event(&self, what: Happening) -> Event<'a> {
@@ -141,7 +145,7 @@ pub(crate) fn execute(
         Board { jobs, state: Mutex::new(State { cells, fatal: None }), changed: Condvar::new() };
     let mut findings = HashSet::new();
     for (at, job) in jobs.iter().enumerate() {
-        let finding = job.cell.finding.as_str();
+        let finding = job.cell.finding;
         if findings.insert(finding)
             && let Some(failures) = board.failures_if_all_ended(&board.lock(), at)
         {
@@ -283,15 +287,15 @@ impl Board<'_> {
         };
         self.changed.notify_all();
         if let Some(failures) = failures {
-            on_last(&self.jobs[at].cell.finding, failures);
+            on_last(self.jobs[at].cell.finding, failures);
         }
     }
 
     /// The failures of the finding of job `at`, if each of its cells has ended.
     fn failures_if_all_ended(&self, state: &State, at: usize) -> Option<Vec<Failure>> {
-        let finding = &self.jobs[at].cell.finding;
+        let finding = self.jobs[at].cell.finding;
         let cells = self.jobs.iter().zip(&state.cells);
-        let cells = cells.filter(|(job, _)| job.cell.finding == *finding);
+        let cells = cells.filter(|(job, _)| job.cell.finding == finding);
         let failures = cells.map(|(job, status)| match status {
             Status::Ended(ending) => Some(ending.failure(job)),
             Status::Waiting | Status::Running => None,
@@ -353,12 +357,15 @@ fn produce(
         }
     }
     let Conditions { preset, device, .. } = *conditions;
-    let workbench = Workbench::new(&job.cell.finding, job.cell.seed, device, preset, artifacts);
+    let workbench = Workbench::new(job.cell.finding, job.cell.seed, device, preset, artifacts);
     // A cell owns everything it changes, so nothing half-changed outlives its panic.
-    let outcome = catch_unwind(AssertUnwindSafe(|| job.finding.run(job.cell, &workbench)))
+    let outcome = catch_unwind(AssertUnwindSafe(|| job.experiment.run(job.cell, &workbench)))
         .map_err(|panic| format!("panicked: {}", panic_message(&*panic)))?;
     let Outcome { metrics, artifact } = outcome.map_err(|error| with_sources(&*error))?;
     let metrics = metrics.check().map_err(|error| error.to_string())?;
+    if let Some(name) = metrics.undeclared(job.declared) {
+        return Err(format!("`{name}` is recorded and not among the experiment's metrics"));
+    }
     let record = Record::new(job.key, job.cell, conditions, artifact.as_deref(), metrics);
     Ok((record, artifact))
 }

@@ -1,5 +1,6 @@
 //! What the user chooses for a run: preset, number of seeds, device.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -90,12 +91,32 @@ impl FromStr for DeviceKind {
     }
 }
 
-/// What computes the numbers: two builds that differ in any of it do not share records.
+/// Hashes of the code.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Code {
+    /// Of everything: what a report names.
+    pub workspace: String,
+    /// By id of the experiment, of the code that computes its numbers: what keys its records. One that
+    /// is not in it is keyed by the code as a whole.
+    pub experiments: BTreeMap<String, String>,
+}
+
+impl Code {
+    /// What keys the records of an experiment.
+    #[must_use]
+    pub fn of(&self, experiment: &str) -> &str {
+        self.experiments.get(experiment).unwrap_or(&self.workspace)
+    }
+}
+
+/// What computes the numbers: two builds that differ in any of it do not share records, but for code
+/// that an experiment does not run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Build {
-    /// Hash of the code.
-    pub code_version: String,
+    /// Its code.
+    pub code: Code,
     /// What `rustc --version` says of the compiler that built it.
     pub compiler: String,
     /// The instruction set that the machine offers, on which kernels choose among variants.

@@ -67,13 +67,13 @@ pub(crate) struct Judged {
 
 /// Judges a finding's records.
 pub(crate) fn judge(
-    contrasts: &[Contrast],
-    controls: &[Control],
+    contrasts: &[&Contrast],
+    controls: &[&Control],
     records: &Records,
     scope: Scope<'_>,
 ) -> Judged {
     let mut omitted = Vec::new();
-    let mut gather = |asked: Asked| match measure(&asked, records, scope) {
+    let mut gather = |asked: Asked<'_>| match measure(&asked, records, scope) {
         Ok(measured) => Some(measured),
         Err(left_out) => {
             omitted.push(left_out);
@@ -81,16 +81,25 @@ pub(crate) fn judge(
         }
     };
     let mut measured: Vec<(&Contrast, Measured)> = Vec::with_capacity(contrasts.len());
-    for contrast in contrasts {
-        let Contrast { name, smallest_effect: threshold, per_seed, attainable, .. } = *contrast;
-        let counts = contrast.registered.counts();
-        let found = gather(Asked { name, threshold, per_seed, attainable, counts });
+    for &contrast in contrasts {
+        let found = gather(Asked {
+            name: &contrast.name,
+            threshold: contrast.smallest_effect,
+            measure: &contrast.measure,
+            room: contrast.room.as_ref(),
+            counts: contrast.registered.counts(),
+        });
         measured.extend(found.map(|measured| (contrast, measured)));
     }
     let mut control_results = Vec::with_capacity(controls.len());
-    for control in controls {
-        let Control { name, margin: threshold, per_seed } = *control;
-        let found = gather(Asked { name, threshold, per_seed, attainable: None, counts: true });
+    for &control in controls {
+        let found = gather(Asked {
+            name: &control.name,
+            threshold: control.margin,
+            measure: &control.measure,
+            room: None,
+            counts: true,
+        });
         control_results.extend(found.map(|measured| control_result(control, measured)));
     }
 
@@ -162,7 +171,7 @@ struct PValues {
 }
 
 fn contrast_result(contrast: &Contrast, measured: Measured, p_values: PValues) -> ContrastResult {
-    let Contrast { name, direction, smallest_effect, registered, published, .. } = *contrast;
+    let Contrast { direction, smallest_effect, registered, published, .. } = *contrast;
     let PValues { p_holm, p_refute, p_refute_holm } = p_values;
     let reason = measured.barred.clone().or_else(|| no_variation(&measured));
     let judgement = match reason {
@@ -170,7 +179,8 @@ fn contrast_result(contrast: &Contrast, measured: Measured, p_values: PValues) -
         None => judge_contrast(direction, smallest_effect, &measured.effect, p_holm, p_refute_holm),
     };
     ContrastResult {
-        name: name.to_owned(),
+        name: contrast.name.clone(),
+        formula: contrast.measure.to_string(),
         effect: measured.effect.estimate,
         low: measured.effect.interval.map(|(low, _)| low),
         high: measured.effect.interval.map(|(_, high)| high),
@@ -201,7 +211,8 @@ fn control_result(control: &Control, measured: Measured) -> ControlResult {
         None => judge_control(control.margin, &measured.effect),
     };
     ControlResult {
-        name: control.name.to_owned(),
+        name: control.name.clone(),
+        formula: control.measure.to_string(),
         effect: measured.effect.estimate,
         low: measured.effect.interval.map(|(low, _)| low),
         high: measured.effect.interval.map(|(_, high)| high),

@@ -4,12 +4,12 @@ use super::{FEWEST_SEEDS, Omitted, at_least};
 use crate::cell::seeds_of;
 use crate::effect::common_value;
 use crate::number::short;
-use crate::{Effect, NotRun, PerSeed, ProtocolError, Records};
+use crate::{Arm, Effect, Measure, NotRun, ProtocolError, Records};
 
 /// What was planned, to tell why a record is missing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope<'a> {
-    pub(crate) planned: &'a [(&'a str, u64)],
+    pub(crate) planned: &'a [(&'a Arm, u64)],
     pub(crate) not_run: &'a [NotRun],
     /// The runs are shortened to check the machinery: whatever they show decides nothing.
     pub(crate) smoke: bool,
@@ -37,11 +37,12 @@ impl Scope<'_> {
     }
 
     pub(crate) fn why_missing(&self, arm: &str, seed: u64) -> Missing {
-        if self.not_run.iter().any(|missing| missing.arm == arm) {
+        let is_it = |planned: &Arm| planned.name() == arm;
+        if self.not_run.iter().any(|missing| is_it(&missing.arm)) {
             Missing::NotRun
-        } else if self.planned.contains(&(arm, seed)) {
+        } else if self.planned.iter().any(|(planned, at)| is_it(planned) && *at == seed) {
             Missing::Lost
-        } else if self.planned.iter().any(|(planned, _)| *planned == arm) {
+        } else if self.planned.iter().any(|(planned, _)| is_it(planned)) {
             Missing::OtherSeeds
         } else {
             Missing::Unknown
@@ -49,7 +50,8 @@ impl Scope<'_> {
     }
 
     /// What is left out because `arm` is not run.
-    fn omitted(&self, asked: &Asked, arm: String) -> Omitted {
+    fn omitted(&self, asked: &Asked<'_>, arm: &str) -> Omitted {
+        let arm = Arm::from(arm);
         let reason = self.not_run.iter().find(|missing| missing.arm == arm);
         let reason = reason.map(|missing| missing.reason.clone()).unwrap_or_default();
         Omitted { name: asked.name.to_owned(), arm, reason, counts: asked.counts }
@@ -58,12 +60,12 @@ impl Scope<'_> {
 
 /// What a contrast and a control have in common.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
-    pub(super) name: &'static str,
+pub(super) struct Asked<'a> {
+    pub(super) name: &'a str,
     /// Smallest effect or margin.
     pub(super) threshold: f64,
-    pub(super) per_seed: PerSeed,
-    pub(super) attainable: Option<PerSeed>,
+    pub(super) measure: &'a Measure,
+    pub(super) room: Option<&'a Measure>,
     pub(super) counts: bool,
 }
 
@@ -91,7 +93,7 @@ impl Measured {
 
 /// The effect over the seeds that have the records, or that it is left out.
 pub(super) fn measure(
-    asked: &Asked,
+    asked: &Asked<'_>,
     records: &Records,
     scope: Scope<'_>,
 ) -> Result<Measured, Omitted> {
@@ -104,8 +106,8 @@ pub(super) fn measure(
     }
     for seed in scope.seeds() {
         let of_seed = records.seed(seed);
-        let room = asked.attainable.map(|attainable| attainable(&of_seed)).transpose();
-        match (asked.per_seed)(&of_seed).and_then(|value| Ok((value, room?))) {
+        let room = asked.room.map(|room| room.at_seed(&of_seed)).transpose();
+        match asked.measure.at_seed(&of_seed).and_then(|value| Ok((value, room?))) {
             Ok((value, room)) if !(value.is_finite() && room.is_none_or(f64::is_finite)) => {
                 let (what, value) = if value.is_finite() {
                     ("the attainable effect", room.unwrap_or(value))
@@ -115,14 +117,14 @@ pub(super) fn measure(
                 let text = format!("seed {seed}: {what} is {value}, not a finite number");
                 problem.get_or_insert(text);
             }
-            // A closure that turns a sign makes -0 of 0.
+            // A measure that turns a sign makes -0 of 0.
             Ok((value, room)) => {
                 let value = value + 0.0;
                 values.push(value);
                 rooms.extend(room);
             }
             Err(ProtocolError::NoRecord { arm, seed }) => match scope.why_missing(&arm, seed) {
-                Missing::NotRun => return Err(scope.omitted(asked, arm)),
+                Missing::NotRun => return Err(scope.omitted(asked, &arm)),
                 Missing::Lost => lost_seeds.push(seed),
                 Missing::OtherSeeds => {}
                 Missing::Unknown => {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, Registered};
+use crate::{Arm, Direction, Registered};
 
 /// What the evidence says about a finding's claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -63,6 +63,8 @@ pub enum ControlJudgement {
 pub struct ContrastResult {
     /// What is compared.
     pub name: String,
+    /// The measure as a formula over arms and metrics.
+    pub formula: String,
     /// Mean paired difference; `None` without any seed.
     pub effect: Option<f64>,
     /// Lower end of the 95% interval; `None` with fewer than two seeds.
@@ -106,6 +108,8 @@ pub struct ContrastResult {
 pub struct ControlResult {
     /// What is compared.
     pub name: String,
+    /// The measure as a formula over arms and metrics.
+    pub formula: String,
     /// Mean paired difference; `None` without any seed.
     pub effect: Option<f64>,
     /// Lower end of the 95% interval; `None` with fewer than two seeds.
@@ -134,7 +138,7 @@ pub struct Omitted {
     /// Its name.
     pub name: String,
     /// The arm that is not run.
-    pub arm: String,
+    pub arm: Arm,
     /// Why that arm is not run.
     pub reason: String,
     /// True if `reproduced` needs it: a control, or a contrast that is not post hoc.

@@ -2,9 +2,11 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::figure::Kind;
-use crate::number::{duration, fixed, interval, short};
-use crate::{FEWEST_SEEDS, Figure, FindingReport, Preset, Report, Table, TableValue, Verdict};
+use headwater_protocol::number::{duration, fixed, interval, short};
+use headwater_protocol::{FEWEST_SEEDS, Preset, Verdict};
+
+use crate::chart::Kind;
+use crate::{Chart, FindingReport, Grid, GridValue, Report};
 
 mod comparisons;
 mod gaps;
@@ -45,7 +47,7 @@ pub(crate) fn page(report: &Report) -> String {
 }
 
 fn head(report: &Report) -> Markup {
-    let cells: usize = report.findings.iter().map(|finding| finding.cells).sum();
+    let cells: usize = report.findings.iter().map(|finding| finding.found.cells).sum();
     html! {
         header {
             p.brand { "Headwater" }
@@ -83,7 +85,7 @@ fn notices(report: &Report) -> Markup {
             p.notice {
                 strong { "Seeds by hand. " }
                 "The number of seeds was named on the command line and is not the preset’s own"
-                @let by_hand: Vec<&str> = report.findings.iter().filter(|f| f.seeds_by_hand)
+                @let by_hand: Vec<&str> = report.findings.iter().map(|f| &f.found).filter(|f| f.seeds_by_hand)
                     .map(|f| f.id.as_str()).collect();
                 @if by_hand.len() < report.findings.len() { " (" (by_hand.join(", ")) ")" }
                 ": where seeds are added until a result pleases (optional stopping), intervals and p values \
@@ -120,12 +122,16 @@ fn badge(verdict: Verdict) -> Markup {
     html! { span class={ "badge " (class) } { span aria-hidden="true" { (sign) } " " (verdict.name()) } }
 }
 
-fn section(finding: &FindingReport) -> Markup {
+fn section(report: &FindingReport) -> Markup {
+    let finding = &report.found;
     html! {
         section.finding id=(finding.id) {
             h2 { (finding.id) " " (badge(finding.verdict)) }
             p.claim { (finding.claim) }
             p.source { (finding.source) }
+            @if !finding.claims.is_empty() {
+                p.note { "Only this was run: " (finding.claims.join(", ")) "." }
+            }
             p.why { (finding.why) }
             @if !finding.contrasts.is_empty() {
                 h3 { "Contrasts" }
@@ -135,19 +141,17 @@ fn section(finding: &FindingReport) -> Markup {
                 h3 { "Negative controls" }
                 (comparisons::controls(&finding.controls))
             }
-            @for part in parts(finding) {
-                @if !part.is_empty() { h3.part { (part) } }
-                @for (svg, drawn) in finding.figures.iter().filter(|(_, drawn)| drawn.part == part) {
-                    (figure(svg, drawn))
+            @for part in &report.parts {
+                @if !(part.heading.is_empty() || part.figures.is_empty() && part.tables.is_empty()) {
+                    h3.part { (part.heading) }
                 }
-                @for shown in finding.tables.iter().filter(|shown| shown.part == part) {
-                    (table(shown))
-                }
+                @for (svg, drawn) in &part.figures { (figure(svg, drawn)) }
+                @for shown in &part.tables { (table(shown)) }
             }
-            (gaps::gaps(finding))
-            @if !finding.differs.is_empty() {
+            (gaps::gaps(report))
+            @if !report.differs.is_empty() {
                 h3 { "What differs from the paper" }
-                ul { @for text in &finding.differs { li { (text) } } }
+                ul { @for text in &report.differs { li { (text) } } }
             }
             @if finding.seeds_by_hand { p.note { "The number of seeds was set by hand." } }
             p.cost { "Cost: " (finding.cells) " cells, " (duration(finding.seconds)) " on one core." }
@@ -155,20 +159,9 @@ fn section(finding: &FindingReport) -> Markup {
     }
 }
 
-/// The parts of a finding, in the order in which its figures, then its tables, first name them.
-fn parts(finding: &FindingReport) -> Vec<&str> {
-    let of_figures = finding.figures.iter().map(|(_, figure)| figure.part.as_str());
-    let mut parts = Vec::new();
-    for part in of_figures.chain(finding.tables.iter().map(|table| table.part.as_str())) {
-        if !parts.contains(&part) {
-            parts.push(part);
-        }
-    }
-    parts
-}
-
-fn figure(svg: &str, figure: &Figure) -> Markup {
-    let few = figure.fewest_seeds();
+fn figure(svg: &str, figure: &Chart) -> Markup {
+    let (few, most) = figure.seeds();
+    let fewer = figure.with_fewer();
     html! {
         figure {
             h4 { (figure.title) }
@@ -176,9 +169,12 @@ fn figure(svg: &str, figure: &Figure) -> Markup {
             div.drawing { (PreEscaped(svg)) }
             figcaption {
                 @if !figure.caption.is_empty() { (figure.caption) " " }
-                "n = " @if few < figure.n { (few) " to " } (figure.n) @if figure.n == 1 { " seed." } @else { " seeds." }
+                @if most > 0 {
+                    "n = " @if few < most { (few) " to " } (most) @if most == 1 { " seed." } @else { " seeds." }
+                }
+                @if !fewer.is_empty() { " Fewer seeds: " (fewer.join(", ")) "." }
                 @if has_intervals(figure) { " Intervals: 95%, Student’s t over seeds." }
-                @if has_intervals(figure) && figure.n == 2 { " " (TWO_SEEDS) }
+                @if has_intervals(figure) && most == 2 { " " (TWO_SEEDS) }
             }
             details {
                 summary { "The numbers of this figure" }
@@ -188,12 +184,12 @@ fn figure(svg: &str, figure: &Figure) -> Markup {
     }
 }
 
-fn has_intervals(figure: &Figure) -> bool {
+fn has_intervals(figure: &Chart) -> bool {
     figure.series.iter().flat_map(|series| &series.points).any(|point| point.interval.is_some())
 }
 
-fn figure_data(figure: &Figure) -> Markup {
-    let few = figure.fewest_seeds();
+fn figure_data(figure: &Chart) -> Markup {
+    let (few, most) = figure.seeds();
     let x_head = match &figure.kind {
         Kind::Lines { x_label, .. } => x_label.as_str(),
         Kind::Categories { .. } => "",
@@ -206,7 +202,7 @@ fn figure_data(figure: &Figure) -> Markup {
         table {
             thead { tr {
                 th { "Series" } th { (x_head) } th.number { (figure.value_label) }
-                @if few < figure.n { th.number { "n" } }
+                @if few < most { th.number { "n" } }
             } }
             tbody { @for series in &figure.series { @for point in &series.points { tr {
                 td { (series.label) }
@@ -217,15 +213,15 @@ fn figure_data(figure: &Figure) -> Markup {
                         None => (short(point.y)),
                     }
                 }
-                @if few < figure.n { td.number { @if let Some(n) = point.n { (n) } } }
+                @if few < most { td.number { @if let Some(n) = point.n { (n) } } }
             } } } }
         }
     }
 }
 
-fn table(table: &Table) -> Markup {
+fn table(table: &Grid) -> Markup {
     let is_text = |column: usize| {
-        table.rows.iter().filter_map(|row| row.get(column)).any(TableValue::is_text)
+        table.rows.iter().filter_map(|row| row.get(column)).any(GridValue::is_text)
     };
     let class = |column: usize| if is_text(column) { "" } else { "number" };
     html! {

@@ -1,4 +1,4 @@
-//! Draws a [`Figure`] as SVG, 720 wide: legend above the data, intervals as bands or whiskers.
+//! Draws a [`Chart`] as SVG, 720 wide: legend above the data, intervals as bands or whiskers.
 
 use std::ops::Range;
 
@@ -8,9 +8,10 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::figure::{Kind, Reference, Series};
-use crate::number::{fixed, short};
-use crate::{Figure, Point, ProtocolError, Scale};
+use headwater_protocol::number::{fixed, short};
+
+use crate::chart::{Kind, Reference, Series};
+use crate::{Chart, Point, ReportError, Scale};
 
 pub(crate) mod marks;
 
@@ -28,11 +29,14 @@ const GRID: RGBColor = RGBColor(226, 226, 226);
 const REFERENCE_DASHES: [(i32, i32); 3] = [(7, 5), (2, 4), (12, 4)];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
+type Plot<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// The figure as an `<svg>` element.
-pub(crate) fn render(figure: &Figure) -> Result<String, ProtocolError> {
+///
+/// # Errors
+/// When there is nothing to draw, or a scale cannot show it.
+pub fn render(figure: &Chart) -> Result<String, ReportError> {
     figure.check()?;
     let figure = &within_range(figure.clone());
     let legend = legend_layout(figure);
@@ -44,7 +48,7 @@ pub(crate) fn render(figure: &Figure) -> Result<String, ProtocolError> {
     let size = (WIDTH, (legend_height + plot_height) as u32);
     let mut text = String::new();
     draw(figure, &legend, legend_height, SVGBackend::with_string(&mut text, size)).map_err(
-        |error| ProtocolError::Figure { figure: figure.title.clone(), reason: error.to_string() },
+        |error| ReportError::Figure { figure: figure.title.clone(), reason: error.to_string() },
     )?;
     // The size becomes the page's business; what the figure shows becomes its name for screen readers.
     let fixed_size = format!("<svg width=\"{}\" height=\"{}\"", size.0, size.1);
@@ -53,7 +57,7 @@ pub(crate) fn render(figure: &Figure) -> Result<String, ProtocolError> {
 }
 
 /// With a fixed range of values, what reaches beyond it is cut at its edge.
-fn within_range(mut figure: Figure) -> Figure {
+fn within_range(mut figure: Chart) -> Chart {
     if let Some((low, high)) = figure.value_range {
         for point in figure.series.iter_mut().flat_map(|series| &mut series.points) {
             point.y = point.y.clamp(low, high);
@@ -108,12 +112,12 @@ impl ValueFormatter<f64> for Axis {
     }
 }
 
-fn row_height(figure: &Figure) -> i32 {
+fn row_height(figure: &Chart) -> i32 {
     16 + 16 * figure.series.len().max(1) as i32
 }
 
 fn draw(
-    figure: &Figure,
+    figure: &Chart,
     legend: &[LegendItem],
     legend_height: i32,
     backend: SVGBackend<'_>,
@@ -129,7 +133,7 @@ fn draw(
     Ok(())
 }
 
-fn draw_lines(plot: &Area<'_>, figure: &Figure, x_label: &str, scale: Scale) -> Drawn {
+fn draw_lines(plot: &Area<'_>, figure: &Chart, x_label: &str, scale: Scale) -> Drawn {
     let position = |x: f64| match scale {
         Scale::Linear => x,
         Scale::Log2 => x.log2(),
@@ -143,7 +147,7 @@ fn draw_lines(plot: &Area<'_>, figure: &Figure, x_label: &str, scale: Scale) -> 
         Scale::Log2 => Axis::new(x_ends, whole_ticks(x_ends), |at| short(at.exp2())),
         Scale::Log10 => Axis::new(x_ends, whole_ticks(x_ends), |at| short(10f64.powf(at))),
     };
-    let mut chart: Chart<'_, '_> = ChartBuilder::on(plot)
+    let mut chart: Plot<'_, '_> = ChartBuilder::on(plot)
         .margin(6)
         .margin_right(16)
         .x_label_area_size(52)
@@ -167,7 +171,7 @@ fn draw_lines(plot: &Area<'_>, figure: &Figure, x_label: &str, scale: Scale) -> 
     Ok(())
 }
 
-fn draw_mesh(chart: &mut Chart<'_, '_>, x_label: &str, y_label: &str) -> Drawn {
+fn draw_mesh(chart: &mut Plot<'_, '_>, x_label: &str, y_label: &str) -> Drawn {
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -191,7 +195,7 @@ fn ends(point: &Point) -> (f64, f64) {
 }
 
 /// The interval of a series as a band, or as a whisker where there is one point only.
-fn draw_band(chart: &mut Chart<'_, '_>, at: usize, placed: &[(f64, &Point)]) -> Drawn {
+fn draw_band(chart: &mut Plot<'_, '_>, at: usize, placed: &[(f64, &Point)]) -> Drawn {
     if placed.iter().all(|(_, point)| point.interval.is_none()) {
         return Ok(());
     }
@@ -207,7 +211,7 @@ fn draw_band(chart: &mut Chart<'_, '_>, at: usize, placed: &[(f64, &Point)]) -> 
     Ok(())
 }
 
-fn draw_line(chart: &mut Chart<'_, '_>, at: usize, placed: &[(f64, &Point)]) -> Drawn {
+fn draw_line(chart: &mut Plot<'_, '_>, at: usize, placed: &[(f64, &Point)]) -> Drawn {
     let line: Vec<(f64, f64)> = placed.iter().map(|(x, point)| (*x, point.y)).collect();
     let markers = marked(&line, at);
     draw_path(chart, line, at)?;
@@ -217,7 +221,7 @@ fn draw_line(chart: &mut Chart<'_, '_>, at: usize, placed: &[(f64, &Point)]) -> 
     Ok(())
 }
 
-fn draw_categories(plot: &Area<'_>, figure: &Figure, names: &[String], bars: bool) -> Drawn {
+fn draw_categories(plot: &Area<'_>, figure: &Chart, names: &[String], bars: bool) -> Drawn {
     let ends = match (bars, value_ends(figure)) {
         (true, (low, high)) => (low.min(0.0), high.max(0.0)),
         (false, ends) => ends,
@@ -228,7 +232,7 @@ fn draw_categories(plot: &Area<'_>, figure: &Figure, names: &[String], bars: boo
     let rows = (0..names.len()).map(|at| at as f64).collect();
     // The first category is the top row.
     let name_at = |row: f64| shown[(last - row) as usize].clone();
-    let mut chart: Chart<'_, '_> = ChartBuilder::on(plot)
+    let mut chart: Plot<'_, '_> = ChartBuilder::on(plot)
         .margin(6)
         .margin_right(20)
         .x_label_area_size(52)
@@ -267,7 +271,7 @@ struct LegendItem {
 }
 
 /// Series first, then reference lines, flowing over as many rows as they take.
-fn legend_layout(figure: &Figure) -> Vec<LegendItem> {
+fn legend_layout(figure: &Chart) -> Vec<LegendItem> {
     let labels = figure.series.iter().map(|series| &series.label);
     let labels = labels.chain(figure.references.iter().map(|reference| &reference.label));
     let (mut x, mut y) = (12, 6);
@@ -284,7 +288,7 @@ fn legend_layout(figure: &Figure) -> Vec<LegendItem> {
     items
 }
 
-fn draw_legend(area: &Area<'_>, figure: &Figure, items: &[LegendItem]) -> Drawn {
+fn draw_legend(area: &Area<'_>, figure: &Chart, items: &[LegendItem]) -> Drawn {
     let middle = Pos::new(HPos::Left, VPos::Center);
     for (at, item) in items.iter().enumerate() {
         let y = item.y + ROW / 2;
@@ -320,14 +324,14 @@ fn clipped(text: &str, letters: usize) -> String {
 }
 
 /// The reference lines that lie within the values shown, with their places in the legend.
-fn shown_references(figure: &Figure) -> impl Iterator<Item = (usize, &Reference)> {
+fn shown_references(figure: &Chart) -> impl Iterator<Item = (usize, &Reference)> {
     let (low, high) = value_ends(figure);
     let shown = move |value: f64| low <= value && value <= high;
     figure.references.iter().enumerate().filter(move |(_, reference)| shown(reference.value))
 }
 
 /// The range of values to show: the fixed one, or that of points, intervals and references.
-fn value_ends(figure: &Figure) -> (f64, f64) {
+fn value_ends(figure: &Chart) -> (f64, f64) {
     if let Some(ends) = figure.value_range {
         return ends;
     }

@@ -1,7 +1,9 @@
-//! Figures as data: a finding says what to show, `svg.rs` draws it.
+//! What a figure shows, in numbers; `svg.rs` draws it.
 
+use headwater_protocol::Effect;
+
+use crate::ReportError;
 use crate::svg::marks::MOST_SERIES;
-use crate::{Effect, ProtocolError};
 
 /// How the x axis of a line figure is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,28 +63,24 @@ pub(crate) enum Kind {
     Categories { names: Vec<String>, bars: bool },
 }
 
-/// A figure of the report: values with their 95% t intervals over `n` seeds, or over fewer where a point says so.
+/// A figure in numbers: values with their 95% t intervals over the seeds that each point names.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Figure {
-    pub(crate) part: String,
+pub struct Chart {
     pub(crate) title: String,
     pub(crate) caption: String,
     pub(crate) value_label: String,
-    pub(crate) n: usize,
     pub(crate) kind: Kind,
     pub(crate) value_range: Option<(f64, f64)>,
     pub(crate) series: Vec<Series>,
     pub(crate) references: Vec<Reference>,
 }
 
-impl Figure {
-    fn new(title: String, value_label: String, n: usize, kind: Kind) -> Self {
+impl Chart {
+    fn new(title: String, value_label: String, kind: Kind) -> Self {
         Self {
-            part: String::new(),
             title,
             caption: String::new(),
             value_label,
-            n,
             kind,
             value_range: None,
             series: Vec::new(),
@@ -90,27 +88,25 @@ impl Figure {
         }
     }
 
-    /// Lines with interval bands over a linear x axis; `n` is the number of seeds behind each point.
+    /// Lines with interval bands over a linear x axis.
     pub fn lines(
         title: impl Into<String>,
         x_label: impl Into<String>,
         y_label: impl Into<String>,
-        n: usize,
     ) -> Self {
         let kind = Kind::Lines { x_label: x_label.into(), x_scale: Scale::Linear };
-        Self::new(title.into(), y_label.into(), n, kind)
+        Self::new(title.into(), y_label.into(), kind)
     }
 
     /// Dots with whiskers, one row per category from top to bottom. Add values with
-    /// [`Figure::by_category`].
+    /// [`Chart::by_category`].
     pub fn dots<S: Into<String>>(
         title: impl Into<String>,
         categories: impl IntoIterator<Item = S>,
         value_label: impl Into<String>,
-        n: usize,
     ) -> Self {
         let names = categories.into_iter().map(Into::into).collect();
-        Self::new(title.into(), value_label.into(), n, Kind::Categories { names, bars: false })
+        Self::new(title.into(), value_label.into(), Kind::Categories { names, bars: false })
     }
 
     /// Bars from 0 with whiskers, one row per category: for amounts, where 0 means none.
@@ -118,10 +114,9 @@ impl Figure {
         title: impl Into<String>,
         categories: impl IntoIterator<Item = S>,
         value_label: impl Into<String>,
-        n: usize,
     ) -> Self {
         let names = categories.into_iter().map(Into::into).collect();
-        Self::new(title.into(), value_label.into(), n, Kind::Categories { names, bars: true })
+        Self::new(title.into(), value_label.into(), Kind::Categories { names, bars: true })
     }
 
     /// The x scale of a line figure; nothing changes in a figure by category.
@@ -137,13 +132,6 @@ impl Figure {
     #[must_use]
     pub fn value_range(mut self, low: f64, high: f64) -> Self {
         self.value_range = Some((low, high));
-        self
-    }
-
-    /// The part of the finding it belongs to: a heading over its figures and tables.
-    #[must_use]
-    pub fn part(mut self, part: impl Into<String>) -> Self {
-        self.part = part.into();
         self
     }
 
@@ -186,16 +174,28 @@ impl Figure {
         self
     }
 
-    /// The fewest seeds behind a point.
-    pub(crate) fn fewest_seeds(&self) -> usize {
+    /// The fewest and the most seeds behind a point; 0 where nothing is measured over seeds.
+    pub(crate) fn seeds(&self) -> (usize, usize) {
         let points = self.series.iter().flat_map(|series| &series.points);
-        points.filter_map(|point| point.n).fold(self.n, usize::min)
+        let counts: Vec<usize> = points.filter_map(|point| point.n).collect();
+        let few = counts.iter().copied().min().unwrap_or(0);
+        (few, counts.into_iter().max().unwrap_or(0))
+    }
+
+    /// The series all of whose points have fewer seeds than the most, where others have more.
+    pub(crate) fn with_fewer(&self) -> Vec<&str> {
+        let (few, most) = self.seeds();
+        let is_fewer = |series: &&Series| {
+            let counts: Vec<usize> = series.points.iter().filter_map(|point| point.n).collect();
+            few < most && !counts.is_empty() && counts.iter().all(|n| *n < most)
+        };
+        self.series.iter().filter(is_fewer).map(|series| series.label.as_str()).collect()
     }
 
     /// Checks that there is something to draw and that the scales can show it.
-    pub(crate) fn check(&self) -> Result<(), ProtocolError> {
+    pub(crate) fn check(&self) -> Result<(), ReportError> {
         let refuse =
-            |reason: String| Err(ProtocolError::Figure { figure: self.title.clone(), reason });
+            |reason: String| Err(ReportError::Figure { figure: self.title.clone(), reason });
         if self.series.iter().all(|series| series.points.is_empty()) {
             return refuse("it has no points".to_owned());
         }

@@ -2,9 +2,10 @@
 
 use maud::{Markup, html};
 
+use headwater_protocol::number::{interval, p_value, short};
+use headwater_protocol::{ContrastResult, ControlJudgement, ControlResult, Judgement};
+
 use super::{TWO_SEEDS, wide};
-use crate::number::{interval, p_value, short};
-use crate::{ContrastResult, ControlJudgement, ControlResult, Judgement};
 
 pub(super) fn contrasts(results: &[ContrastResult]) -> Markup {
     let has_published = results.iter().any(|result| result.published.is_some());
@@ -17,7 +18,7 @@ pub(super) fn contrasts(results: &[ContrastResult]) -> Markup {
                 th.number { "Holm p against 0" } th.number { "Holm p against d" } th { "Fixed" }
             } }
             tbody { @for result in results { tr {
-                td { (result.name) (because(result.reason.as_deref())) }
+                td title=(result.formula) { (result.name) (because(result.reason.as_deref())) }
                 td { @match result.judgement {
                     Judgement::Holds => span.good { "✓ holds" },
                     Judgement::Refuted => span.bad { "✕ refuted" },
@@ -52,7 +53,7 @@ pub(super) fn controls(results: &[ControlResult]) -> Markup {
                 th.number { "Margin" }
             } }
             tbody { @for result in results { tr {
-                td { (result.name) (because(result.reason.as_deref())) }
+                td title=(result.formula) { (result.name) (because(result.reason.as_deref())) }
                 td { @match result.judgement {
                     ControlJudgement::Vanishes => span.good { "✓ vanishes" },
                     ControlJudgement::Appears => span.bad { "✕ appears" },

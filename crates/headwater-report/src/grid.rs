@@ -1,11 +1,13 @@
-//! Tables as data.
+//! What a table shows, in values.
 
-use crate::number::{fixed, interval};
-use crate::{Effect, ProtocolError};
+use headwater_protocol::Effect;
+use headwater_protocol::number::{fixed, interval};
+
+use crate::ReportError;
 
 /// One value of a table.
 #[derive(Debug, Clone, PartialEq)]
-pub enum TableValue {
+pub enum GridValue {
     /// Words.
     Text(String),
     /// A number with that many digits after the point.
@@ -14,32 +16,31 @@ pub enum TableValue {
     Effect(Effect),
     /// Nothing belongs here.
     Absent,
-    /// The arm has no record: it was not run, or it failed. From [`crate::Records::value`].
+    /// The arm has no record: it was not run, or it failed.
     NoRecord,
-    /// The arm has records and they have no such metric, with the text that names it. From
-    /// [`crate::Records::value`].
+    /// The arm has records and they have no such metric, with the text that names it.
     NoMetric(String),
 }
 
-impl From<&str> for TableValue {
+impl From<&str> for GridValue {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
     }
 }
 
-impl From<String> for TableValue {
+impl From<String> for GridValue {
     fn from(text: String) -> Self {
         Self::Text(text)
     }
 }
 
-impl From<Effect> for TableValue {
+impl From<Effect> for GridValue {
     fn from(effect: Effect) -> Self {
         Self::Effect(effect)
     }
 }
 
-impl TableValue {
+impl GridValue {
     pub(crate) fn is_text(&self) -> bool {
         matches!(self, Self::Text(_))
     }
@@ -58,37 +59,28 @@ impl TableValue {
     }
 }
 
-/// A table of the report.
+/// A table in values.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Table {
-    pub(crate) part: String,
+pub struct Grid {
     pub(crate) title: String,
     pub(crate) columns: Vec<String>,
-    pub(crate) rows: Vec<Vec<TableValue>>,
+    pub(crate) rows: Vec<Vec<GridValue>>,
     pub(crate) note: String,
 }
 
-impl Table {
+impl Grid {
     /// An empty table with those column heads.
     pub fn new<S: Into<String>>(
         title: impl Into<String>,
         columns: impl IntoIterator<Item = S>,
     ) -> Self {
         let columns = columns.into_iter().map(Into::into).collect();
-        let part = String::new();
-        Self { part, title: title.into(), columns, rows: Vec::new(), note: String::new() }
-    }
-
-    /// The part of the finding it belongs to: a heading over its figures and tables.
-    #[must_use]
-    pub fn part(mut self, part: impl Into<String>) -> Self {
-        self.part = part.into();
-        self
+        Self { title: title.into(), columns, rows: Vec::new(), note: String::new() }
     }
 
     /// Adds a row, one value per column.
     #[must_use]
-    pub fn row(mut self, values: impl IntoIterator<Item = TableValue>) -> Self {
+    pub fn row(mut self, values: impl IntoIterator<Item = GridValue>) -> Self {
         self.rows.push(values.into_iter().collect());
         self
     }
@@ -109,11 +101,11 @@ impl Table {
             let has_some = values().any(|value| {
                 matches!(
                     value,
-                    TableValue::Effect(_) | TableValue::Number(..) | TableValue::Text(_)
+                    GridValue::Effect(_) | GridValue::Number(..) | GridValue::Text(_)
                 )
             });
             let lacking = values().find_map(|value| match value {
-                TableValue::NoMetric(why) => Some(why),
+                GridValue::NoMetric(why) => Some(why),
                 _ => None,
             });
             if let Some(why) = lacking.filter(|_| !has_some) {
@@ -124,12 +116,11 @@ impl Table {
         missing
     }
 
-    /// Some interval of it is over two seeds.
     /// For each value of a row its n, if another of the table has more; before the row where all of its have the
     /// same.
-    pub(crate) fn fewer(&self, row: &[TableValue]) -> Vec<Option<usize>> {
-        let n = |value: &TableValue| match value {
-            TableValue::Effect(effect) => Some(effect.n),
+    pub(crate) fn fewer(&self, row: &[GridValue]) -> Vec<Option<usize>> {
+        let n = |value: &GridValue| match value {
+            GridValue::Effect(effect) => Some(effect.n),
             _ => None,
         };
         let most = self.rows.iter().flatten().filter_map(n).max();
@@ -137,7 +128,7 @@ impl Table {
             row.iter().map(|value| n(value).filter(|n| Some(*n) < most)).collect();
         let mut all: Vec<_> = row.iter().filter_map(n).collect();
         all.dedup();
-        if let ([n], Some(TableValue::Text(_))) = (&all[..], row.first())
+        if let ([n], Some(GridValue::Text(_))) = (&all[..], row.first())
             && Some(*n) < most
         {
             fewer.fill(None);
@@ -146,18 +137,19 @@ impl Table {
         fewer
     }
 
+    /// Some interval of it is over two seeds.
     pub(crate) fn has_pairs(&self) -> bool {
-        let is_pair = |value: &TableValue| matches!(value, TableValue::Effect(e) if e.n == 2);
+        let is_pair = |value: &GridValue| matches!(value, GridValue::Effect(e) if e.n == 2);
         self.rows.iter().flatten().any(is_pair)
     }
 
     /// Checks that every row has one value per column.
-    pub(crate) fn check(&self) -> Result<(), ProtocolError> {
+    pub(crate) fn check(&self) -> Result<(), ReportError> {
         match self.rows.iter().find(|row| row.len() != self.columns.len()) {
             None => Ok(()),
-            Some(row) => Err(ProtocolError::TableRow {
+            Some(row) => Err(ReportError::TableRow {
                 table: self.title.clone(),
-                row: row.first().map(TableValue::text).unwrap_or_default(),
+                row: row.first().map(GridValue::text).unwrap_or_default(),
                 found: row.len(),
                 columns: self.columns.len(),
             }),
@@ -173,9 +165,9 @@ mod tests {
     fn a_row_of_fewer_seeds_says_so_once_and_a_mixed_one_at_each_value() {
         let over = |n: u32| {
             let values: Vec<f64> = (0..n).map(f64::from).collect();
-            TableValue::Effect(Effect::over_seeds(&values).unwrap())
+            GridValue::Effect(Effect::over_seeds(&values).unwrap())
         };
-        let table = Table::new("T", ["arm", "x", "y"])
+        let table = Grid::new("T", ["arm", "x", "y"])
             .row(["all".into(), over(5), over(5)])
             .row(["few".into(), over(3), over(3)])
             .row(["mixed".into(), over(5), over(4)]);
@@ -187,14 +179,14 @@ mod tests {
 
     #[test]
     fn a_metric_that_no_arm_has_is_named_and_an_arm_without_records_excuses_nothing() {
-        let effect = || TableValue::Effect(Effect::over_seeds(&[1.0, 2.0, 3.0]).unwrap());
-        let no_metric = || TableValue::NoMetric("no scalar `ec`".into());
-        let table = Table::new("T", ["arm", "some", "none", "empty"])
-            .row(["a".into(), effect(), no_metric(), TableValue::Absent])
-            .row(["b".into(), no_metric(), TableValue::NoRecord, TableValue::Absent]);
+        let effect = || GridValue::Effect(Effect::over_seeds(&[1.0, 2.0, 3.0]).unwrap());
+        let no_metric = || GridValue::NoMetric("no scalar `ec`".into());
+        let table = Grid::new("T", ["arm", "some", "none", "empty"])
+            .row(["a".into(), effect(), no_metric(), GridValue::Absent])
+            .row(["b".into(), no_metric(), GridValue::NoRecord, GridValue::Absent]);
         assert_eq!(table.missing(), ["table `T`, column `none`: no arm has it; no scalar `ec`"]);
         assert_eq!(table.rows[1][2].text(), "no record");
         // Nothing was measured at all: that is not the table's fault.
-        assert!(Table::new("T", ["a"]).row([TableValue::NoRecord]).missing().is_empty());
+        assert!(Grid::new("T", ["a"]).row([GridValue::NoRecord]).missing().is_empty());
     }
 }

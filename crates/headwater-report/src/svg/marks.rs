@@ -3,7 +3,7 @@
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 
-use super::{Chart, Drawn};
+use super::{Drawn, Plot};
 
 /// Okabe and Ito's colour-blind-safe palette, without the yellow that is too light for white paper.
 const PALETTE: [RGBColor; 7] = [
@@ -42,7 +42,7 @@ fn style(series: usize) -> (usize, usize) {
 
 /// The series' line through `points`, in its dash pattern.
 pub(super) fn draw_path(
-    chart: &mut Chart<'_, '_>,
+    chart: &mut Plot<'_, '_>,
     points: Vec<(f64, f64)>,
     series: usize,
 ) -> Drawn {

@@ -2,15 +2,16 @@
 
 use maud::{Markup, html};
 
-use super::badge;
-use crate::number::{duration, interval};
-use crate::{
-    ContrastResult, ControlJudgement, ControlResult, FindingReport, Judgement, Registered, Report,
-    Verdict,
+use headwater_protocol::number::{duration, interval};
+use headwater_protocol::{
+    ContrastResult, ControlJudgement, ControlResult, FindingResult, Judgement, Registered, Verdict,
 };
 
+use super::badge;
+use crate::Report;
+
 pub(super) fn summary(report: &Report) -> Markup {
-    let count = |verdict| report.findings.iter().filter(|f| f.verdict == verdict).count();
+    let count = |verdict| report.findings.iter().filter(|f| f.found.verdict == verdict).count();
     let verdicts =
         [Verdict::Reproduced, Verdict::NotReproduced, Verdict::Inconclusive, Verdict::Invalid];
     html! {
@@ -26,7 +27,7 @@ pub(super) fn summary(report: &Report) -> Markup {
                     th { "Finding" } th { "Verdict" } th { "Contrasts" } th { "Controls" }
                     th { "The first contrast [95% interval]" } th.number { "Cost" }
                 } }
-                tbody { @for finding in &report.findings { (row(finding)) } }
+                tbody { @for finding in &report.findings { (row(&finding.found)) } }
             } }
             p.note {
                 "A finding is reproduced only if all of its contrasts hold and all of its controls vanish; what was \
@@ -36,7 +37,7 @@ pub(super) fn summary(report: &Report) -> Markup {
     }
 }
 
-fn row(finding: &FindingReport) -> Markup {
+fn row(finding: &FindingResult) -> Markup {
     html! { tr {
         td { a href={ "#" (finding.id) } { (finding.id) } br; small { (finding.claim) } }
         td { (badge(finding.verdict)) }
@@ -52,7 +53,7 @@ fn row(finding: &FindingReport) -> Markup {
 }
 
 /// The contrast that stands for the claim.
-fn first(finding: &FindingReport) -> Markup {
+fn first(finding: &FindingResult) -> Markup {
     let Some(name) = &finding.first_contrast else { return html! { "–" } };
     html! {
         @match finding.contrasts.iter().find(|contrast| contrast.name == *name) {

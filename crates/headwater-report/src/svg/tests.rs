@@ -3,19 +3,19 @@
 use super::marks::MOST_SERIES;
 use super::*;
 
-fn line() -> Figure {
+fn line() -> Chart {
     let points =
         [1.0, 2.0, 4.0].map(|x| Point { x, y: x, interval: Some((x - 0.5, x + 0.5)), n: None });
-    Figure::lines("T", "x", "y", 5).series("s", points)
+    Chart::lines("T", "x", "y").series("s", points)
 }
 
-fn refused(figure: Figure) -> String {
+fn refused(figure: Chart) -> String {
     render(&figure).unwrap_err().to_string()
 }
 
 #[test]
 fn texts_are_escaped_and_the_figure_has_a_name() {
-    let figure = Figure::lines("<T & \"U\">", "<x>", "y & z", 5)
+    let figure = Chart::lines("<T & \"U\">", "<x>", "y & z")
         .series("<s>", [Point::bare(0.0, 1.0), Point::bare(1.0, 2.0)])
         .reference("<r>", 1.5);
     let svg = render(&figure).unwrap();
@@ -30,12 +30,12 @@ fn texts_are_escaped_and_the_figure_has_a_name() {
 
 #[test]
 fn what_cannot_be_shown_is_refused_with_the_point_named() {
-    assert_eq!(refused(Figure::lines("T", "x", "y", 5)), "figure `T`: it has no points");
+    assert_eq!(refused(Chart::lines("T", "x", "y")), "figure `T`: it has no points");
     let nan = line().series("bad", [Point::bare(1.0, f64::NAN)]);
     assert!(refused(nan).contains("point 0 of `bad` is not finite"));
     let zero = line().x_scale(Scale::Log2).series("bad", [Point::bare(0.0, 1.0)]);
     assert!(refused(zero).contains("point 0 of `bad` has x = 0 on a log scale"));
-    let beyond = Figure::dots("T", ["a"], "v", 5).series("s", [Point::bare(1.0, 1.0)]);
+    let beyond = Chart::dots("T", ["a"], "v").series("s", [Point::bare(1.0, 1.0)]);
     assert!(refused(beyond).contains("index 1, there are 1 categories"));
     assert!(refused(line().value_range(1.0, 1.0)).contains("low < high"));
 }
@@ -54,7 +54,7 @@ fn ticks_are_round_and_within_the_axis() {
 
 #[test]
 fn a_single_value_and_a_fixed_range_draw_within_the_figure() {
-    let single = Figure::dots("T", ["a"], "v", 1).series("s", [Point::bare(0.0, 0.7)]);
+    let single = Chart::dots("T", ["a"], "v").series("s", [Point::bare(0.0, 0.7)]);
     render(&single).unwrap();
     let cut = render(&line().value_range(0.0, 2.0)).unwrap();
     let heights = cut.split("cy=\"").skip(1).map(|rest| rest.split('"').next().unwrap());
@@ -86,7 +86,7 @@ fn every_band_lies_under_every_line() {
 
 #[test]
 fn a_fixed_range_is_the_whole_axis_and_what_lies_beyond_is_not_drawn() {
-    let shares = Figure::lines("T", "x", "share", 5).value_range(0.0, 1.0).series(
+    let shares = Chart::lines("T", "x", "share").value_range(0.0, 1.0).series(
         "s",
         [0.0, 1.0].map(|x| Point { x, y: 0.98, interval: Some((0.9, 1.06)), n: None }),
     );

@@ -2,9 +2,12 @@
 
 use maud::{Markup, html};
 
-use crate::{FindingReport, by_reason};
+use headwater_protocol::by_reason;
 
-pub(super) fn gaps(finding: &FindingReport) -> Markup {
+use crate::FindingReport;
+
+pub(super) fn gaps(report: &FindingReport) -> Markup {
+    let finding = &report.found;
     html! {
         @if !finding.not_run.is_empty() {
             h3 { "Not run" }
@@ -33,9 +36,9 @@ pub(super) fn gaps(finding: &FindingReport) -> Markup {
                 }
             } }
         }
-        @if !finding.not_shown.is_empty() {
+        @if !report.not_shown.is_empty() {
             h3 { "Not shown" }
-            ul { @for text in &finding.not_shown { li { (text) } } }
+            ul { @for text in &report.not_shown { li { (text) } } }
         }
         @if !finding.defects.is_empty() {
             h3 { "Defects of this finding’s code" }

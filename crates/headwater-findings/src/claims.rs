@@ -1,0 +1,13 @@
+//! The findings: what is claimed, what carries each claim, and how it is shown; one file each.
+
+use headwater_report::Chapter;
+
+use crate::data::DataDir;
+
+mod negative_reinforcement;
+
+/// Every finding, in the order of the report.
+#[must_use]
+pub fn all(data: &DataDir) -> Vec<Chapter> {
+    vec![negative_reinforcement::chapter()]
+}
