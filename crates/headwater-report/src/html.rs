@@ -9,6 +9,7 @@ use crate::chart::Kind;
 use crate::{Chart, FindingReport, Grid, GridValue, Report};
 
 mod comparisons;
+mod forest;
 mod gaps;
 mod summary;
 

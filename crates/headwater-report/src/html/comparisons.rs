@@ -5,14 +5,16 @@ use maud::{Markup, html};
 use headwater_protocol::number::{interval, p_value, short};
 use headwater_protocol::{ContrastResult, ControlJudgement, ControlResult, Judgement};
 
+use super::forest::forest;
 use super::{TWO_SEEDS, wide};
 
 pub(super) fn contrasts(results: &[ContrastResult]) -> Markup {
     let has_published = results.iter().any(|result| result.published.is_some());
     html! {
-        (wide(if has_published { 9 } else { 8 }, html! {
+        (wide(if has_published { 10 } else { 9 }, html! {
             thead { tr {
-                th { "Contrast" } th { "Outcome" } th.number { "Effect [95% interval]" } th.number { "n" }
+                th { "Contrast" } th { "Outcome" } th.number { "Effect [95% interval]" } th { "Beside d" }
+                th.number { "n" }
                 th { "Claimed, with d" }
                 @if has_published { th { "Effect in the paper" } }
                 th.number { "Holm p against 0" } th.number { "Holm p against d" } th { "Fixed" }
@@ -25,6 +27,7 @@ pub(super) fn contrasts(results: &[ContrastResult]) -> Markup {
                     Judgement::Undecided => span.open { "? undecided" },
                 } }
                 td.number { (interval(result.effect, result.low, result.high)) }
+                td { (forest(result.effect, result.low, result.high, result.smallest_effect)) }
                 td.number { (result.n) }
                 td {
                     (result.direction.name()) br; "d = " (short(result.smallest_effect))
@@ -39,7 +42,8 @@ pub(super) fn contrasts(results: &[ContrastResult]) -> Markup {
         p.note {
             "d is the smallest effect of interest that this project chose; it is not the paper’s effect. “Fixed” \
              says when direction and d were: post hoc contrasts do not enter the verdict. The p value against d \
-             is 1 where the effect lies on the claimed side of d."
+             is 1 where the effect lies on the claimed side of d. “Beside d”: effect and interval over a line at 0 and \
+             dotted ones at -d and d; arrows lead beyond three times d."
             @if results.iter().any(|result| result.n == 2) { " " (TWO_SEEDS) }
         }
     }
@@ -49,7 +53,8 @@ pub(super) fn controls(results: &[ControlResult]) -> Markup {
     html! {
         div.wide tabindex="0" { table {
             thead { tr {
-                th { "Control" } th { "Outcome" } th.number { "Effect [95% interval]" } th.number { "n" }
+                th { "Control" } th { "Outcome" } th.number { "Effect [95% interval]" }
+                th { "Beside the margin" } th.number { "n" }
                 th.number { "Margin" }
             } }
             tbody { @for result in results { tr {
@@ -60,6 +65,7 @@ pub(super) fn controls(results: &[ControlResult]) -> Markup {
                     ControlJudgement::Undecided => span.open { "? undecided" },
                 } }
                 td.number { (interval(result.effect, result.low, result.high)) }
+                td { (forest(result.effect, result.low, result.high, result.margin)) }
                 td.number { (result.n) }
                 td.number { "±" (short(result.margin)) }
             } } }
