@@ -6,6 +6,10 @@ use maud::{Markup, html};
 const MIDDLE: f64 = 75.0;
 const UNITS: f64 = 3.0;
 
+/// Of lines to compare with, and of what is measured: attributes, which every viewer draws.
+const SOFT: &str = "#59636e";
+const INK: &str = "#1c2126";
+
 /// Where a value stands; what is beyond the drawing stands at its edge.
 fn place(value: f64, unit: f64) -> f64 {
     MIDDLE + (value / unit).clamp(-UNITS, UNITS) * (MIDDLE - 5.0) / UNITS
@@ -26,20 +30,21 @@ pub(super) fn forest(
     let is_beyond = |value: f64| (value / unit).abs() > UNITS;
     html! {
         svg.forest viewBox="0 0 150 18" width="150" height="18" aria-hidden="true" {
-            @for (line, class) in [(-unit, "unit"), (0.0, "zero"), (unit, "unit")] {
-                line class=(class) x1=(at(line)) x2=(at(line)) y1="1" y2="17" {}
+            @for (line, dashes) in [(-unit, Some("1.5 2.5")), (0.0, None), (unit, Some("1.5 2.5"))] {
+                line stroke=(SOFT) stroke-dasharray=[dashes] x1=(at(line)) x2=(at(line)) y1="1" y2="17" {}
             }
             @if let (Some(low), Some(high)) = (low, high) {
-                line.interval x1=(at(low)) x2=(at(high)) y1="9" y2="9" {}
+                line stroke=(INK) stroke-width="1.6" x1=(at(low)) x2=(at(high)) y1="9" y2="9" {}
                 @for end in [low, high] {
                     @if is_beyond(end) {
                         @let x = place(end, unit);
                         @let back = x - 5.0 * end.signum();
-                        path.interval d=(format!("M{back:.1} 5 L{x:.1} 9 L{back:.1} 13")) {}
+                        @let tip = format!("M{back:.1} 5 L{x:.1} 9 L{back:.1} 13");
+                        path stroke=(INK) stroke-width="1.6" fill="none" d=(tip) {}
                     }
                 }
             }
-            circle cx=(at(effect)) cy="9" r="3.5" {}
+            circle fill=(INK) cx=(at(effect)) cy="9" r="3.5" {}
         }
     }
 }
@@ -56,6 +61,6 @@ mod tests {
         assert_eq!(drawn.matches("<path").count(), 1);
         assert_eq!(forest(Some(1.0), None, None, 0.0).into_string(), "–");
         assert_eq!(forest(None, None, None, 1.0).into_string(), "–");
-        assert!(!forest(Some(1.0), None, None, 1.0).into_string().contains("interval"));
+        assert!(!forest(Some(1.0), None, None, 1.0).into_string().contains("1.6"));
     }
 }
