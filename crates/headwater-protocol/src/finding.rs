@@ -168,11 +168,7 @@ impl Finding {
     /// # Errors
     /// Those of [`Experiment::plan`], and when a comparison reads an arm that no plan has or a metric
     /// that no cell records.
-    pub(crate) fn plan(
-        &self,
-        settings: &Settings,
-        claims: &[String],
-    ) -> Result<Plan, ProtocolError> {
+    pub fn plan(&self, settings: &Settings, claims: &[String]) -> Result<Plan, ProtocolError> {
         let (mut plan, known) = self.whole(settings)?;
         for (name, reads) in self.reads(&[]) {
             for read in reads {
