@@ -1,4 +1,4 @@
-//! The experiments: arms, how they are run, and what they record; one file each. They know nothing of
-//! what is claimed of them.
+//! The experiments: arms, how they are run, and what they record; one file each. They know nothing
+//! of what is claimed of them.
 
 pub mod negative_reinforcement;

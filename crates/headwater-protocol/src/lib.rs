@@ -1,18 +1,19 @@
 //! How claims are measured: experiments, cells, records, verdicts.
 //!
-//! An [`Experiment`] plans its [`Cell`]s (one arm at one seed) and runs one cell at a time. A [`Finding`]
-//! names experiments and the [`Claim`]s that they test; a claim's [`Contrast`]s and [`Control`]s are
-//! constants of the code, each a [`Measure`] of what arms record. [`run`] runs the cells that have no
-//! valid record, and [`results()`] judges the records by fixed rules (`docs/protocol.md`). The crate
-//! `headwater-report` shows them.
+//! An [`Experiment`] plans its [`Cell`]s (one arm at one seed) and runs one cell at a time. A
+//! [`Finding`] names experiments and the [`Claim`]s that they test; a claim's [`Contrast`]s and
+//! [`Control`]s are constants of the code, each a [`Measure`] of what arms record. [`run`] runs the
+//! cells that have no valid record, and [`results()`] judges the records by fixed rules
+//! (`docs/protocol.md`). The crate `headwater-report` shows them.
 //!
 //! Invariants:
-//! - This crate reads and writes the run directory, and reads the clock for wall times, which stand beside the
-//!   records and enter none; it reads no environment, uses no network, draws no random numbers and does not
-//!   know the tensor library.
-//! - A record is written atomically, is the same bytes on every run whatever the number of workers, and
-//!   counts only as long as its key (finding, arm, seed, config, preset, device, the experiment's code,
-//!   compiler, instruction set, and the keys of the cells it needs) is the one planned.
+//! - This crate reads and writes the run directory, and reads the clock for wall times, which stand
+//!   beside the records and enter none; it reads no environment, uses no network, draws no random
+//!   numbers and does not know the tensor library.
+//! - A record is written atomically, is the same bytes on every run whatever the number of workers,
+//!   and counts only as long as its key (finding, arm, seed, config, preset, device, the
+//!   experiment's code, compiler, instruction set, and the keys of the cells it needs) is the one
+//!   planned.
 //! - A cell that fails or panics harms only the cells that need it, and is in the results.
 //! - An arm or a metric that no experiment provides is refused when a run is planned.
 //!

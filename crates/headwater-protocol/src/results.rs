@@ -80,8 +80,8 @@ pub struct FindingResult {
 }
 
 impl FindingResult {
-    /// True if the error is that of a record which a missing cell would have left: it was not run, it
-    /// failed, or the claims that were selected do not need it.
+    /// True if the error is that of a record which a missing cell would have left: it was not run,
+    /// it failed, or the claims that were selected do not need it.
     #[must_use]
     pub fn is_excused(&self, error: &ProtocolError) -> bool {
         let ProtocolError::NoRecord { arm, seed } = error else { return false };
@@ -94,8 +94,8 @@ impl FindingResult {
 /// What the run directory `out` holds of `findings`, judged by the rules of this build.
 ///
 /// # Errors
-/// When the directory holds no run, or a run of findings that are not among `findings`, or cannot be
-/// read.
+/// When the directory holds no run, or a run of findings that are not among `findings`, or cannot
+/// be read.
 pub fn results(findings: &[&Finding], out: &Path) -> Result<RunResult, ProtocolError> {
     let store = Store::open(out);
     let Manifest { version, conditions, jobs, cores, wall_seconds, findings: planned, dropped } =

@@ -23,8 +23,8 @@ pub enum Along {
         /// The distance between two values.
         step: f64,
     },
-    /// Another series of the same arm, by its means over seeds. Where it is longer than the values, the
-    /// last ones: what is counted between two looks stands at the later one.
+    /// Another series of the same arm, by its means over seeds. Where it is longer than the values,
+    /// the last ones: what is counted between two looks stands at the later one.
     Series(Series),
 }
 
@@ -251,8 +251,8 @@ impl Figure {
         self
     }
 
-    /// One or two sentences under the figure: what to see in it. How many seeds there are, and which
-    /// series have fewer, is said by itself.
+    /// One or two sentences under the figure: what to see in it. How many seeds there are, and
+    /// which series have fewer, is said by itself.
     #[must_use]
     pub fn caption(mut self, caption: impl Into<String>) -> Self {
         self.frame = self.frame.caption(caption);
@@ -307,8 +307,8 @@ impl Figure {
         self
     }
 
-    /// One curve that a function makes of what it reads, seed by seed. `along` a series is that of the
-    /// first arm that is read.
+    /// One curve that a function makes of what it reads, seed by seed. `along` a series is that of
+    /// the first arm that is read.
     #[must_use]
     pub fn computed_curve(
         mut self,
@@ -347,8 +347,8 @@ impl Figure {
         self
     }
 
-    /// The distribution over seeds for each category, in their order: a point for every seed, without
-    /// intervals.
+    /// The distribution over seeds for each category, in their order: a point for every seed,
+    /// without intervals.
     #[must_use]
     pub fn by_seed<M: Into<Measure>>(
         mut self,
@@ -371,7 +371,8 @@ impl Figure {
         self.shapes.iter().flat_map(|(_, shape)| shape.reads()).chain(references).collect()
     }
 
-    /// The figure with its numbers. A series that reads an arm without records is left out and named.
+    /// The figure with its numbers. A series that reads an arm without records is left out and
+    /// named.
     ///
     /// # Errors
     /// When no series is left, or a record lacks what is read.

@@ -9,14 +9,15 @@ const UNITS: f64 = 3.0;
 /// Of lines to compare with, and of what is measured: attributes, which every viewer draws.
 const SOFT: &str = "#59636e";
 const INK: &str = "#1c2126";
+const DASHES: Option<&str> = Some("1.5 2.5");
 
 /// Where a value stands; what is beyond the drawing stands at its edge.
 fn place(value: f64, unit: f64) -> f64 {
     MIDDLE + (value / unit).clamp(-UNITS, UNITS) * (MIDDLE - 5.0) / UNITS
 }
 
-/// Effect and interval in units of the smallest effect that matters, with lines at 0 and at that effect to
-/// either side. Nothing where there is no effect or no unit.
+/// Effect and interval in units of the smallest effect that matters, with lines at 0 and at that
+/// effect to either side. Nothing where there is no effect or no unit.
 pub(super) fn forest(
     effect: Option<f64>,
     low: Option<f64>,
@@ -30,8 +31,9 @@ pub(super) fn forest(
     let is_beyond = |value: f64| (value / unit).abs() > UNITS;
     html! {
         svg.forest viewBox="0 0 150 18" width="150" height="18" aria-hidden="true" {
-            @for (line, dashes) in [(-unit, Some("1.5 2.5")), (0.0, None), (unit, Some("1.5 2.5"))] {
-                line stroke=(SOFT) stroke-dasharray=[dashes] x1=(at(line)) x2=(at(line)) y1="1" y2="17" {}
+            @for (line, dashes) in [(-unit, DASHES), (0.0, None), (unit, DASHES)] {
+                @let x = at(line);
+                line stroke=(SOFT) stroke-dasharray=[dashes] x1=(x) x2=(x) y1="1" y2="17" {}
             }
             @if let (Some(low), Some(high)) = (low, high) {
                 line stroke=(INK) stroke-width="1.6" x1=(at(low)) x2=(at(high)) y1="9" y2="9" {}
