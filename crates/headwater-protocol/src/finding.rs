@@ -83,14 +83,19 @@ impl Finding {
         each_once(claimed.chain(&self.controls), |control| &control.name)
     }
 
+    /// The claims named; all of them where none is.
+    pub(crate) fn selected(&self, claims: &[String]) -> impl Iterator<Item = &Claim> {
+        let is_named = |claim: &&Claim| claims.is_empty() || claims.iter().any(|id| id == claim.id);
+        self.claims.iter().filter(is_named)
+    }
+
     /// The contrasts and controls of the claims named; all of the finding where none is.
     pub(crate) fn comparisons(&self, claims: &[String]) -> (Vec<&Contrast>, Vec<&Control>) {
         if claims.is_empty() {
             return (self.contrasts(), self.controls());
         }
-        let selected = || self.claims.iter().filter(|claim| claims.iter().any(|id| id == claim.id));
-        let contrasts = selected().flat_map(|claim| &claim.contrasts);
-        let controls = selected().flat_map(|claim| &claim.controls);
+        let contrasts = self.selected(claims).flat_map(|claim| &claim.contrasts);
+        let controls = self.selected(claims).flat_map(|claim| &claim.controls);
         (each_once(contrasts, |c| &c.name), each_once(controls, |c| &c.name))
     }
 

@@ -55,6 +55,7 @@
 //!     }
 //! }
 //!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let finding = Finding {
 //!     id: "loaded-die",
 //!     claim: "A loaded die rolls higher than a fair one.",
@@ -63,7 +64,7 @@
 //!     claims: vec![Claim {
 //!         id: "loaded-die/higher",
 //!         sentence: "A loaded die rolls higher than a fair one.",
-//!         contrasts: vec![Contrast::increase("loaded - fair", MEAN.difference(LOADED, FAIR), 0.1)],
+//!         contrasts: vec![Contrast::increase("mean roll", MEAN.difference(LOADED, FAIR), 0.1)],
 //!         // The cause is taken away: the same die, thrown twice.
 //!         controls: vec![Control::new("fair - fair", MEAN.of(FAIR) - AGAIN.of(FAIR), 0.5)],
 //!     }],
@@ -71,7 +72,6 @@
 //!     controls: vec![],
 //! };
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let out = tempfile::tempdir()?;
 //! let options = RunOptions {
 //!     settings: Settings { preset: Preset::Quick, seeds: None, device: DeviceKind::Flex },
@@ -120,7 +120,7 @@ pub use measure::{Compute, Measure, Pair, Position, Read};
 pub use metrics::Metrics;
 pub use names::{Arm, Estimate, Metric, Scalar, Series};
 pub use records::{Records, SeedRecords};
-pub use results::{FindingResult, RunResult, results, write_beside};
+pub use results::{ClaimResult, FindingResult, RunResult, results, write_beside};
 pub use run::{Announcement, CellAhead, RunOptions, run};
 pub use schedule::{Event, Happening};
 pub use settings::{Build, Code, DeviceKind, Preset, Settings};

@@ -153,7 +153,7 @@ fn other_code(before: &PlannedFinding, now: &BTreeMap<String, String>) -> Option
 pub(crate) struct PlannedFinding {
     pub(crate) id: String,
     /// Ids of the claims that were selected; empty where the whole finding was.
-    pub(crate) claims: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// By experiment, the code that its records are keyed by.
     pub(crate) code: BTreeMap<String, String>,
     /// The number of seeds was named on the command line and is not the preset's own.

@@ -213,7 +213,7 @@ impl Planned<'_> {
         });
         PlannedFinding {
             id: self.id().to_owned(),
-            claims: self.claims.clone(),
+            only: self.claims.clone(),
             code: self.code.clone(),
             seeds_by_hand: self.seeds_by_hand,
             cells: cells.collect(),

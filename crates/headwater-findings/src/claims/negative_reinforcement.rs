@@ -128,8 +128,11 @@ fn part() -> Part {
     ];
     Part::new("")
         .figure(
-            curve("pass@k at temperature 1", "256 samples per puzzle, unbiased estimate.")
-                .curves(&PASS_AT, &Along::counts(KS), &honest),
+            curve("pass@k at temperature 1", "256 samples per puzzle, unbiased estimate.").curves(
+                &PASS_AT,
+                &Along::counts(KS),
+                &honest,
+            ),
         )
         .figure(
             curve(
