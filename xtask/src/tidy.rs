@@ -36,6 +36,9 @@ const WITHOUT_BURN: &[&str] = &[
 /// Longest file.
 const MOST_LINES: usize = 500;
 
+/// Longest function without a reason: a comment right above it that begins with `Long:`.
+const MOST_FUNCTION_LINES: usize = 80;
+
 /// Checks the whole workspace and prints every violation.
 pub(crate) fn tidy() -> anyhow::Result<Outcome> {
     let metadata = resolution::metadata(workspace())?;
@@ -129,6 +132,9 @@ fn in_text(name: &str, text: &str, machine_paths: &[String]) -> Vec<String> {
         violations.push(format!("{name}: {lines} lines, at most {MOST_LINES} are allowed"));
     }
     let leftovers = [concat!("todo", "!("), concat!("FIX", "ME"), concat!("unimplemented", "!(")];
+    if name.ends_with(".rs") {
+        violations.extend(long_functions(name, text));
+    }
     for (at, line) in text.lines().enumerate() {
         let at = at + 1;
         for word in leftovers.iter().filter(|word| line.contains(**word)) {
@@ -136,6 +142,35 @@ fn in_text(name: &str, text: &str, machine_paths: &[String]) -> Vec<String> {
         }
         for path in machine_paths.iter().filter(|path| names_path(line, path)) {
             violations.push(format!("{name}:{at}: names the machine's path `{path}`"));
+        }
+    }
+    violations
+}
+
+/// Functions that are long and do not say why. The code is formatted, so a function ends where a brace
+/// stands as far in as it began.
+fn long_functions(name: &str, text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut violations = Vec::new();
+    for (at, line) in lines.iter().enumerate() {
+        let inner = line.trim_start();
+        let words: Vec<&str> = inner.split_whitespace().collect();
+        let before_fn = words.iter().position(|word| *word == "fn");
+        let is_qualifier =
+            |word: &&str| ["const", "unsafe", "async"].contains(word) || word.starts_with("pub");
+        let is_function = before_fn.is_some_and(|at| words[..at].iter().all(is_qualifier));
+        if !is_function || line.ends_with(';') {
+            continue;
+        }
+        let end = format!("{}}}", &line[..line.len() - inner.len()]);
+        let length = lines[at..].iter().position(|line| *line == end).map_or(0, |back| back + 1);
+        let says_why = at > 0 && lines[at - 1].trim_start().starts_with("// Long: ");
+        if length > MOST_FUNCTION_LINES && !says_why {
+            violations.push(format!(
+                "{name}:{}: a function of {length} lines; above {MOST_FUNCTION_LINES} a comment \
+                 `// Long: ...` right above it says why",
+                at + 1
+            ));
         }
     }
     violations
@@ -171,6 +206,22 @@ mod tests {
         );
         assert_eq!(edges("headwater-rewards", &["headwater-evaluation"]).len(), 1);
         assert!(edges("headwater-other", &[])[0].contains("has no layer"));
+    }
+
+    #[test]
+    fn a_long_function_says_why() {
+        let function = |head: &str, lines: usize| {
+            format!(
+                "{head}    pub(crate) fn f(\n        x: u8,\n    ) {{\n{}    }}\n",
+                "        x;\n".repeat(lines)
+            )
+        };
+        let found = |text: &str| long_functions("a.rs", text);
+        assert!(found(&function("", 76)).is_empty());
+        assert_eq!(found(&function("", 77)).len(), 1);
+        assert!(found(&function("", 77))[0].starts_with("a.rs:1: a function of 81 lines"));
+        assert!(found(&function("    // Long: it is a table.\n", 77)).is_empty());
+        assert_eq!(found(&format!("{}\n{}", function("", 3), function("", 90))).len(), 1);
     }
 
     #[test]

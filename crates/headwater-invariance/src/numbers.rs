@@ -249,6 +249,7 @@ mod tests {
     }
 
     #[test]
+    // Long: a table of texts.
     fn quantities_are_told_from_names() {
         for (text, found) in [
             ("1234 of 5,678.9 and .5", vec!["1234", "5,678.9", ".5"]),

@@ -306,6 +306,7 @@ struct Backward<'a> {
 
 impl Backward<'_> {
     /// Turns the gradient of `chunk`'s result into that of its x, and adds to the weights' sums.
+    // Long: one backward pass over a chunk, whose buffers every step of it reads or adds to.
     fn chunk(
         &self,
         x: &[f32],

@@ -141,6 +141,7 @@ pub(crate) fn activate_with<'a, S: Simd>(
 /// Gradients of [`feed_forward`]: of the weights, returned, and of `x`, into `gradient`, which holds that of
 /// the result.
 #[must_use]
+// Long: one backward pass, whose buffers every step of it reads or adds to.
 pub fn feed_forward_backward(
     weights: FeedForwardWeights<'_>,
     x: &[f32],

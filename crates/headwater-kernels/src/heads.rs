@@ -206,6 +206,7 @@ fn exponentiate<S: Simd>(simd: S, x: &mut [f32], scale: f32, shift: f32) {
 
 /// Gradients of [`attend`]; those of queries are written, those of keys and values, which several queries and heads
 /// may share, are added.
+// Long: one backward pass over a head, whose buffers every step of it reads or adds to.
 pub(crate) fn attend_backward(
     shape: &AttentionShape,
     lengths: &[usize],

@@ -322,6 +322,7 @@ impl Simulator {
     }
 
     /// Shows a list to the user of session `session`, number `at` of the block.
+    // Long: one session in the order in which it happens, on buffers that its parts share.
     fn session(
         &mut self,
         serving: Serving<'_>,

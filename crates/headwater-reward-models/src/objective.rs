@@ -3,7 +3,7 @@
 use crate::bottleneck::divergence_from_standard_normal;
 use crate::head::HeadConfig;
 use crate::invariance::{Grouping, InvarianceConfig, invariance_penalty};
-use crate::odin::{correlation_penalty, orthogonality_penalty};
+use crate::odin::{OdinConfig, correlation_penalty, orthogonality_penalty};
 use crate::{Preference, bradley_terry};
 
 /// What is minimised.
@@ -73,55 +73,11 @@ impl Objective {
         let columns = self.columns();
         let at = |row: usize, column: usize| f64::from(outputs[row * columns + column]);
         let mut slopes = Slopes { values: vec![0.0; outputs.len()], columns };
-        let scoring = self.scoring_columns();
-
-        let mut likelihood_loss = 0.0;
-        for (row, preference) in batch.preferences.iter().enumerate() {
-            let score = |row: usize| (0..scoring).map(|column| at(row, column)).sum::<f64>();
-            let difference = score(row) - score(pairs + row);
-            let (loss, slope) = bradley_terry(difference, preference.label, preference.margin);
-            likelihood_loss += loss / pairs as f64;
-            for column in 0..scoring {
-                slopes.add(row, column, slope / pairs as f64);
-                slopes.add(pairs + row, column, -slope / pairs as f64);
-            }
-        }
+        let likelihood_loss = self.likelihood(&at, batch, &mut slopes);
         let mut loss = likelihood_loss;
-
-        if let Some(invariance) = self.invariance.as_ref().filter(|config| config.weight > 0.0) {
-            // A tie says nothing of which label caused which factor.
-            let kept: Vec<usize> =
-                (0..pairs).filter(|pair| !batch.preferences[*pair].is_tie()).collect();
-            let half = |pair: &usize| (at(*pair, 0) - at(pairs + pair, 0)) / 2.0;
-            // Which side the label prefers, not which field it stands in.
-            let preferred = |pair: &usize| u32::from(batch.preferences[*pair].label > 0.5);
-            let chosen = kept
-                .iter()
-                .map(|pair| (&batch.preferences[*pair].chosen, half(pair), preferred(pair)));
-            let rejected = kept
-                .iter()
-                .map(|pair| (&batch.preferences[*pair].rejected, -half(pair), 1 - preferred(pair)));
-            let mut rows = (Vec::new(), Vec::new(), Vec::new());
-            for (response, score, side) in chosen.chain(rejected) {
-                rows.0.push(score);
-                rows.1.push(response.factor);
-                rows.2.push(match invariance.grouping {
-                    Grouping::Unconditional => 0,
-                    Grouping::Conditional => side,
-                    Grouping::WithinAnswer => response.answer,
-                });
-            }
-            let (penalty, of_scores) =
-                invariance_penalty(&rows.0, &rows.1, &rows.2, invariance.bins);
-            loss += invariance.weight * penalty;
-            let (of_chosen, of_rejected) = of_scores.split_at(kept.len());
-            for (pair, (chosen, rejected)) in kept.iter().zip(of_chosen.iter().zip(of_rejected)) {
-                let slope = invariance.weight * (chosen - rejected) / 2.0;
-                slopes.add(*pair, 0, slope);
-                slopes.add(pairs + pair, 0, -slope);
-            }
+        if let Some(config) = self.invariance.as_ref().filter(|config| config.weight > 0.0) {
+            loss += config.weight * invariance(config, &at, batch, &mut slopes);
         }
-
         if batch.paraphrases > 0 && self.paraphrase_weight > 0.0 {
             let scale = self.paraphrase_weight / batch.paraphrases as f64;
             for edit in 2 * pairs..2 * pairs + batch.paraphrases {
@@ -131,27 +87,13 @@ impl Objective {
                 slopes.add(edit + batch.paraphrases, 0, -2.0 * scale * difference);
             }
         }
-
         let mut of_heads = None;
         if let HeadConfig::Odin(config) = &self.head {
-            let column = |column| (0..2 * pairs).map(|row| at(row, column)).collect::<Vec<f64>>();
-            let chosen = batch.preferences.iter().map(|p| p.chosen.factor);
-            let rejected = batch.preferences.iter().map(|p| p.rejected.factor);
-            let factors: Vec<f64> = chosen.chain(rejected).collect();
-            let (penalty, of_scores) = correlation_penalty(&column(0), &column(1), &factors);
-            loss += config.correlation * penalty;
-            for (column, of_column) in of_scores.iter().enumerate() {
-                for (row, slope) in of_column.iter().enumerate() {
-                    slopes.add(row, column, config.correlation * slope);
-                }
-            }
-            let weights =
-                |column| heads.iter().skip(column).step_by(2).map(|w| f64::from(*w)).collect();
-            let (first, second): (Vec<f64>, Vec<f64>) = (weights(0), weights(1));
-            let (cosine, [of_first, of_second]) = orthogonality_penalty(&first, &second);
+            let (correlation, cosine, slopes_of_heads) =
+                odin(config, &at, heads, batch, &mut slopes);
+            loss += config.correlation * correlation;
             loss += config.orthogonality * cosine;
-            let both = of_first.iter().zip(&of_second).flat_map(|(a, b)| [*a, *b]);
-            of_heads = Some(both.map(|slope| (config.orthogonality * slope) as f32).collect());
+            of_heads = Some(slopes_of_heads);
         }
         loss += self.latent_divergence(outputs, 2 * pairs, &mut slopes);
         Evaluated {
@@ -159,6 +101,28 @@ impl Objective {
             of_outputs: slopes.values.into_iter().map(|slope| slope as f32).collect(),
             of_heads,
         }
+    }
+
+    /// The mean Bradley-Terry loss of the pairs; `at` is the output at a row and a column.
+    fn likelihood(
+        &self,
+        at: &impl Fn(usize, usize) -> f64,
+        batch: &Batch<'_>,
+        slopes: &mut Slopes,
+    ) -> f64 {
+        let (pairs, scoring) = (batch.preferences.len(), self.scoring_columns());
+        let mut sum = 0.0;
+        for (row, preference) in batch.preferences.iter().enumerate() {
+            let score = |row: usize| (0..scoring).map(|column| at(row, column)).sum::<f64>();
+            let difference = score(row) - score(pairs + row);
+            let (loss, slope) = bradley_terry(difference, preference.label, preference.margin);
+            sum += loss / pairs as f64;
+            for column in 0..scoring {
+                slopes.add(row, column, slope / pairs as f64);
+                slopes.add(pairs + row, column, -slope / pairs as f64);
+            }
+        }
+        sum
     }
 
     /// The objective on labels of single responses: the likelihood, and a bottleneck's divergence.
@@ -200,6 +164,72 @@ impl Objective {
         }
         loss
     }
+}
+
+/// The dependence of the scores on the factor, whose slopes are added with the config's weight.
+fn invariance(
+    config: &InvarianceConfig,
+    at: &impl Fn(usize, usize) -> f64,
+    batch: &Batch<'_>,
+    slopes: &mut Slopes,
+) -> f64 {
+    let pairs = batch.preferences.len();
+    // A tie says nothing of which label caused which factor.
+    let kept: Vec<usize> = (0..pairs).filter(|pair| !batch.preferences[*pair].is_tie()).collect();
+    let half = |pair: &usize| (at(*pair, 0) - at(pairs + pair, 0)) / 2.0;
+    // Which side the label prefers, not which field it stands in.
+    let preferred = |pair: &usize| u32::from(batch.preferences[*pair].label > 0.5);
+    let chosen =
+        kept.iter().map(|pair| (&batch.preferences[*pair].chosen, half(pair), preferred(pair)));
+    let rejected = kept
+        .iter()
+        .map(|pair| (&batch.preferences[*pair].rejected, -half(pair), 1 - preferred(pair)));
+    let mut rows = (Vec::new(), Vec::new(), Vec::new());
+    for (response, score, side) in chosen.chain(rejected) {
+        rows.0.push(score);
+        rows.1.push(response.factor);
+        rows.2.push(match config.grouping {
+            Grouping::Unconditional => 0,
+            Grouping::Conditional => side,
+            Grouping::WithinAnswer => response.answer,
+        });
+    }
+    let (penalty, of_scores) = invariance_penalty(&rows.0, &rows.1, &rows.2, config.bins);
+    let (of_chosen, of_rejected) = of_scores.split_at(kept.len());
+    for (pair, (chosen, rejected)) in kept.iter().zip(of_chosen.iter().zip(of_rejected)) {
+        let slope = config.weight * (chosen - rejected) / 2.0;
+        slopes.add(*pair, 0, slope);
+        slopes.add(pairs + pair, 0, -slope);
+    }
+    penalty
+}
+
+/// ODIN's two penalties, correlation and orthogonality, and the slopes of the heads' weights; those
+/// of the outputs are added with the config's weight.
+fn odin(
+    config: &OdinConfig,
+    at: &impl Fn(usize, usize) -> f64,
+    heads: &[f32],
+    batch: &Batch<'_>,
+    slopes: &mut Slopes,
+) -> (f64, f64, Vec<f32>) {
+    let pairs = batch.preferences.len();
+    let column = |column| (0..2 * pairs).map(|row| at(row, column)).collect::<Vec<f64>>();
+    let chosen = batch.preferences.iter().map(|p| p.chosen.factor);
+    let rejected = batch.preferences.iter().map(|p| p.rejected.factor);
+    let factors: Vec<f64> = chosen.chain(rejected).collect();
+    let (correlation, of_scores) = correlation_penalty(&column(0), &column(1), &factors);
+    for (column, of_column) in of_scores.iter().enumerate() {
+        for (row, slope) in of_column.iter().enumerate() {
+            slopes.add(row, column, config.correlation * slope);
+        }
+    }
+    let weights = |column| heads.iter().skip(column).step_by(2).map(|w| f64::from(*w)).collect();
+    let (first, second): (Vec<f64>, Vec<f64>) = (weights(0), weights(1));
+    let (cosine, [of_first, of_second]) = orthogonality_penalty(&first, &second);
+    let both = of_first.iter().zip(&of_second).flat_map(|(a, b)| [*a, *b]);
+    let of_heads = both.map(|slope| (config.orthogonality * slope) as f32).collect();
+    (correlation, cosine, of_heads)
 }
 
 #[cfg(test)]

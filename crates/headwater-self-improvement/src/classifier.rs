@@ -232,18 +232,19 @@ pub fn run(
             0.0 => world.draw(count, &mut stream),
             least => world.draw_easy(count, least, &mut stream),
         };
+        let draw_all = |who: &Policy| -> Vec<Vec<Answer>> {
+            let mut stream = streams.stream("voters", &[step as u64]);
+            let p = who.probabilities(&prompts.x);
+            p.chunks_exact(classes).map(|p| draw(p, config.group, &mut stream)).collect()
+        };
         let mut stream = streams.stream("answers", &[step as u64]);
         let p = policy.probabilities(&prompts.x);
         let answers: Vec<Vec<Answer>> =
             p.chunks_exact(classes).map(|p| draw(p, config.group, &mut stream)).collect();
         let voters: Vec<Vec<Answer>> = match config.voters {
             Voters::Policy => answers.clone(),
-            Voters::Base | Voters::Average { .. } => {
-                let who = if config.voters == Voters::Base { &world.base } else { &average };
-                let mut stream = streams.stream("voters", &[step as u64]);
-                let p = who.probabilities(&prompts.x);
-                p.chunks_exact(classes).map(|p| draw(p, config.group, &mut stream)).collect()
-            }
+            Voters::Base => draw_all(&world.base),
+            Voters::Average { .. } => draw_all(&average),
         };
         let groups: Vec<Group<'_>> = answers
             .iter()
@@ -261,17 +262,8 @@ pub fn run(
         let imported = oracle.imported();
         course.imported.labels += imported.labels;
         course.imported.verdicts += imported.verdicts;
-        let agreed = |voters: &[Answer]| majority(voters).expect("a group has answers").share();
         let q = world.base.probabilities(&prompts.x);
-        let mut slopes = vec![0.0f32; p.len()];
-        let rows = p.chunks_exact(classes).zip(q.chunks_exact(classes));
-        for (at, ((p, q), slopes)) in rows.zip(slopes.chunks_exact_mut(classes)).enumerate() {
-            let is_kept = agreed(&voters[at]) >= config.least_agreement;
-            let slope = ascent(p, q, &answers[at], &rewards[at], is_kept, config);
-            for (out, value) in slopes.iter_mut().zip(slope) {
-                *out = (-value / count as f64) as f32;
-            }
-        }
+        let slopes = slopes([&p, &q], &groups, &rewards, config);
         adam.step(&mut policy, &prompts.x, &slopes);
         if let Voters::Average { rate } = config.voters {
             for (slow, now) in average.values.iter_mut().zip(&policy.values) {
@@ -285,6 +277,28 @@ pub fn run(
         }
     }
     course
+}
+
+/// What descends for all prompts, in their logits; `p` of the policy and `q` of the base.
+fn slopes(
+    [p, q]: [&[f64]; 2],
+    groups: &[Group<'_>],
+    rewards: &[Vec<f64>],
+    config: &LoopConfig,
+) -> Vec<f32> {
+    let classes = p.len() / groups.len();
+    let mut slopes = vec![0.0f32; p.len()];
+    let rows = p.chunks_exact(classes).zip(q.chunks_exact(classes));
+    for (at, ((p, q), slopes)) in rows.zip(slopes.chunks_exact_mut(classes)).enumerate() {
+        let Group { answers, voters, .. } = groups[at];
+        let agreed = majority(voters).expect("a group has answers").share();
+        let is_kept = agreed >= config.least_agreement;
+        let slope = ascent(p, q, answers, &rewards[at], is_kept, config);
+        for (out, value) in slopes.iter_mut().zip(slope) {
+            *out = (-value / groups.len() as f64) as f32;
+        }
+    }
+    slopes
 }
 
 /// Gradient of one prompt's objective in its logits: the policy gradient of normalised advantages, less the KL penalty, plus the

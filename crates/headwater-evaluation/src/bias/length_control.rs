@@ -153,45 +153,13 @@ pub fn length_controlled_win_rates(
         let influence: Vec<f64> = fit.influence.iter().map(|row| row[column]).collect();
         linearised(fit.coefficients[column], &influence, &instructions, level)
     };
-    let controlled = |place: usize,
-                      indices: &[usize]|
-     -> Result<(Interval, f64), EvaluationError> {
-        let (theta, count) = (1 + place, indices.len() as f64);
-        let shares: Vec<f64> =
-            indices.iter().map(|&i| sigmoid(dot(&rows[i][1..], &fit.coefficients[1..]))).collect();
-        let mean = shares.iter().sum::<f64>() / count;
-        // Mean of the slopes p(1 - p) along θ and, with the difficulty, along ψ.
-        let slope = |column: usize| -> f64 {
-            let along = indices.iter().zip(&shares).map(|(&i, p)| p * (1.0 - p) * rows[i][column]);
-            along.sum::<f64>() / count
-        };
-        let mut influence: Vec<f64> =
-            fit.influence.iter().map(|row| slope(theta) * row[theta]).collect();
-        if difficulty.is_some() {
-            let (psi, along) = (theta + models, slope(theta + models));
-            influence
-                .iter_mut()
-                .zip(&fit.influence)
-                .for_each(|(sum, row)| *sum += along * row[psi]);
-        }
-        for (&i, share) in indices.iter().zip(&shares) {
-            influence[i] += (share - mean) * judgements.len() as f64 / count;
-        }
-        let room = mean * (1.0 - mean);
-        influence.iter_mut().for_each(|value| *value /= room);
-        let logit = linearised((mean / (1.0 - mean)).ln(), &influence, &instructions, level)?;
-        let (low, high) = (sigmoid(logit.low), sigmoid(logit.high));
-        let mut along = vec![0.0; columns];
-        let own = (theta..columns).step_by(models);
-        own.for_each(|column| along[column] = slope(column));
-        Ok((Interval { estimate: mean, low, high, ..logit }, fit.ridge(&along)))
-    };
+    let design = Design { rows: &rows, fit: &fit, models, instructions: &instructions };
     let phi = coefficient(0)?;
     let mut win_rates = Vec::with_capacity(models);
     for (place, (&model, indices)) in members.iter().enumerate() {
         let (raw, prompts): (Vec<f64>, Vec<usize>) =
             indices.iter().map(|&i| (preference[i], instructions[i])).unzip();
-        let (controlled, ridge) = controlled(place, indices)?;
+        let (controlled, ridge) = design.controlled(place, indices, level)?;
         win_rates.push(ModelWinRate {
             model,
             theta: coefficient(1 + place)?,
@@ -204,6 +172,56 @@ pub fn length_controlled_win_rates(
     let mut along = vec![0.0; columns];
     along[0] = 1.0;
     Ok(LengthControl { phi, ridge: fit.ridge(&along), length_deviation, models: win_rates })
+}
+
+/// The fitted rows, with the instruction that each belongs to.
+struct Design<'a> {
+    rows: &'a [Vec<f64>],
+    fit: &'a Fit,
+    models: usize,
+    instructions: &'a [usize],
+}
+
+impl Design<'_> {
+    /// A model's win rate at equal length, from its rows, and how far the ridge moves its logit.
+    fn controlled(
+        &self,
+        place: usize,
+        indices: &[usize],
+        level: f64,
+    ) -> Result<(Interval, f64), EvaluationError> {
+        let Self { rows, fit, models, instructions } = *self;
+        let (columns, theta, count) = (rows[0].len(), 1 + place, indices.len() as f64);
+        let shares: Vec<f64> =
+            indices.iter().map(|&i| sigmoid(dot(&rows[i][1..], &fit.coefficients[1..]))).collect();
+        let mean = shares.iter().sum::<f64>() / count;
+        // Mean of the slopes p(1 - p) along θ and, with the difficulty, along ψ.
+        let slope = |column: usize| -> f64 {
+            let along = indices.iter().zip(&shares).map(|(&i, p)| p * (1.0 - p) * rows[i][column]);
+            along.sum::<f64>() / count
+        };
+        let mut influence: Vec<f64> =
+            fit.influence.iter().map(|row| slope(theta) * row[theta]).collect();
+        let psi = theta + models;
+        if psi < columns {
+            let along = slope(psi);
+            influence
+                .iter_mut()
+                .zip(&fit.influence)
+                .for_each(|(sum, row)| *sum += along * row[psi]);
+        }
+        for (&i, share) in indices.iter().zip(&shares) {
+            influence[i] += (share - mean) * rows.len() as f64 / count;
+        }
+        let room = mean * (1.0 - mean);
+        influence.iter_mut().for_each(|value| *value /= room);
+        let logit = linearised((mean / (1.0 - mean)).ln(), &influence, instructions, level)?;
+        let (low, high) = (sigmoid(logit.low), sigmoid(logit.high));
+        let mut along = vec![0.0; columns];
+        let own = (theta..columns).step_by(models);
+        own.for_each(|column| along[column] = slope(column));
+        Ok((Interval { estimate: mean, low, high, ..logit }, fit.ridge(&along)))
+    }
 }
 
 fn check(judgements: &[Judgement], difficulty: Option<&[f64]>) -> Result<(), EvaluationError> {
