@@ -4,12 +4,13 @@ use headwater_report::Chapter;
 
 use crate::data::DataDir;
 
+mod decision_losses;
 mod negative_reinforcement;
 
 /// Every finding, in the order of the report.
 #[must_use]
 pub fn all(data: &DataDir) -> Vec<Chapter> {
-    vec![negative_reinforcement::chapter()]
+    vec![decision_losses::chapter(data), negative_reinforcement::chapter()]
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
-//! Where rows come from: real sets as features and labels, drawn to a prevalence, and a table whose posterior is known.
+//! Where rows come from: real sets as features and labels, drawn to a prevalence.
 
 use headwater_core::Streams;
 use headwater_decisions::{Architecture, DecisionError, Examples, Split};
 use headwater_protocol::CellError;
-use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -126,23 +125,6 @@ impl Population {
     }
 }
 
-/// A population of cells, each a feature of its own, with posteriors between 0.02 and 0.6: what a table can represent
-/// without error. The rows *are* the population, so that nothing is left to sampling.
-pub(super) fn table(cells: usize, streams: &Streams) -> Result<Examples, DecisionError> {
-    let mut rng = streams.stream("table", &[]);
-    let (mut features, mut positive) = (Vec::new(), Vec::new());
-    for cell in 0..cells {
-        let rows = rng.random_range(50..150);
-        let posterior = 0.02 + 0.58 * rng.random::<f64>();
-        let positives = ((f64::from(rows) * posterior).round() as i32).clamp(1, rows - 1);
-        for row in 0..rows {
-            features.extend((0..cells).map(|at| f32::from(u8::from(at == cell))));
-            positive.push(row < positives);
-        }
-    }
-    Examples::new(features, cells, positive)
-}
-
 /// Numbers about their usual values in units of their usual spread, capital gain and loss on a log scale, a feature for
 /// every category (of countries, for the United States alone). The sample weight is left out.
 fn people(people: &[Person]) -> Result<Examples, DecisionError> {
@@ -194,20 +176,6 @@ pub(super) fn missing(source: Source, data: &DataDir) -> Option<DataError> {
 mod tests {
     use super::*;
     use crate::data::testing::real_data;
-
-    #[test]
-    fn a_table_has_posteriors_strictly_inside_and_is_the_same_for_a_seed() {
-        let rows = table(24, &Streams::new(1)).unwrap();
-        assert_eq!(rows, table(24, &Streams::new(1)).unwrap());
-        assert_eq!(rows.width(), 24);
-        for cell in 0..24 {
-            let labels: Vec<bool> = (0..rows.rows())
-                .filter(|row| rows.features()[row * 24 + cell] == 1.0)
-                .map(|row| rows.positive()[row])
-                .collect();
-            assert!(labels.len() >= 50 && labels.contains(&true) && labels.contains(&false));
-        }
-    }
 
     #[test]
     fn parts_have_their_sizes_and_prevalence_and_permuted_labels_keep_it() {

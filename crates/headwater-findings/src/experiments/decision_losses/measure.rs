@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use headwater_core::{Check, Streams};
-use headwater_decisions::{
-    Architecture, DecisionError, Objective, Training, TrainingConfig, train,
-};
+use headwater_decisions::{Architecture, Objective, Training, TrainingConfig, train};
 use headwater_evaluation::calibration::{auroc, ece_equal_mass};
 use headwater_evaluation::decision::{ClassWeights, log_loss, logit, sigmoid};
 use headwater_evaluation::recalibration::{Isotonic, Scored, decision_scores};
-use headwater_protocol::{CellError, Metrics};
+use headwater_protocol::{CellError, Metrics, Scalar, Series};
 use serde::{Deserialize, Serialize};
 
-use super::populations::{Rows, table};
+use super::populations::Rows;
+use super::{
+    AUC, AUC_OFFICIAL, ECE, EPOCH, LOSS_OF_POSTERIOR, STATED, TRUE, acts, choosing, cost,
+    curvature, excess, incentive, learning, loss,
+};
 
 /// What an arm is trained on. A share is b of the mean-one weights w_1 = 2 b and w_0 = 2 (1 - b).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,10 +33,10 @@ pub(super) enum Method {
 }
 
 /// Names of the weights in metrics, with their share b.
-pub(super) const WEIGHTS: [(&str, f64); 2] = [("10", 0.1), ("90", 0.9)];
+pub const WEIGHTS: [(&str, f64); 2] = [("10", 0.1), ("90", 0.9)];
 
 /// Groups of the reliability curve.
-pub(super) const GROUPS: usize = 10;
+pub const GROUPS: usize = 10;
 
 /// Logits of the parts that are scored.
 struct Logits {
@@ -57,18 +59,18 @@ impl Logits {
 /// Numbers and series of numbers by name.
 #[derive(Default)]
 struct Numbers {
-    scalars: BTreeMap<String, f64>,
-    series: BTreeMap<String, Vec<f64>>,
+    scalars: BTreeMap<Scalar, f64>,
+    series: BTreeMap<Series, Vec<f64>>,
 }
 
 impl Numbers {
     /// Adds `share` times a number to what is there.
-    fn add(&mut self, name: impl Into<String>, share: f64, value: f64) {
-        *self.scalars.entry(name.into()).or_default() += share * value;
+    fn add(&mut self, metric: Scalar, share: f64, value: f64) {
+        *self.scalars.entry(metric).or_default() += share * value;
     }
 
-    fn add_series(&mut self, name: &str, share: f64, values: &[f64]) {
-        let series = self.series.entry(name.to_owned()).or_insert_with(|| vec![0.0; values.len()]);
+    fn add_series(&mut self, metric: Series, share: f64, values: &[f64]) {
+        let series = self.series.entry(metric).or_insert_with(|| vec![0.0; values.len()]);
         for (sum, value) in series.iter_mut().zip(values) {
             *sum += share * value;
         }
@@ -78,10 +80,10 @@ impl Numbers {
         let metrics = self
             .scalars
             .into_iter()
-            .fold(Metrics::new(), |metrics, (name, value)| metrics.scalar(name, value));
+            .fold(Metrics::new(), |metrics, (metric, value)| metrics.scalar(&metric, value));
         self.series
             .into_iter()
-            .fold(metrics, |metrics, (name, values)| metrics.series(name, values))
+            .fold(metrics, |metrics, (metric, values)| metrics.series(&metric, values))
     }
 }
 
@@ -98,7 +100,7 @@ pub(super) fn run(
         let streams = streams.child("network", &[repeat as u64]);
         let (epoch, logits) = logits(method, rows, training, &streams)?;
         let share = 1.0 / repeats as f64;
-        numbers.add("epoch", share, epoch as f64);
+        numbers.add(EPOCH, share, epoch as f64);
         score(&mut numbers, share, method, &logits, rows)?;
     }
     Ok(numbers.metrics())
@@ -154,7 +156,7 @@ fn score(
     logits: &Logits,
     rows: &Rows,
 ) -> Result<(), CellError> {
-    let mut add = |name: String, value: f64| numbers.add(name, share_of_mean, value);
+    let mut add = |metric: Scalar, value: f64| numbers.add(metric, share_of_mean, value);
     let (calibration, test) = (rows.calibration.positive(), rows.test.positive());
     let map = Isotonic::fit(&logits.calibration, calibration)?;
     // The logits of the posterior that the arm's weighted prediction stands for.
@@ -189,37 +191,37 @@ fn score(
                 Scored { logits: &predictions.calibration, positive: calibration },
                 Scored { logits: &predictions.test, positive: test },
             )?;
-            let acts = predictions.test.iter().filter(|z| **z > 0.0).count();
+            let acting = predictions.test.iter().filter(|z| **z > 0.0).count();
             for (metric, value) in [
-                ("loss", scores.loss),
-                ("learning", scores.learning),
-                ("choosing", scores.choosing),
-                ("cost", scores.cost),
-                ("acts", acts as f64 / test.len() as f64),
+                (loss(name), scores.loss),
+                (learning(name), scores.learning),
+                (choosing(name), scores.choosing),
+                (cost(name), scores.cost),
+                (acts(name), acting as f64 / test.len() as f64),
             ] {
-                add(format!("{name}/{metric}"), value);
+                add(metric, value);
             }
         }
         if method == Method::Unweighted {
             // What theory predicts from: posteriors of the test rows, recalibrated on others.
             let weights = ClassWeights::mean_one(share)?;
             let posteriors: Vec<f64> = logits.test.iter().map(|z| map.probability(*z)).collect();
-            add(format!("{name}/incentive"), weights.expected_incentive(&posteriors)?);
-            add(format!("{name}/curvature"), weights.expected_curvature_ratio(&posteriors)?);
-            add(format!("{name}/excess"), weights.excess_ratio(&posteriors)? - 1.0);
+            add(incentive(name), weights.expected_incentive(&posteriors)?);
+            add(curvature(name), weights.expected_curvature_ratio(&posteriors)?);
+            add(excess(name), weights.excess_ratio(&posteriors)? - 1.0);
         }
     }
     let stated: Vec<f64> = posterior.test.iter().map(|z| sigmoid(*z)).collect();
     let losses = posterior.test.iter().zip(test).map(|(z, y)| log_loss(*z, *y));
     let (said, seen) = reliability(&stated, test);
-    add("auc".to_owned(), auroc(&logits.test, test)?);
-    add("posterior/loss".to_owned(), losses.sum::<f64>() / test.len() as f64);
-    add("posterior/ece".to_owned(), ece_equal_mass(&stated, test, GROUPS)?);
+    add(AUC, auroc(&logits.test, test)?);
+    add(LOSS_OF_POSTERIOR, losses.sum::<f64>() / test.len() as f64);
+    add(ECE, ece_equal_mass(&stated, test, GROUPS)?);
     if let (Some(logits), Some(rows)) = (&logits.official, &rows.official) {
-        add("official/auc".to_owned(), auroc(logits, rows.positive())?);
+        add(AUC_OFFICIAL, auroc(logits, rows.positive())?);
     }
-    numbers.add_series("posterior/stated", share_of_mean, &said);
-    numbers.add_series("posterior/true", share_of_mean, &seen);
+    numbers.add_series(STATED, share_of_mean, &said);
+    numbers.add_series(TRUE, share_of_mean, &seen);
     Ok(())
 }
 
@@ -238,30 +240,6 @@ fn reliability(stated: &[f64], positive: &[bool]) -> (Vec<f64>, Vec<f64>) {
     (0..GROUPS).map(group).unzip()
 }
 
-/// The table: weighted training and ex-post weighting of a model that can represent the posterior, fitted to the whole
-/// population and scored on it.
-pub(super) fn run_table(
-    cells: usize,
-    share: f64,
-    training: &TrainingConfig,
-    streams: &Streams,
-) -> Result<Metrics, CellError> {
-    let rows = table(cells, streams)?;
-    let weights = ClassWeights::mean_one(share)?;
-    let training = training.clone().check()?;
-    let logits = |objective| -> Result<Vec<f64>, DecisionError> {
-        let trained = train(&rows, &rows, objective, &training, streams)?;
-        Ok(trained.network.logits(rows.features()))
-    };
-    let weighted = weights.log_loss(&logits(Objective::Weighted(weights))?, rows.positive())?;
-    let plain = logits(Objective::plain())?;
-    let shifted: Vec<f64> = plain.iter().map(|z| z + weights.shift()).collect();
-    Ok(Metrics::new()
-        .scalar("weighted", weighted)
-        .scalar("ex post", weights.log_loss(&shifted, rows.positive())?)
-        .scalar("unshifted", weights.log_loss(&plain, rows.positive())?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,21 +252,5 @@ mod tests {
         let (said, seen) = reliability(&stated, &positive);
         assert_eq!(seen, vec![0.5; GROUPS]);
         assert!((said[0] - 0.025).abs() < 1e-12 && (said[9] - 0.925).abs() < 1e-12);
-    }
-
-    #[test]
-    fn on_a_table_the_two_coincide_and_no_shift_at_all_does_not() {
-        let training = TrainingConfig {
-            architecture: Architecture::Dense { hidden: Vec::new() },
-            learning_rate: 0.05,
-            batch: 10_000,
-            epochs: 600,
-            ..TrainingConfig::default()
-        };
-        let metrics = run_table(8, 0.9, &training, &Streams::new(1)).unwrap();
-        let records = headwater_protocol::Records::new([("table".to_owned(), 0, metrics)]);
-        let of = |name: &str| records.seed(0).scalar("table", name).unwrap();
-        assert!((of("weighted") / of("ex post") - 1.0).abs() < 1e-3);
-        assert!(of("unshifted") > 1.2 * of("ex post"));
     }
 }
