@@ -26,6 +26,8 @@ pub enum Along {
     /// Another series of the same arm, by its means over seeds. Where it is longer than the values, the
     /// last ones: what is counted between two looks stands at the later one.
     Series(Series),
+    /// The same in units of that many, e.g. 1000 for thousands.
+    SeriesIn(Series, f64),
 }
 
 impl Along {
@@ -54,9 +56,11 @@ enum Shape {
     /// What a function makes of what it reads, seed by seed.
     Computed { reads: Vec<Read>, along: Along, compute: ComputeSeries },
     /// One measure over another.
-    Points(Vec<(Measure, Measure)>),
+    Points { points: Vec<(Measure, Measure)>, place: fn(f64) -> f64 },
     /// One measure for each category.
     ByCategory(Vec<Measure>),
+    /// The same without intervals.
+    Bare(Box<Shape>),
 }
 
 impl Shape {
@@ -64,16 +68,17 @@ impl Shape {
         match self {
             Self::Curve { arm, values, along, .. } => {
                 let over = match along {
-                    Along::Series(series) => Some(series.read(arm)),
+                    Along::Series(series) | Along::SeriesIn(series, _) => Some(series.read(arm)),
                     _ => None,
                 };
                 over.into_iter().chain([values.read(arm)]).collect()
             }
             Self::Computed { reads, .. } => reads.iter().cloned().collect(),
-            Self::Points(points) => {
+            Self::Points { points, .. } => {
                 points.iter().flat_map(|(x, y)| [x.reads(), y.reads()]).flatten().collect()
             }
             Self::ByCategory(measures) => measures.iter().flat_map(Measure::reads).collect(),
+            Self::Bare(shape) => shape.reads(),
         }
     }
 
@@ -90,10 +95,11 @@ impl Shape {
                 let places = places(along, &arm, effects.len(), records)?;
                 Ok(placed(&places, &effects, 1))
             }
-            Self::Points(measures) => {
+            Self::Points { points: measures, place } => {
                 let mut points = Vec::with_capacity(measures.len());
                 for (x, y) in measures {
-                    points.extend(point(x, y, records)?);
+                    let point = point(x, y, records)?;
+                    points.extend(point.map(|point| Point { x: place(point.x), ..point }));
                 }
                 points.sort_by(|a, b| a.x.total_cmp(&b.x));
                 Ok(points)
@@ -104,6 +110,10 @@ impl Shape {
                     points.extend(point(&Measure::from(at as f64), measure, records)?);
                 }
                 Ok(points)
+            }
+            Self::Bare(shape) => {
+                let points = shape.points(records)?;
+                Ok(points.iter().map(|point| Point::bare(point.x, point.y)).collect())
             }
         }
     }
@@ -127,14 +137,17 @@ fn places(
     count: usize,
     records: &Records,
 ) -> Result<Vec<f64>, ProtocolError> {
+    let means = |series: &Series, unit: f64| -> Result<Vec<f64>, ProtocolError> {
+        let effects = records.series_effect(arm, series)?;
+        let surplus = effects.len().saturating_sub(count);
+        let means = effects[surplus..].iter().filter_map(|effect| effect.estimate);
+        Ok(means.map(|mean| mean / unit).collect())
+    };
     Ok(match along {
         Along::Places(places) => places.clone(),
         Along::Index { first, step } => (0..count).map(|at| first + step * at as f64).collect(),
-        Along::Series(series) => {
-            let effects = records.series_effect(arm, series)?;
-            let surplus = effects.len().saturating_sub(count);
-            effects[surplus..].iter().filter_map(|effect| effect.estimate).collect()
-        }
+        Along::Series(series) => means(series, 1.0)?,
+        Along::SeriesIn(series, unit) => means(series, *unit)?,
     })
 }
 
@@ -306,12 +319,24 @@ impl Figure {
     /// constant stands without an interval.
     #[must_use]
     pub fn points<X: Into<Measure>, Y: Into<Measure>>(
-        mut self,
+        self,
         label: impl Into<String>,
         points: impl IntoIterator<Item = (X, Y)>,
     ) -> Self {
+        self.placed_points(label, points, |x| x)
+    }
+
+    /// The same with each x, after its mean over seeds is taken, put through a function, e.g.
+    /// [`f64::exp`] for a geometric mean.
+    #[must_use]
+    pub fn placed_points<X: Into<Measure>, Y: Into<Measure>>(
+        mut self,
+        label: impl Into<String>,
+        points: impl IntoIterator<Item = (X, Y)>,
+        place: fn(f64) -> f64,
+    ) -> Self {
         let points = points.into_iter().map(|(x, y)| (x.into(), y.into())).collect();
-        self.shapes.push((label.into(), Shape::Points(points)));
+        self.shapes.push((label.into(), Shape::Points { points, place }));
         self
     }
 
@@ -324,6 +349,15 @@ impl Figure {
     ) -> Self {
         let values = values.into_iter().map(Into::into).collect();
         self.shapes.push((label.into(), Shape::ByCategory(values)));
+        self
+    }
+
+    /// The series added last is drawn without intervals, e.g. a fit beside what it fits.
+    #[must_use]
+    pub fn without_intervals(mut self) -> Self {
+        if let Some((label, shape)) = self.shapes.pop() {
+            self.shapes.push((label, Shape::Bare(Box::new(shape))));
+        }
         self
     }
 
@@ -376,5 +410,48 @@ impl Figure {
             }
         }
         Ok(chart)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_protocol::{Metrics, Scalar};
+
+    use super::*;
+
+    const LOG: Scalar = Scalar::new("log");
+    const COUNT: Series = Series::new("count");
+    const LEVEL: Series = Series::new("level");
+    const A: Arm = Arm::new("a");
+
+    fn points(figure: &Figure) -> Vec<Point> {
+        let metrics = |by: f64| {
+            let level = [by, 2.0 * by];
+            let metrics = Metrics::new().scalar(&LOG, by.ln()).series(&LEVEL, level);
+            metrics.series(&COUNT, [500.0, 1500.0, 2500.0])
+        };
+        let records = Records::new([(A, 0, metrics(1.0)), (A, 1, metrics(4.0))]);
+        figure.chart(&records).unwrap().series.remove(0).points
+    }
+
+    #[test]
+    fn values_stand_where_the_last_of_a_longer_series_is_in_the_unit_asked_for() {
+        let lines = || Figure::lines("T", "x", "y");
+        let of = |along| points(&lines().curve("a", &LEVEL, &along, A));
+        let places = |along| of(along).iter().map(|point| point.x).collect::<Vec<_>>();
+        assert_eq!(places(Along::Series(COUNT)), [1500.0, 2500.0]);
+        assert_eq!(places(Along::SeriesIn(COUNT, 1000.0)), [1.5, 2.5]);
+        let bare = points(&lines().curve("a", &LEVEL, &Along::steps(), A).without_intervals());
+        assert_eq!(bare, [Point::bare(0.0, 2.5), Point::bare(1.0, 5.0)]);
+        assert!(of(Along::steps()).iter().all(|point| point.interval.is_some()));
+    }
+
+    #[test]
+    fn a_point_put_through_exp_stands_at_the_geometric_mean() {
+        let pair = || [(LOG.of(A), LOG.of(A))];
+        let figure = Figure::lines("T", "x", "y").placed_points("a", pair(), f64::exp);
+        let found = points(&figure);
+        assert!((found[0].x - 2.0).abs() < 1e-12, "{found:?}");
+        assert_eq!(found[0].y, points(&Figure::lines("T", "x", "y").points("a", pair()))[0].x);
     }
 }
