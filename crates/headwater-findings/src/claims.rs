@@ -4,10 +4,14 @@ use headwater_report::Chapter;
 
 use crate::data::DataDir;
 
+mod critique_plateau;
 mod negative_reinforcement;
 
 /// Every finding, in the order of the report.
 #[must_use]
 pub fn all(data: &DataDir) -> Vec<Chapter> {
-    vec![negative_reinforcement::chapter()]
+    vec![
+        negative_reinforcement::chapter(),
+        critique_plateau::chapter(),
+    ]
 }

@@ -1,4 +1,6 @@
 //! The experiments: arms, how they are run, and what they record; one file each. They know nothing of
 //! what is claimed of them.
 
+pub mod critique_plateau;
+pub mod critique_plateau_lock;
 pub mod negative_reinforcement;
