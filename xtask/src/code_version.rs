@@ -1,16 +1,33 @@
 //! What produces the numbers: the code, hashed from the checkout at run time, its compiler, and the
 //! instructions that the machine offers.
+//!
+//! A record is keyed by the code that computes it: the sources of its experiment, of the modules that
+//! these use, and of the crates that those use, without comments, docs and tests; with the manifests,
+//! the profile, and the locked versions of everything below. Captions, claims, verdict rules and other
+//! experiments are not in it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use headwater_protocol::Build;
+use headwater_protocol::{Build, Code};
+use headwater_report::Chapter;
+
+mod sources;
+mod tokens;
+
+use sources::Sources;
 
 /// Everything about this binary and this machine that may change bits.
-pub(crate) fn build(workspace: &Path) -> anyhow::Result<Build> {
+pub(crate) fn build(workspace: &Path, chapters: &[Chapter]) -> anyhow::Result<Build> {
+    let experiments = chapters.iter().flat_map(|chapter| &chapter.finding.experiments);
+    let ids: BTreeSet<&str> = experiments.map(|experiment| experiment.id()).collect();
     Ok(Build {
-        code_version: code_version(workspace)?,
+        code: Code {
+            workspace: code_version(workspace)?,
+            experiments: experiment_code(workspace, &ids)?,
+        },
         compiler: env!("HEADWATER_COMPILER").to_owned(),
         instructions: instructions(),
     })
@@ -30,8 +47,20 @@ fn instructions() -> String {
     format!("other ({})", std::env::consts::ARCH)
 }
 
-/// 16 hex digits of the BLAKE3 hash over the sorted (path, bytes) of every `*.rs` and `Cargo.toml` under
-/// `crates`, the root `Cargo.toml` (features and profile decide bits, too) and `Cargo.lock`.
+/// By id, the hash of the code that computes an experiment's numbers.
+///
+/// # Errors
+/// When an experiment has no file of its name, or a source cannot be read.
+pub(crate) fn experiment_code(
+    workspace: &Path,
+    ids: &BTreeSet<&str>,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut sources = Sources::of(workspace)?;
+    ids.iter().map(|id| Ok(((*id).to_owned(), hash(sources.of_experiment(id)?)))).collect()
+}
+
+/// The hash of every `*.rs` and `Cargo.toml` under `crates`, the root `Cargo.toml` and `Cargo.lock`: it
+/// names a report's code as a whole.
 ///
 /// `xtask` itself is left out: it computes no number.
 pub(crate) fn code_version(workspace: &Path) -> anyhow::Result<String> {
@@ -40,24 +69,31 @@ pub(crate) fn code_version(workspace: &Path) -> anyhow::Result<String> {
     let mut files = files_under(&workspace.join("crates"))?;
     files.retain(|path| is_code(path));
     files.extend(["Cargo.toml", "Cargo.lock"].map(|name| workspace.join(name)));
-    let mut named = Vec::with_capacity(files.len());
+    let mut named = BTreeMap::new();
     for path in files {
-        let relative = path.strip_prefix(workspace).unwrap_or(&path);
-        // The same on every system: parts joined by `/`.
-        let parts: Vec<_> = relative.iter().map(|part| part.to_string_lossy()).collect();
-        let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        named.push((parts.join("/"), bytes));
+        let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        named.insert(relative(workspace, &path), text);
     }
-    named.sort();
+    Ok(hash(named))
+}
+
+/// 16 hex digits of the BLAKE3 hash over the sorted (name, content).
+fn hash(named: BTreeMap<String, impl AsRef<[u8]>>) -> String {
     let mut hasher = blake3::Hasher::new();
-    for (name, bytes) in named {
+    for (name, content) in named {
         // Lengths are part of the message, so that no two trees share an encoding.
-        for part in [name.as_bytes(), &bytes] {
+        for part in [name.as_bytes(), content.as_ref()] {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part);
         }
     }
-    Ok(hasher.finalize().to_hex()[..16].to_owned())
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+/// A path below the workspace, the same on every system: parts joined by `/`.
+fn relative(workspace: &Path, path: &Path) -> String {
+    let relative = path.strip_prefix(workspace).unwrap_or(path);
+    relative.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
 }
 
 /// Every file under a directory, in no particular order.
@@ -80,44 +116,4 @@ pub(crate) fn files_under(directory: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_build_names_compiler_and_instructions() {
-        let build = build(crate::workspace()).unwrap();
-        assert!(build.compiler.starts_with("rustc 1."), "{}", build.compiler);
-        let known = ["AVX-512", "AVX2", "other ("];
-        assert!(known.iter().any(|name| build.instructions.starts_with(name)));
-    }
-
-    #[test]
-    fn the_version_changes_with_code_and_with_nothing_else() {
-        let root = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| {
-            let path = root.path().join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        write("Cargo.toml", "[workspace]");
-        write("Cargo.lock", "");
-        write("crates/a/src/lib.rs", "fn a() {}");
-        let version = || code_version(root.path()).unwrap();
-        let first = version();
-        assert_eq!(first.len(), 16);
-        write("crates/a/README.md", "words");
-        write("docs/x.rs", "fn unused() {}");
-        assert_eq!(version(), first);
-        write("crates/a/src/lib.rs", "fn a() { }");
-        assert_ne!(version(), first);
-        write("crates/a/src/lib.rs", "fn a() {}");
-        assert_eq!(version(), first);
-        for name in ["crates/b/src/lib.rs", "crates/a/Cargo.toml"] {
-            write(name, "");
-            assert_ne!(version(), first, "{name}");
-            fs::remove_file(root.path().join(name)).unwrap();
-        }
-        write("Cargo.lock", "version = 4");
-        assert_ne!(version(), first);
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use console::Style;
 use headwater_protocol::{
-    Announcement, DeviceKind, Event, FindingReport, Happening, Preset, Verdict, between_writes,
+    Announcement, DeviceKind, Event, FindingResult, Happening, Preset, Verdict, between_writes,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -117,7 +117,9 @@ impl Progress {
     pub(crate) fn show(&self, event: &Event<'_>) {
         let mut state = self.shared.lock();
         match event {
-            Event::Cell { finding, arm, seed, what } => state.cell(finding, arm, *seed, what),
+            Event::Cell { finding, arm, seed, what } => {
+                state.cell(finding, arm.name(), *seed, what)
+            }
             Event::Judged(finding) => state.judged(finding),
         }
     }
@@ -223,7 +225,7 @@ impl State {
         format!("[{done:>digits$}/{cells}] {line}{left}")
     }
 
-    fn judged(&mut self, finding: &FindingReport) {
+    fn judged(&mut self, finding: &FindingResult) {
         if let Some(track) = self.tracks.iter_mut().find(|track| track.finding == finding.id) {
             track.is_judged = true;
         }
@@ -287,7 +289,7 @@ mod tests {
 
     /// A finding of so many cells of one arm, the first of which are there.
     pub(super) fn announced(finding: &str, cells: usize, there: usize) -> Announcement {
-        let cell = |at| CellAhead { arm: "arm".to_owned(), is_there: at < there, seconds: None };
+        let cell = |at| CellAhead { arm: "arm".into(), is_there: at < there, seconds: None };
         Announcement {
             finding: finding.to_owned(),
             cells: (0..cells).map(cell).collect(),

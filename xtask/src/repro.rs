@@ -8,16 +8,21 @@ use anyhow::Context;
 use clap::Args;
 use headwater_findings::data::DataDir;
 use headwater_protocol::{
-    DeviceKind, Finding, Preset, ProtocolError, Report, RunOptions, Settings, Verdict,
+    DeviceKind, Finding, Preset, ProtocolError, RunOptions, Settings, Verdict,
 };
+use headwater_report::{Chapter, Report, ReportError};
 
 use crate::progress::{Progress, Setup};
 use crate::{Outcome, Usage, code_version, data_dir, summary, words};
 
 #[derive(Args)]
 pub(crate) struct ReproArguments {
-    /// Findings to run; all by default
-    findings: Vec<String>,
+    /// Findings and claims to run; all by default. Of a claim's finding only what it needs is run
+    #[arg(value_name = "FINDING|CLAIM")]
+    names: Vec<String>,
+    /// A claim to run, by its name; the same as naming it without the option
+    #[arg(long = "claim", value_name = "CLAIM")]
+    claims: Vec<String>,
     /// How much to run: smoke, quick or full
     #[arg(long, default_value = "quick")]
     preset: Preset,
@@ -52,8 +57,9 @@ fn at_least_one(word: &str) -> Result<NonZeroUsize, String> {
 pub(crate) fn repro(arguments: ReproArguments) -> anyhow::Result<Outcome> {
     check_device(arguments.device)?;
     let data = data_dir(arguments.data)?;
-    let findings = headwater_findings::all(data.clone());
-    check_names(&findings, &arguments.findings)?;
+    let chapters = headwater_findings::all(&data);
+    let only = [arguments.names, arguments.claims].concat();
+    check_names(&chapters, &only)?;
     let preset = arguments.preset;
     let cores = std::thread::available_parallelism().context("counting cores")?;
     let options = RunOptions {
@@ -62,9 +68,9 @@ pub(crate) fn repro(arguments: ReproArguments) -> anyhow::Result<Outcome> {
             seeds: arguments.seeds.map(NonZeroUsize::get),
             device: arguments.device,
         },
-        only: arguments.findings,
+        only,
         jobs: arguments.jobs.unwrap_or(cores),
-        build: code_version::build(crate::workspace())?,
+        build: code_version::build(crate::workspace(), &chapters)?,
         out: arguments.out.unwrap_or_else(|| PathBuf::from("repro").join(preset.name())),
     };
     let progress = Progress::start(Setup {
@@ -75,17 +81,17 @@ pub(crate) fn repro(arguments: ReproArguments) -> anyhow::Result<Outcome> {
         out: options.out.clone(),
         command: this_command(),
     })?;
-    let report = headwater_protocol::run(
-        &findings,
+    let report = headwater_report::run(
+        &chapters,
         &options,
         |announced| progress.announce(announced),
         |event| progress.show(event),
     );
     progress.finish();
-    let report = report.map_err(|error| match error {
-        ProtocolError::TooManySeeds(_) => Usage(format!("--{error}")).into(),
-        error if error.is_usage() => Usage(format!("--out {error}")).into(),
-        error => anyhow::Error::new(error),
+    let report = report.map_err(|error| match &error {
+        ReportError::Protocol(ProtocolError::TooManySeeds(_)) => Usage(format!("--{error}")).into(),
+        ReportError::Protocol(inner) if inner.is_usage() => Usage(format!("--out {error}")).into(),
+        _ => anyhow::Error::new(error),
     })?;
     let damaged = data.damaged();
     print_summary(&report, &damaged, &options.out);
@@ -101,9 +107,9 @@ fn this_command() -> String {
 
 pub(crate) fn report(arguments: ReportArguments) -> anyhow::Result<Outcome> {
     // Data sets play no part in rendering: what was run is in the directory.
-    let findings = headwater_findings::all(DataDir::default());
+    let chapters = headwater_findings::all(&DataDir::default());
     let code_version = code_version::code_version(crate::workspace())?;
-    let report = headwater_protocol::render(&findings, &arguments.directory, &code_version)?;
+    let report = headwater_report::render(&chapters, &arguments.directory, &code_version)?;
     print_summary(&report, &[], &arguments.directory);
     Ok(outcome(&report))
 }
@@ -122,18 +128,27 @@ fn check_device(device: DeviceKind) -> anyhow::Result<()> {
     Err(Usage(message).into())
 }
 
-/// Refuses names that are no finding's, or that are given twice.
-fn check_names(findings: &[Box<dyn Finding>], names: &[String]) -> anyhow::Result<()> {
-    let ids: Vec<&str> = findings.iter().map(|finding| finding.id()).collect();
+/// Refuses names that are no finding's and no claim's, or that are given twice.
+fn check_names(chapters: &[Chapter], names: &[String]) -> anyhow::Result<()> {
     for (at, name) in names.iter().enumerate() {
         if names[..at].contains(name) {
-            return Err(Usage(format!("the finding `{name}` is named twice")).into());
+            return Err(Usage(format!("`{name}` is named twice")).into());
         }
-        if !ids.contains(&name.as_str()) {
-            let listed = if ids.is_empty() { "none".to_owned() } else { ids.join(", ") };
-            let message = format!("there is no finding `{name}`; there are: {listed}");
-            return Err(Usage(message).into());
+        let is_known = |finding: &Finding| {
+            finding.id == name || finding.claims.iter().any(|claim| claim.id == name)
+        };
+        if chapters.iter().any(|chapter| is_known(&chapter.finding)) {
+            continue;
         }
+        // Who misspelt a claim means one of that finding.
+        let of = name.split('/').next().unwrap_or(name);
+        let finding = chapters.iter().map(|chapter| &chapter.finding).find(|f| f.id == of);
+        let (what, there_are): (&str, Vec<&str>) = match finding {
+            Some(finding) => ("claim", finding.claims.iter().map(|claim| claim.id).collect()),
+            None => ("finding", chapters.iter().map(|chapter| chapter.finding.id).collect()),
+        };
+        let listed = there_are.join(", ");
+        return Err(Usage(format!("there is no {what} `{name}`; there are: {listed}")).into());
     }
     Ok(())
 }
@@ -165,6 +180,6 @@ fn print_summary(report: &Report, damaged: &[String], out: &Path) {
 }
 
 fn outcome(report: &Report) -> Outcome {
-    let invalid = report.findings.iter().any(|finding| finding.verdict == Verdict::Invalid);
+    let invalid = report.findings.iter().any(|finding| finding.found.verdict == Verdict::Invalid);
     if invalid || !report.is_clean() { Outcome::Found } else { Outcome::Done }
 }

@@ -1,6 +1,7 @@
 //! What a run found, in a few lines: the report has the rest.
 
-use headwater_protocol::{FindingReport, Judgement, Preset, Registered, Report, Verdict};
+use headwater_protocol::{FindingResult, Judgement, Preset, Registered, Verdict};
+use headwater_report::Report;
 
 use crate::words::{counted, listed, shortened};
 
@@ -8,7 +9,7 @@ use crate::words::{counted, listed, shortened};
 const LONGEST: usize = 240;
 
 /// How the contrasts that the verdict rests on came out, as on the report's first page.
-fn counts(finding: &FindingReport) -> [usize; 3] {
+fn counts(finding: &FindingResult) -> [usize; 3] {
     [Judgement::Holds, Judgement::Refuted, Judgement::Undecided].map(|judgement| {
         let counting = finding.contrasts.iter().filter(|c| c.registered != Registered::PostHoc);
         counting.filter(|contrast| contrast.judgement == judgement).count()
@@ -16,20 +17,21 @@ fn counts(finding: &FindingReport) -> [usize; 3] {
 }
 
 /// The same in words.
-pub(crate) fn tally(finding: &FindingReport) -> String {
+pub(crate) fn tally(finding: &FindingResult) -> String {
     let [hold, refuted, open] = counts(finding);
     format!("contrasts: {hold} hold, {refuted} refuted, {open} open")
 }
 
 /// One line for each finding, what went wrong below it, and what was not run.
 pub(crate) fn lines(report: &Report) -> Vec<String> {
-    let ids = report.findings.iter().map(|finding| finding.id.len());
+    let findings = || report.findings.iter().map(|finding| &finding.found);
+    let ids = findings().map(|finding| finding.id.len());
     let width = ids.max().unwrap_or(0).max("finding".len());
     let row = |id: &str, verdict: &str, [hold, refuted, open]: [&str; 3]| {
         format!("{id:width$}  {verdict:14}  {hold:>4} {refuted:>7} {open:>4}")
     };
     let mut lines = vec![row("finding", "verdict", ["hold", "refuted", "open"])];
-    for finding in &report.findings {
+    for finding in findings() {
         let counts = counts(finding).map(|count| count.to_string());
         let counts = counts.each_ref().map(String::as_str);
         lines.push(row(&finding.id, finding.verdict.name(), counts));
@@ -49,7 +51,7 @@ pub(crate) fn lines(report: &Report) -> Vec<String> {
 }
 
 /// What somebody should look at.
-fn wrong(finding: &FindingReport) -> Vec<String> {
+fn wrong(finding: &FindingResult) -> Vec<String> {
     let mut lines = Vec::new();
     if finding.verdict == Verdict::Invalid {
         lines.push(shortened(&finding.why, LONGEST));
@@ -76,7 +78,8 @@ fn wrong(finding: &FindingReport) -> Vec<String> {
 
 /// One line on what was not run, and how to get the data that it needs.
 fn not_run(report: &Report) -> Option<String> {
-    let some = report.findings.iter().filter(|finding| !finding.not_run.is_empty());
+    let findings = report.findings.iter().map(|finding| &finding.found);
+    let some = findings.filter(|finding| !finding.not_run.is_empty());
     let parts: Vec<String> = some
         .map(|finding| match finding.omitted.len() {
             0 => format!("{} of {}", counted(finding.not_run.len(), "arm"), finding.id),
@@ -91,25 +94,25 @@ fn not_run(report: &Report) -> Option<String> {
 mod tests {
     use super::*;
     use headwater_protocol::*;
+    use headwater_report::Chapter;
+
+    const X: Scalar = Scalar::new("x");
 
     /// Two arms with the same numbers, and an arm that has no data.
     struct Pair;
 
-    impl Finding for Pair {
+    impl Experiment for Pair {
         fn id(&self) -> &'static str {
             "pair"
         }
-        fn claim(&self) -> &'static str {
-            "a = b"
-        }
-        fn source(&self) -> &'static str {
-            "none"
+        fn metrics(&self) -> Vec<Metric> {
+            metrics![X]
         }
         fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
             let mut plan = Plan::default();
             for seed in settings.seed_range(5) {
                 for arm in ["a", "b"] {
-                    plan.cells.push(Cell::new("pair", arm, seed, &())?);
+                    plan.cells.push(Cell::new(arm, seed, &())?);
                 }
             }
             plan.not_run.push(NotRun::new("c", "no data"));
@@ -120,31 +123,27 @@ mod tests {
             cell: &Cell,
             _: &Workbench,
         ) -> Result<headwater_protocol::Outcome, CellError> {
-            Ok(Metrics::new().scalar("x", cell.seed as f64).into())
+            Ok(Metrics::new().scalar(&X, cell.seed as f64).into())
         }
-        fn contrasts(&self) -> Vec<Contrast> {
-            let contrast = |name, registered, per_seed| {
-                Contrast::new(name, Direction::Unchanged, 9.0, registered, per_seed)
-            };
-            vec![
-                contrast("a", Registered::Before, |seed| seed.scalar("a", "x")),
-                contrast("b", Registered::PostHoc, |seed| seed.scalar("b", "x")),
-                contrast("c", Registered::Before, |seed| seed.scalar("c", "x")),
-            ]
-        }
-        fn controls(&self) -> Vec<Control> {
-            let per_seed: PerSeed = |seed| seed.difference("x", "a", "b");
-            vec![Control { name: "a - b", margin: 0.1, per_seed }]
-        }
-        fn figures(&self, _: &Records) -> Result<Vec<Figure>, ProtocolError> {
-            Ok(vec![])
-        }
-        fn tables(&self, _: &Records) -> Result<Vec<Table>, ProtocolError> {
-            Ok(vec![])
-        }
-        fn differs(&self) -> &'static [&'static str] {
-            &[]
-        }
+    }
+
+    fn pair() -> Chapter {
+        let contrast =
+            |arm: &str, registered| Contrast::unchanged(arm, X.of(arm), 9.0).registered(registered);
+        let finding = Finding {
+            id: "pair",
+            claim: "a = b",
+            source: "none",
+            experiments: vec![Box::new(Pair)],
+            claims: vec![],
+            further: vec![
+                contrast("a", Registered::Before),
+                contrast("b", Registered::PostHoc),
+                contrast("c", Registered::Before),
+            ],
+            controls: vec![Control::new("a - b", X.difference("a", "b"), 0.1)],
+        };
+        Chapter { finding, differs: &[], parts: vec![] }
     }
 
     fn report() -> Report {
@@ -153,10 +152,10 @@ mod tests {
             settings: Settings { preset: Preset::Quick, seeds: None, device: DeviceKind::Flex },
             only: vec![],
             jobs: 1.try_into().unwrap(),
-            build: Build { code_version: "test".to_owned(), ..Build::default() },
+            build: Build::default(),
             out: out.path().to_owned(),
         };
-        run(&[Box::new(Pair)], &options, |_| (), |_| ()).unwrap()
+        headwater_report::run(&[pair()], &options, |_| (), |_| ()).unwrap()
     }
 
     #[test]
@@ -166,9 +165,9 @@ mod tests {
         let pair = "pair     inconclusive       1       0    0";
         let not_run = "Not run: 1 comparison of pair; `cargo xtask data fetch` gets data sets.";
         assert_eq!(lines(&report), [heading, pair, not_run]);
-        report.findings[0].omitted.clear();
+        report.findings[0].found.omitted.clear();
         assert!(lines(&report)[2].starts_with("Not run: 1 arm of pair; "));
-        report.findings[0].not_run.clear();
+        report.findings[0].found.not_run.clear();
         assert_eq!(lines(&report).len(), 2);
         report.preset = Preset::Smoke;
         report.seeds_by_hand = true;
@@ -179,11 +178,11 @@ mod tests {
     #[test]
     fn what_somebody_should_look_at_is_below_the_finding() {
         let mut report = report();
-        let finding = &mut report.findings[0];
+        let finding = &mut report.findings[0].found;
         finding.verdict = Verdict::Invalid;
         finding.why = "The control shows an effect.".to_owned();
         let failure = |arm: &str, ran| Failure {
-            arm: arm.to_owned(),
+            arm: arm.into(),
             seed: 3,
             reason: "no\nconvergence".to_owned(),
             ran,

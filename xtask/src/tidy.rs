@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["headwater-core"],
     &["headwater-evaluation", "headwater-rewards", "headwater-kernels"],
     &["headwater-invariance", "headwater-protocol", "headwater-decisions", "headwater-nn"],
-    &["headwater-reward-models", "headwater-optimizers", "headwater-recsys"],
+    &["headwater-report", "headwater-reward-models", "headwater-optimizers", "headwater-recsys"],
     &["headwater-self-improvement"],
     &["headwater-findings"],
     &["xtask"],
@@ -28,6 +28,7 @@ const WITHOUT_BURN: &[&str] = &[
     "headwater-invariance",
     "headwater-kernels",
     "headwater-protocol",
+    "headwater-report",
     "headwater-decisions",
     "headwater-recsys",
 ];

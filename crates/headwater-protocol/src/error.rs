@@ -153,7 +153,7 @@ pub enum ProtocolError {
         source: serde_json::Error,
     },
     /// A run names a finding that this build does not have.
-    #[error("the run holds finding or claim `{0}`, which this build does not know")]
+    #[error("there is no finding or claim `{0}` in this build")]
     UnknownFinding(String),
     /// The run directory is a file.
     #[error("{}: it is a file; allowed is a directory, or a path where there is nothing yet", .0.display())]

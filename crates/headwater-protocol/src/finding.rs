@@ -131,8 +131,7 @@ impl Finding {
     /// How many comparisons the claims named have, and how many of them read an arm that is not run.
     pub(crate) fn count(&self, claims: &[String], not_run: &[NotRun]) -> (usize, usize) {
         let reads = self.reads(claims);
-        let is_omitted =
-            |read: &Read| not_run.iter().any(|not_run| not_run.arm == *read.arm());
+        let is_omitted = |read: &Read| not_run.iter().any(|not_run| not_run.arm == *read.arm());
         let omitted = reads.iter().filter(|(_, reads)| reads.iter().any(is_omitted)).count();
         (reads.len(), omitted)
     }
@@ -160,7 +159,8 @@ impl Finding {
     /// # Errors
     /// Those of [`Experiment::plan`].
     pub fn known(&self, settings: &Settings) -> Result<Known, ProtocolError> {
-        Ok(self.whole(settings)?.1)
+        // Every seed has the same arms.
+        Ok(self.whole(&Settings { seeds: Some(1), ..*settings })?.1)
     }
 
     /// What a run of the claims named needs; of the whole finding where none is.
@@ -218,4 +218,142 @@ fn thin(plan: &mut Plan, read: &BTreeSet<Arm>) {
     let steady: BTreeSet<Arm> = steady.map(|cell| cell.arm.clone()).collect();
     let kept = with_needs(plan, |arm| read.contains(arm) || steady.contains(arm));
     plan.cells.retain(|cell| first.contains(&cell.seed) || kept.contains(&cell.arm));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Cell, CellError, DeviceKind, Estimate, NotRun, Outcome, Preset, Scalar, Series, Workbench,
+        metrics,
+    };
+
+    const MEAN: Scalar = Scalar::new("mean");
+    const CURVE: Series = Series::new("curve");
+    const SHARE: Estimate = Estimate::new("share");
+
+    /// Arms with what they need, at five seeds from 4 on; those that begin with an s may be thinned.
+    struct Arms(&'static str, &'static [(&'static str, &'static [&'static str])]);
+
+    impl Experiment for Arms {
+        fn id(&self) -> &'static str {
+            self.0
+        }
+        fn metrics(&self) -> Vec<Metric> {
+            metrics![MEAN, CURVE, SHARE]
+        }
+        fn plan(&self, _: &Settings) -> Result<Plan, ProtocolError> {
+            let mut plan = Plan::default();
+            for seed in 4..9 {
+                for (arm, needs) in self.1 {
+                    let cell = Cell::new(*arm, seed, &())?.needing(needs.iter().copied());
+                    plan.cells.push(if arm.starts_with('s') { cell.if_shown() } else { cell });
+                }
+            }
+            plan.not_run.push(NotRun::new(format!("{}-absent", self.0), "no data"));
+            Ok(plan)
+        }
+        fn run(&self, _: &Cell, _: &Workbench) -> Result<Outcome, CellError> {
+            unreachable!()
+        }
+    }
+
+    /// Reads `s-a` and, for its room, `s-room`; the second claim reads `s-c`; the control `b`.
+    fn finding() -> Finding {
+        let one = Arms(
+            "one",
+            &[
+                ("bottom", &[]),
+                ("base", &["bottom"]),
+                ("s-a", &["base"]),
+                ("s-room", &[]),
+                ("s-shown", &[]),
+                ("b", &[]),
+            ],
+        );
+        let two = Arms("two", &[("s-c", &[]), ("s-seen", &["s-c"])]);
+        let claim = |id, contrast| Claim {
+            id,
+            sentence: "It is so.",
+            contrasts: vec![contrast],
+            controls: vec![Control::new("b", MEAN.of("b"), 0.1)],
+        };
+        let first = Contrast::increase("a", CURVE.last("s-a"), 0.1).room(MEAN.of("s-room"));
+        Finding {
+            id: "both",
+            claim: "All of it.",
+            source: "none",
+            experiments: vec![Box::new(one), Box::new(two)],
+            claims: vec![
+                claim("both/first", first),
+                claim("both/second", Contrast::increase("c", MEAN.of("s-c"), 0.1)),
+            ],
+            further: vec![Contrast::increase("absent", MEAN.of("two-absent"), 0.1)],
+            controls: vec![],
+        }
+    }
+
+    const SETTINGS: Settings =
+        Settings { preset: Preset::Quick, seeds: None, device: DeviceKind::Flex };
+
+    fn seeds(plan: &Plan, arm: &str) -> Vec<u64> {
+        let cells = plan.cells.iter().filter(|cell| cell.arm.name() == arm);
+        cells.map(|cell| cell.seed).collect()
+    }
+
+    #[test]
+    fn what_is_compared_or_needed_keeps_its_seeds() {
+        let plan = finding().plan(&SETTINGS, &[]).unwrap();
+        for arm in ["bottom", "base", "s-a", "s-room", "b", "s-c"] {
+            assert_eq!(seeds(&plan, arm), [4, 5, 6, 7, 8], "{arm}");
+        }
+        for arm in ["s-shown", "s-seen"] {
+            assert_eq!(seeds(&plan, arm), [4, 5, 6], "{arm}");
+        }
+        assert!(plan.cells.iter().all(|cell| cell.finding == "both"));
+        let of = |arm: &str| plan.cells.iter().find(|cell| cell.arm.name() == arm).unwrap();
+        assert_eq!((of("base").experiment, of("s-c").experiment), ("one", "two"));
+    }
+
+    #[test]
+    fn a_claim_needs_what_it_reads_and_what_that_needs() {
+        let arms = |claims: &[&str]| {
+            let claims: Vec<String> = claims.iter().map(|&id| id.to_owned()).collect();
+            let plan = finding().plan(&SETTINGS, &claims).unwrap();
+            let arms: BTreeSet<String> = plan.cells.iter().map(|c| c.arm.to_string()).collect();
+            (arms.into_iter().collect::<Vec<_>>().join(" "), plan.not_run.len())
+        };
+        assert_eq!(arms(&["both/first"]), ("b base bottom s-a s-room".to_owned(), 0));
+        assert_eq!(arms(&["both/second"]), ("b s-c".to_owned(), 0));
+        let both = arms(&["both/first", "both/second"]);
+        assert_eq!(both, ("b base bottom s-a s-c s-room".to_owned(), 0));
+    }
+
+    #[test]
+    fn comparisons_are_counted_once_and_with_what_is_not_run() {
+        let finding = finding();
+        let names: Vec<&str> = finding.contrasts().iter().map(|c| c.name.as_str()).collect();
+        assert_eq!((names, finding.controls().len()), (vec!["a", "c", "absent"], 1));
+        assert_eq!(finding.count(&[], &[]), (4, 0));
+        assert_eq!(finding.count(&[], &[NotRun::new("two-absent", "why")]), (4, 1));
+        assert_eq!(finding.count(&[], &[NotRun::new("s-room", "why")]), (4, 1));
+        assert_eq!(finding.count(&["both/second".into()], &[NotRun::new("b", "why")]), (2, 1));
+    }
+
+    #[test]
+    fn what_an_experiment_does_not_provide_is_named() {
+        let known = finding().known(&SETTINGS).unwrap();
+        let check = |read: Read| known.check("it", &read).map_err(|error| error.to_string());
+        assert_eq!(check(MEAN.read("s-a")), Ok(()));
+        assert_eq!(check(CURVE.read("two-absent")), Ok(()));
+        assert_eq!(check(Scalar::new("share, low").read("b")), Ok(()));
+        assert_eq!(
+            check(MEAN.read("c")).unwrap_err(),
+            "it reads arm `c`, which no plan of one, two has"
+        );
+        assert_eq!(
+            check(Scalar::new("curve").read("s-c")).unwrap_err(),
+            "it reads scalar `curve` of arm `s-c`, which `two` does not record"
+        );
+    }
 }

@@ -80,7 +80,9 @@ impl Metrics {
             }
         }
         let scalar = self.scalars.keys().find(|name| !scalars.contains(*name));
-        scalar.or_else(|| self.series.keys().find(|name| !series.contains(*name))).map(String::as_str)
+        scalar
+            .or_else(|| self.series.keys().find(|name| !series.contains(*name)))
+            .map(String::as_str)
     }
 
     fn note(&mut self, problem: ProtocolError) {

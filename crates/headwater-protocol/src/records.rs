@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::cell::{Conditions, seeds_of, sorted};
 use crate::{
-    Arm, Cell, DeviceKind, Effect, Estimate, Measure, Metrics, Preset, ProtocolError, Scalar, Series,
+    Arm, Cell, DeviceKind, Effect, Estimate, Measure, Metrics, Preset, ProtocolError, Scalar,
+    Series,
 };
 
 /// The record of one cell.
@@ -152,9 +153,9 @@ impl Records {
                 Ok(value) => values.push((seed, value)),
                 Err(error) => {
                     let no_record = matches!(error, ProtocolError::NoRecord { .. });
-                    let had_record = missing.as_ref().is_some_and(|known| {
-                        !matches!(known, ProtocolError::NoRecord { .. })
-                    });
+                    let had_record = missing
+                        .as_ref()
+                        .is_some_and(|known| !matches!(known, ProtocolError::NoRecord { .. }));
                     if missing.is_none() || (!no_record && !had_record) {
                         missing = Some(error);
                     }
@@ -188,12 +189,15 @@ impl Records {
             self.series(arm, metric).into_iter().map(|(_, values)| values).collect();
         let Some(length) = series.iter().map(|values| values.len()).min() else {
             // Asked of one value, to tell an arm without records from a series that it lacks.
-            return Err(self.by_seed(&metric.first(arm)).err().unwrap_or_else(|| {
-                ProtocolError::NoRecord { arm: arm.to_string(), seed: 0 }
-            }));
+            return Err(self
+                .by_seed(&metric.first(arm))
+                .err()
+                .unwrap_or_else(|| ProtocolError::NoRecord { arm: arm.to_string(), seed: 0 }));
         };
         (0..length)
-            .map(|at| Effect::over_seeds(&series.iter().map(|values| values[at]).collect::<Vec<_>>()))
+            .map(|at| {
+                Effect::over_seeds(&series.iter().map(|values| values[at]).collect::<Vec<_>>())
+            })
             .collect()
     }
 
@@ -276,7 +280,9 @@ mod tests {
         let cell = Cell::new("a", 3, &serde_json::json!({"z": 1, "b": value})).unwrap();
         let conditions =
             Conditions { preset: Preset::Smoke, device: DeviceKind::Flex, build: Build::default() };
-        let metrics = Metrics::new().scalar(&Scalar::new("m"), value).series(&Series::new("s"), [value, -value]);
+        let metrics = Metrics::new()
+            .scalar(&Scalar::new("m"), value)
+            .series(&Series::new("s"), [value, -value]);
         Record::new("k", &cell, &conditions, Some(b"weights"), metrics)
     }
 
@@ -322,8 +328,7 @@ mod tests {
         const CURVE: Series = Series::new("curve");
         const A: Arm = Arm::new("a");
         const B: Arm = Arm::new("b");
-        let metrics =
-            |value| Metrics::new().scalar(&ECE, value).series(&CURVE, [value, 1.0]);
+        let metrics = |value| Metrics::new().scalar(&ECE, value).series(&CURVE, [value, 1.0]);
         let records =
             Records::new([(A, 0, metrics(1.0)), (A, 1, metrics(3.0)), (B, 1, metrics(2.0))]);
         assert_eq!(records.by_seed(&ECE.of(A)).unwrap(), [(0, 1.0), (1, 3.0)]);
@@ -338,10 +343,7 @@ mod tests {
             "the record of arm `b`, seed 1 has no scalar `brier`; it has: ece"
         );
         let error = records.series_effect(&B, &Series::new("path")).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "the record of arm `b`, seed 1 has no series `path`; it has: curve"
-        );
+        assert_eq!(error, "the record of arm `b`, seed 1 has no series `path`; it has: curve");
         assert!(records.series_effect(&"c".into(), &CURVE).is_err());
         assert!(Records::default().effect(&ECE.of(A)).is_err());
     }
@@ -357,8 +359,7 @@ mod tests {
             n: 40,
         };
         let arm = Arm::new("a");
-        let records =
-            Records::new([(arm.clone(), 0, Metrics::new().estimate(&SHARE, &interval))]);
+        let records = Records::new([(arm.clone(), 0, Metrics::new().estimate(&SHARE, &interval))]);
         let effect = records.estimate(&arm, &SHARE).unwrap();
         assert_eq!((effect.estimate, effect.interval), (Some(0.5), Some((0.4, 0.6))));
         assert_eq!(effect.n, 40);

@@ -132,8 +132,12 @@ fn read_cells(planned: &PlannedFinding, store: &Store) -> Result<Left, ProtocolE
     let mut cells = Vec::with_capacity(planned.cells.len());
     let mut seconds = 0.0;
     for cell in &planned.cells {
-        let name =
-            CellName { finding: &planned.id, arm: cell.arm.name(), seed: cell.seed, key: &cell.key };
+        let name = CellName {
+            finding: &planned.id,
+            arm: cell.arm.name(),
+            seed: cell.seed,
+            key: &cell.key,
+        };
         let missing = match store.read_record(name)? {
             Found::Whole(record) => {
                 seconds += store.seconds(name).unwrap_or(0.0);
@@ -161,8 +165,7 @@ pub(crate) fn result(
     store: &Store,
 ) -> Result<FindingResult, ProtocolError> {
     let Left { records, failures, seconds } = read_cells(planned, store)?;
-    let cells: Vec<(&Arm, u64)> =
-        planned.cells.iter().map(|cell| (&cell.arm, cell.seed)).collect();
+    let cells: Vec<(&Arm, u64)> = planned.cells.iter().map(|cell| (&cell.arm, cell.seed)).collect();
     let smoke = preset == Preset::Smoke;
     let scope = Scope { planned: &cells, not_run: &planned.not_run, smoke };
     let (contrasts, controls) = finding.comparisons(&planned.claims);

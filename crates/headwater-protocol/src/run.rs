@@ -9,9 +9,9 @@ use std::time::Instant;
 
 use crate::cell::{Conditions, seeds_of};
 use crate::manifest::{Failure, Manifest, PlannedCell, PlannedFinding};
+use crate::results::result;
 use crate::schedule::{Ending, Event, Job, Surroundings, execute, reusable};
 use crate::settings::MOST_SEEDS;
-use crate::results::result;
 use crate::store::Store;
 use crate::{
     Arm, Build, Experiment, Finding, FindingResult, Metric, NotRun, Plan, ProtocolError, Settings,

@@ -23,8 +23,8 @@ pub enum Along {
         /// The distance between two values.
         step: f64,
     },
-    /// Another series of the same arm, by its means over seeds. Where it is longer than the values, the
-    /// last ones: what is counted between two looks stands at the later one.
+    /// Another series of the same arm, by its means over seeds. Where it is longer than the values,
+    /// the last ones: what is counted between two looks stands at the later one.
     Series(Series),
     /// The same in units of that many, e.g. 1000 for thousands.
     SeriesIn(Series, f64),
@@ -45,6 +45,13 @@ impl Along {
     #[must_use]
     pub fn steps() -> Self {
         Self::Index { first: 0.0, step: 1.0 }
+    }
+
+    fn series(&self) -> Option<&Series> {
+        match self {
+            Self::Series(series) | Self::SeriesIn(series, _) => Some(series),
+            Self::Places(_) | Self::Index { .. } => None,
+        }
     }
 }
 
@@ -67,13 +74,14 @@ impl Shape {
     fn reads(&self) -> BTreeSet<Read> {
         match self {
             Self::Curve { arm, values, along, .. } => {
-                let over = match along {
-                    Along::Series(series) | Along::SeriesIn(series, _) => Some(series.read(arm)),
-                    _ => None,
-                };
+                let over = along.series().map(|series| series.read(arm));
                 over.into_iter().chain([values.read(arm)]).collect()
             }
-            Self::Computed { reads, .. } => reads.iter().cloned().collect(),
+            Self::Computed { reads, along, .. } => {
+                let over = along.series().zip(reads.first());
+                let over = over.map(|(series, first)| series.read(first.arm()));
+                reads.iter().cloned().chain(over).collect()
+            }
             Self::Points { points, .. } => {
                 points.iter().flat_map(|(x, y)| [x.reads(), y.reads()]).flatten().collect()
             }
@@ -244,8 +252,8 @@ impl Figure {
         self
     }
 
-    /// One or two sentences under the figure: what to see in it. How many seeds there are, and which
-    /// series have fewer, is said by itself.
+    /// One or two sentences under the figure: what to see in it. How many seeds there are, and
+    /// which series have fewer, is said by itself.
     #[must_use]
     pub fn caption(mut self, caption: impl Into<String>) -> Self {
         self.frame = self.frame.caption(caption);
@@ -300,8 +308,8 @@ impl Figure {
         self
     }
 
-    /// One curve that a function makes of what it reads, seed by seed. `along` a series is that of the
-    /// first arm that is read.
+    /// One curve that a function makes of what it reads, seed by seed. `along` a series is that of
+    /// the first arm that is read.
     #[must_use]
     pub fn computed_curve(
         mut self,
@@ -372,7 +380,8 @@ impl Figure {
         self.shapes.iter().flat_map(|(_, shape)| shape.reads()).chain(references).collect()
     }
 
-    /// The figure with its numbers. A series that reads an arm without records is left out and named.
+    /// The figure with its numbers. A series that reads an arm without records is left out and
+    /// named.
     ///
     /// # Errors
     /// When no series is left, or a record lacks what is read.
@@ -414,44 +423,4 @@ impl Figure {
 }
 
 #[cfg(test)]
-mod tests {
-    use headwater_protocol::{Metrics, Scalar};
-
-    use super::*;
-
-    const LOG: Scalar = Scalar::new("log");
-    const COUNT: Series = Series::new("count");
-    const LEVEL: Series = Series::new("level");
-    const A: Arm = Arm::new("a");
-
-    fn points(figure: &Figure) -> Vec<Point> {
-        let metrics = |by: f64| {
-            let level = [by, 2.0 * by];
-            let metrics = Metrics::new().scalar(&LOG, by.ln()).series(&LEVEL, level);
-            metrics.series(&COUNT, [500.0, 1500.0, 2500.0])
-        };
-        let records = Records::new([(A, 0, metrics(1.0)), (A, 1, metrics(4.0))]);
-        figure.chart(&records).unwrap().series.remove(0).points
-    }
-
-    #[test]
-    fn values_stand_where_the_last_of_a_longer_series_is_in_the_unit_asked_for() {
-        let lines = || Figure::lines("T", "x", "y");
-        let of = |along| points(&lines().curve("a", &LEVEL, &along, A));
-        let places = |along| of(along).iter().map(|point| point.x).collect::<Vec<_>>();
-        assert_eq!(places(Along::Series(COUNT)), [1500.0, 2500.0]);
-        assert_eq!(places(Along::SeriesIn(COUNT, 1000.0)), [1.5, 2.5]);
-        let bare = points(&lines().curve("a", &LEVEL, &Along::steps(), A).without_intervals());
-        assert_eq!(bare, [Point::bare(0.0, 2.5), Point::bare(1.0, 5.0)]);
-        assert!(of(Along::steps()).iter().all(|point| point.interval.is_some()));
-    }
-
-    #[test]
-    fn a_point_put_through_exp_stands_at_the_geometric_mean() {
-        let pair = || [(LOG.of(A), LOG.of(A))];
-        let figure = Figure::lines("T", "x", "y").placed_points("a", pair(), f64::exp);
-        let found = points(&figure);
-        assert!((found[0].x - 2.0).abs() < 1e-12, "{found:?}");
-        assert_eq!(found[0].y, points(&Figure::lines("T", "x", "y").points("a", pair()))[0].x);
-    }
-}
+mod tests;

@@ -99,10 +99,7 @@ impl Grid {
         for (at, column) in self.columns.iter().enumerate() {
             let values = || self.rows.iter().filter_map(|row| row.get(at));
             let has_some = values().any(|value| {
-                matches!(
-                    value,
-                    GridValue::Effect(_) | GridValue::Number(..) | GridValue::Text(_)
-                )
+                matches!(value, GridValue::Effect(_) | GridValue::Number(..) | GridValue::Text(_))
             });
             let lacking = values().find_map(|value| match value {
                 GridValue::NoMetric(why) => Some(why),

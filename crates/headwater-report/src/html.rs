@@ -220,9 +220,8 @@ fn figure_data(figure: &Chart) -> Markup {
 }
 
 fn table(table: &Grid) -> Markup {
-    let is_text = |column: usize| {
-        table.rows.iter().filter_map(|row| row.get(column)).any(GridValue::is_text)
-    };
+    let is_text =
+        |column: usize| table.rows.iter().filter_map(|row| row.get(column)).any(GridValue::is_text);
     let class = |column: usize| if is_text(column) { "" } else { "number" };
     html! {
         h4 { (table.title) }

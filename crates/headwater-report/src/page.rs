@@ -142,7 +142,8 @@ impl Chapter {
     /// When no plan can be made.
     pub fn restrict(&mut self, settings: &Settings) -> Result<(), ProtocolError> {
         let known = self.finding.known(settings)?;
-        let is_known = |reads: &BTreeSet<Read>| reads.iter().all(|read| known.check("", read).is_ok());
+        let is_known =
+            |reads: &BTreeSet<Read>| reads.iter().all(|read| known.check("", read).is_ok());
         self.finding.retain(|measures| measures.iter().all(|measure| is_known(&measure.reads())));
         for part in &mut self.parts {
             part.figures.retain(|source| is_known(&source.reads(Figure::reads)));

@@ -107,11 +107,7 @@ pub fn run(
 /// # Errors
 /// When the directory holds no run, or a run of findings that are not among `chapters`, or cannot be
 /// read or written.
-pub fn render(
-    chapters: &[Chapter],
-    out: &Path,
-    code_version: &str,
-) -> Result<Report, ReportError> {
+pub fn render(chapters: &[Chapter], out: &Path, code_version: &str) -> Result<Report, ReportError> {
     let findings: Vec<&Finding> = chapters.iter().map(|chapter| &chapter.finding).collect();
     let RunResult { version, preset, device, build, wall_seconds, jobs, cores, dropped, findings } =
         results(&findings, out)?;

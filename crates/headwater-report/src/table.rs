@@ -105,7 +105,8 @@ impl Value {
             Self::Text(text) => GridValue::Text(text.clone()),
             Self::Number(value, decimals) => GridValue::Number(*value, *decimals),
             Self::Measure(measure) => or_missing(records.effect(measure).map(GridValue::Effect)),
-            Self::Rare(measure) => match or_missing(records.effect(measure).map(GridValue::Effect)) {
+            Self::Rare(measure) => match or_missing(records.effect(measure).map(GridValue::Effect))
+            {
                 GridValue::NoMetric(_) => GridValue::Absent,
                 value => value,
             },
@@ -297,5 +298,64 @@ impl Table {
         }
         grid.check()?;
         Ok(grid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_protocol::Metrics;
+
+    const SCORE: Scalar = Scalar::labelled("score", "true score");
+    const RATE: Scalar = Scalar::new("rate");
+    const CURVE: Series = Series::new("curve");
+
+    fn records() -> Records {
+        let cells = ["a", "b"].into_iter().flat_map(|arm| (0..3).map(move |seed| (arm, seed)));
+        Records::new(cells.map(|(arm, seed)| {
+            let x = if arm == "a" { 1.0 } else { 3.0 } + seed as f64;
+            let metrics = Metrics::new().scalar(&SCORE, x).series(&CURVE, [x, 2.0 * x]);
+            (arm.into(), seed, metrics)
+        }))
+    }
+
+    #[test]
+    fn columns_are_headed_by_their_labels_and_filled_for_every_arm() {
+        let columns = [
+            Column::from(SCORE),
+            Column::at("second", &CURVE, 1),
+            Column::last("last", &CURVE),
+            Column::less(SCORE, "b").headed("less b"),
+            Column::mean(SCORE, 1).headed("mean"),
+            Column::rare(RATE),
+        ];
+        let arms = [Labelled::from(Arm::new("a")), ("the other", Arm::new("b")).into()];
+        let table = Table::of_arms("T", "arm", arms, columns).row([Value::from("none")]);
+        assert_eq!(table.reads().len(), 6);
+        assert!(table.grid(&records()).is_err(), "a short row");
+        let mut table = table;
+        table.rows.pop();
+        let grid = table.grid(&records()).unwrap();
+        assert_eq!(grid.columns[..4], ["arm", "true score", "second", "last"]);
+        let texts: Vec<Vec<String>> =
+            grid.rows.iter().map(|row| row.iter().map(GridValue::text).collect()).collect();
+        let [first, second] = &texts[..] else { panic!("two rows") };
+        assert_eq!((first[0].as_str(), second[0].as_str()), ("a", "the other"));
+        assert!(first[1].starts_with("2.0") && first[2].starts_with("4.0"), "{first:?}");
+        assert_eq!(first[2], first[3]);
+        assert!(first[4].starts_with("\u{2212}2"), "{first:?}");
+        assert_eq!((first[5].as_str(), first[6].as_str()), ("2.0", "\u{2013}"));
+        assert!(grid.missing().is_empty());
+    }
+
+    #[test]
+    fn an_arm_without_records_is_told_from_a_metric_that_is_not_there() {
+        let table = Table::new("T", ["arm", "score", "rate"])
+            .row(["a".into(), SCORE.of("a").into(), RATE.of("a").into()])
+            .row(["c".into(), SCORE.of("c").into(), Value::Blank]);
+        let grid = table.grid(&records()).unwrap();
+        assert_eq!(grid.rows[1][1], GridValue::NoRecord);
+        assert!(matches!(&grid.rows[0][2], GridValue::NoMetric(why) if why.contains("`rate`")));
+        assert_eq!(grid.missing().len(), 1);
     }
 }

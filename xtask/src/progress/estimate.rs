@@ -92,8 +92,8 @@ mod tests {
 
     #[test]
     fn the_table_has_every_finding_once() {
-        let findings = headwater_findings::all(Default::default());
-        let ids: Vec<&str> = findings.iter().map(|finding| finding.id()).collect();
+        let findings = headwater_findings::all(&Default::default());
+        let ids: Vec<&str> = findings.iter().map(|chapter| chapter.finding.id).collect();
         let listed: Vec<&str> = SECONDS.iter().map(|(id, ..)| *id).collect();
         assert_eq!(listed, ids);
         assert!(SECONDS.iter().all(|(_, smoke, quick)| 0.0 < *smoke && smoke < quick));
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_an_arm_took_here_is_preferred_to_the_table() {
-        let cell = |seconds| CellAhead { arm: "a".to_owned(), is_there: false, seconds };
+        let cell = |seconds| CellAhead { arm: "a".into(), is_there: false, seconds };
         assert_eq!(expected("calibration", &cell(Some(7.0)), Preset::Quick), 7.0);
         assert_eq!(expected("calibration", &cell(None), Preset::Full), 1.7);
         assert_eq!(expected("calibration", &cell(None), Preset::Smoke), 0.02);

@@ -34,7 +34,7 @@ impl Track {
         let mut waiting: HashMap<String, (usize, f64)> = HashMap::new();
         for cell in announced.cells.iter().filter(|cell| !cell.is_there) {
             let seconds = expected(&announced.finding, cell, preset);
-            waiting.entry(cell.arm.clone()).or_insert((0, seconds)).0 += 1;
+            waiting.entry(cell.arm.to_string()).or_insert((0, seconds)).0 += 1;
         }
         Self {
             finding: announced.finding.clone(),

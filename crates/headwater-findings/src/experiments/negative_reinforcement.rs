@@ -21,8 +21,8 @@ use headwater_nn::{
 };
 use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig, Verdict, graded_by};
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError, Scalar,
-    Series, Settings, Workbench, metrics,
+    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
+    Scalar, Series, Settings, Workbench, metrics,
 };
 use headwater_rewards::checked_score;
 use rand::seq::SliceRandom;
@@ -360,11 +360,7 @@ impl Test {
     }
 
     /// Measures at temperature 1 and, given a `target` entropy, at the temperature that reaches it.
-    fn measure(
-        &self,
-        policy: &Decoder,
-        target: Option<f64>,
-    ) -> Result<Metrics, CellError> {
+    fn measure(&self, policy: &Decoder, target: Option<f64>) -> Result<Metrics, CellError> {
         let groups = self.sample(policy, self.config.samples, &sampling_config(1.0).check()?)?;
         let names = (PASS_AT, [PASS_1, PASS_16, PASS_256]);
         let mut metrics = self.pass_at_k(Metrics::new(), names, &groups)?;

@@ -41,11 +41,7 @@ fn style(series: usize) -> (usize, usize) {
 }
 
 /// The series' line through `points`, in its dash pattern.
-pub(super) fn draw_path(
-    chart: &mut Plot<'_, '_>,
-    points: Vec<(f64, f64)>,
-    series: usize,
-) -> Drawn {
+pub(super) fn draw_path(chart: &mut Plot<'_, '_>, points: Vec<(f64, f64)>, series: usize) -> Drawn {
     let stroke = colour(series).stroke_width(2);
     match DASHES[style(series).1] {
         None => chart.draw_series([PathElement::new(points, stroke)])?,

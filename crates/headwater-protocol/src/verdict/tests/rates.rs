@@ -12,25 +12,18 @@ struct Rates {
     any_holds: f64,
 }
 
+const NONE: Scalar = Scalar::new("none");
+
 /// Findings with `count` increase contrasts, d = 1, whose true effects are all `truth`, and a control whose
 /// noise is small against its margin.
 fn rates(count: usize, truth: f64) -> Rates {
-    const READ: [PerSeed; 7] = [
-        |seed| seed.scalar("arm", "0"),
-        |seed| seed.scalar("arm", "1"),
-        |seed| seed.scalar("arm", "2"),
-        |seed| seed.scalar("arm", "3"),
-        |seed| seed.scalar("arm", "4"),
-        |seed| seed.scalar("arm", "5"),
-        |seed| seed.scalar("arm", "6"),
-    ];
     // Without an effect, a smallest effect of 0 is the severest test: the size of the estimate is no hurdle.
     let smallest_effect = truth;
-    let contrasts: Vec<Contrast> = READ[..count]
-        .iter()
-        .map(|read| Contrast { smallest_effect, ..contrast("c", *read) })
+    let metric = |at: usize| Scalar::from(at.to_string());
+    let contrasts: Vec<Contrast> = (0..count)
+        .map(|at| Contrast::increase("c", metric(at).of("arm"), smallest_effect))
         .collect();
-    let control = Control { margin: 1.0, ..control("none", |seed| seed.scalar("arm", "none")) };
+    let control = Control::new("none", NONE.of("arm"), 1.0);
     let streams = Streams::new(5);
     let (trials, scope) = (4000, first(5));
     let mut counts = [0u32; 4];
@@ -38,13 +31,14 @@ fn rates(count: usize, truth: f64) -> Rates {
         let mut rng = streams.stream("noise", &[trial]);
         let mut normal = || -> f64 { StandardNormal.sample(&mut rng) };
         let cells = (0..5).map(|seed| {
-            let mut metrics = Metrics::new().scalar("none", 0.1 * normal());
+            let mut metrics = Metrics::new().scalar(&NONE, 0.1 * normal());
             for at in 0..count {
-                metrics = metrics.scalar(at.to_string(), truth + normal());
+                metrics = metrics.scalar(&metric(at), truth + normal());
             }
-            ("arm".to_owned(), seed, metrics)
+            (Arm::new("arm"), seed, metrics)
         });
-        let judged = judge(&contrasts, &[control], &Records::new(cells), scope);
+        let all: Vec<&Contrast> = contrasts.iter().collect();
+        let judged = judge(&all, &[&control], &Records::new(cells), scope);
         let seen = [
             judged.verdict == Verdict::Reproduced,
             judged.verdict == Verdict::NotReproduced,

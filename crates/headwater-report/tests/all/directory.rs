@@ -3,12 +3,13 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
-use crate::synthetic::{CODE, Synthetic, options};
+use crate::synthetic::{CODE, LEVEL, NULL, Synthetic, options};
 use headwater_protocol::*;
+use headwater_report::{Chapter, Report, render, run};
 
 /// Two findings, `first` and `second`.
-fn pair() -> Vec<Box<dyn Finding>> {
-    let named = |id| Box::new(Synthetic { id, ..Synthetic::default() }) as Box<dyn Finding>;
+fn pair() -> Vec<Chapter> {
+    let named = |id| Synthetic { id, ..Synthetic::default() }.chapter();
     vec![named("first"), named("second")]
 }
 
@@ -18,7 +19,7 @@ fn only(out: &Path, ids: &[&str]) -> RunOptions {
 }
 
 fn ids(report: &Report) -> Vec<&str> {
-    report.findings.iter().map(|finding| finding.id.as_str()).collect()
+    report.findings.iter().map(|finding| finding.found.id.as_str()).collect()
 }
 
 fn go(options: &RunOptions) -> Report {
@@ -60,8 +61,8 @@ fn a_run_of_one_finding_keeps_the_others_of_the_same_conditions() {
     let report = go(&only(out.path(), &["first"]));
     assert_eq!(ids(&report), ["first", "second"], "in the order of the build");
     assert!(report.dropped.is_empty() && report.is_clean());
-    assert_eq!(report.findings[1].verdict, Verdict::Reproduced);
-    assert_eq!(report.findings[1].contrasts[0].n, 5);
+    assert_eq!(report.findings[1].found.verdict, Verdict::Reproduced);
+    assert_eq!(report.findings[1].found.contrasts[0].n, 5);
     // The kept finding stays when the report is rendered again, and when it is run again.
     assert_eq!(ids(&render(&pair(), out.path(), CODE).unwrap()), ["first", "second"]);
     assert_eq!(ids(&go(&options(out.path(), 2))), ["first", "second"]);
@@ -75,8 +76,8 @@ fn what_a_run_under_other_conditions_left_is_dropped_and_named() {
     type Change = fn(&mut RunOptions);
     let changes: [(Change, &str); 5] = [
         (
-            |o| o.build.code_version = "f".into(),
-            "it ran with code version 0123456789abcdef, this run has f",
+            |o| o.build.code.workspace = "f".into(),
+            "`second` ran with code 0123456789abcdef, this run has f",
         ),
         (|o| o.build.compiler = "rustc 2".into(), "compiler rustc 1.95.0, this run has rustc 2"),
         (|o| o.build.instructions = "AVX-512".into(), "instruction set AVX2, this run has AVX-512"),
@@ -161,7 +162,7 @@ fn a_directory_in_the_place_of_a_cells_file_is_discarded_when_it_is_empty() {
     become_directory();
     // A report of what is there names it.
     let report = render(&pair(), out.path(), CODE).unwrap();
-    assert!(report.findings[0].failures[0].reason.ends_with("it is a directory"));
+    assert!(report.findings[0].found.failures[0].reason.ends_with("it is a directory"));
 
     let discarded = Mutex::new(Vec::new());
     let note = |event: &Event<'_>| {
@@ -207,7 +208,7 @@ fn a_number_of_seeds_that_is_not_the_presets_own_is_in_the_report() {
         if seeds == Some(6) {
             // It is a property of the finding, and stays beside one that has the preset's number.
             let report = go(&only(out.path(), &["second"]));
-            assert!(report.seeds_by_hand && !report.findings[1].seeds_by_hand);
+            assert!(report.seeds_by_hand && !report.findings[1].found.seeds_by_hand);
         }
     }
 }
@@ -216,8 +217,8 @@ fn a_number_of_seeds_that_is_not_the_presets_own_is_in_the_report() {
 fn where_no_arm_can_be_run_every_comparison_is_listed_with_the_reason() {
     let out = tempfile::tempdir().unwrap();
     let finding = Synthetic { nothing: true, ..Synthetic::default() };
-    let report = run(&finding.boxed(), &options(out.path(), 2), |_| (), |_| ()).unwrap();
-    let finding = &report.findings[0];
+    let report = run(&finding.chapters(), &options(out.path(), 2), |_| (), |_| ()).unwrap();
+    let finding = &report.findings[0].found;
     assert_eq!((finding.contrasts.len(), finding.controls.len()), (0, 0));
     let omitted: Vec<&str> = finding.omitted.iter().map(|omitted| omitted.name.as_str()).collect();
     assert_eq!(
@@ -247,12 +248,12 @@ fn more_seeds_than_anybody_waits_for_are_refused_before_they_are_planned() {
 fn a_column_that_no_arm_can_fill_is_a_defect_and_one_without_records_is_not() {
     let report = |finding: Synthetic| {
         let out = tempfile::tempdir().unwrap();
-        let report = run(&finding.boxed(), &options(out.path(), 2), |_| (), |_| ()).unwrap();
-        report.findings.into_iter().next().unwrap().defects
+        let report = run(&finding.chapters(), &options(out.path(), 2), |_| (), |_| ()).unwrap();
+        report.findings.into_iter().next().unwrap().found.defects
     };
-    let defects = report(Synthetic { metric: "scor", ..Synthetic::default() });
+    let defects = report(Synthetic { metric: LEVEL, ..Synthetic::default() });
     assert_eq!(defects.len(), 1, "{defects:?}");
     assert!(defects[0].starts_with("table `Scores`, column `Again`: no arm has it; "));
-    assert!(defects[0].contains("has no scalar `scor`; it has: score"), "{defects:?}");
-    assert!(report(Synthetic { without: &["null"], ..Synthetic::default() }).is_empty());
+    assert!(defects[0].contains("has no scalar `level`; it has: score"), "{defects:?}");
+    assert!(report(Synthetic { without: vec![NULL], ..Synthetic::default() }).is_empty());
 }

@@ -4,10 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use crate::synthetic::{CODE, Planted, Synthetic, claimed, options};
+use crate::synthetic::{
+    CODE, CONTROL, LEVEL, NULL, Planted, SCORE, Synthetic, TREATED, claimed, options,
+};
 use headwater_protocol::*;
+use headwater_report::{Chapter, Figure, Part, Report, ReportError, Table, render, run};
 
-fn run_in(out: &Path, jobs: u8, findings: &[Box<dyn Finding>]) -> Report {
+fn run_in(out: &Path, jobs: u8, findings: &[Chapter]) -> Report {
     run(findings, &options(out, jobs), |_| (), |_| ()).unwrap()
 }
 
@@ -33,7 +36,7 @@ fn files(out: &Path, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
 fn happenings(out: &Path, finding: Synthetic) -> (Report, Vec<String>) {
     let seen = Mutex::new(Vec::new());
     let report = run(
-        &finding.boxed(),
+        &finding.chapters(),
         &options(out, 2),
         |_| (),
         |event| {
@@ -56,9 +59,9 @@ fn happenings(out: &Path, finding: Synthetic) -> (Report, Vec<String>) {
 
 fn verdict_of(planted: Planted) -> Verdict {
     let out = tempfile::tempdir().unwrap();
-    let report = run_in(out.path(), 2, &Synthetic { planted, ..Synthetic::default() }.boxed());
-    assert!(report.findings[0].defects.is_empty(), "{:?}", report.findings[0].defects);
-    report.findings[0].verdict
+    let report = run_in(out.path(), 2, &Synthetic { planted, ..Synthetic::default() }.chapters());
+    assert!(report.findings[0].found.defects.is_empty(), "{:?}", report.findings[0].found.defects);
+    report.findings[0].found.verdict
 }
 
 #[test]
@@ -73,8 +76,8 @@ fn verdicts_follow_what_is_planted() {
 #[test]
 fn one_job_and_many_write_the_same_bytes() {
     let (one, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    run_in(one.path(), 1, &Synthetic::default().boxed());
-    run_in(many.path(), 8, &Synthetic::default().boxed());
+    run_in(one.path(), 1, &Synthetic::default().chapters());
+    run_in(many.path(), 8, &Synthetic::default().chapters());
     assert_eq!(files(one.path(), "records").len(), 25);
     assert_eq!(files(one.path(), "records"), files(many.path(), "records"));
     assert_eq!(files(one.path(), "artifacts"), files(many.path(), "artifacts"));
@@ -83,8 +86,8 @@ fn one_job_and_many_write_the_same_bytes() {
 #[test]
 fn an_interrupted_run_goes_on_to_the_same_bytes() {
     let (whole, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    run_in(whole.path(), 2, &Synthetic::default().boxed());
-    run_in(cut.path(), 2, &Synthetic::default().boxed());
+    run_in(whole.path(), 2, &Synthetic::default().chapters());
+    run_in(cut.path(), 2, &Synthetic::default().chapters());
 
     // As a kill may leave it: one record missing, one cut short, one with a flipped digit, a stray
     // partial file, and the artifact of a base cell damaged.
@@ -116,13 +119,13 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
     let discarded: Vec<&str> = seen.iter().filter_map(|s| s.strip_prefix("discarded ")).collect();
     assert_eq!(discarded, ["base.0", "base.1", "base.2", "null.2", "treated.1"]);
     assert_eq!(files(whole.path(), "records"), files(cut.path(), "records"));
-    assert_eq!(report.findings[0].verdict, Verdict::Reproduced);
+    assert_eq!(report.findings[0].found.verdict, Verdict::Reproduced);
 }
 
 #[test]
 fn a_finished_run_runs_nothing_again_and_another_code_version_everything() {
     let out = tempfile::tempdir().unwrap();
-    let finding: Vec<Box<dyn Finding>> = Synthetic::default().boxed();
+    let finding: Vec<Chapter> = Synthetic::default().chapters();
     run_in(out.path(), 2, &finding);
     let (_, seen) = happenings(out.path(), Synthetic::default());
     assert!(seen.iter().all(|what| what.starts_with("reused ")) && seen.len() == 25, "{seen:?}");
@@ -150,15 +153,16 @@ fn a_cell_that_panics_or_fails_harms_only_what_needs_it() {
         ("treated", || Err("no convergence".into()), "no convergence"),
         (
             "treated",
-            || Ok(Metrics::new().scalar("score", f64::NAN).into()),
+            || Ok(Metrics::new().scalar(&SCORE, f64::NAN).into()),
             "metric `score` is NaN, which is not a finite number",
         ),
     ];
     for (arm, instead, reason) in cases {
         let out = tempfile::tempdir().unwrap();
-        let finding = Synthetic { sabotage: Some((arm, 1, instead)), ..Synthetic::default() };
+        let finding =
+            Synthetic { sabotage: Some((arm.into(), 1, instead)), ..Synthetic::default() };
         let (report, seen) = happenings(out.path(), finding);
-        let finding = &report.findings[0];
+        let finding = &report.findings[0].found;
         assert!(!report.is_clean());
         assert!(seen.contains(&format!("failed {arm}.1")));
         let failed: Vec<_> = finding.failures.iter().filter(|failure| failure.ran).collect();
@@ -176,16 +180,19 @@ fn a_cell_that_panics_or_fails_harms_only_what_needs_it() {
         // Without the fault the same command finishes the run.
         let (report, _) = happenings(out.path(), Synthetic::default());
         assert!(report.is_clean());
-        assert_eq!(report.findings[0].verdict, Verdict::Reproduced);
+        assert_eq!(report.findings[0].found.verdict, Verdict::Reproduced);
     }
 }
 
 #[test]
 fn an_arm_that_is_not_run_leaves_its_contrasts_out_and_says_so() {
     let out = tempfile::tempdir().unwrap();
-    let report =
-        run_in(out.path(), 2, &Synthetic { without: &["null"], ..Synthetic::default() }.boxed());
-    let finding = &report.findings[0];
+    let report = run_in(
+        out.path(),
+        2,
+        &Synthetic { without: vec![NULL], ..Synthetic::default() }.chapters(),
+    );
+    let finding = &report.findings[0].found;
     assert_eq!(finding.contrasts.len(), 1);
     assert_eq!(finding.omitted[0].name, "score: null - plain");
     assert_eq!(finding.omitted[0].reason, finding.not_run[0].reason);
@@ -195,9 +202,12 @@ fn an_arm_that_is_not_run_leaves_its_contrasts_out_and_says_so() {
     let page = fs::read_to_string(out.path().join("report.html")).unwrap();
     assert!(page.contains("data set y not found: docs/data.md says where it comes from"));
 
-    let report =
-        run_in(out.path(), 2, &Synthetic { without: &["control"], ..Synthetic::default() }.boxed());
-    assert_eq!(report.findings[0].verdict, Verdict::Inconclusive, "no control, no verdict");
+    let report = run_in(
+        out.path(),
+        2,
+        &Synthetic { without: vec![CONTROL], ..Synthetic::default() }.chapters(),
+    );
+    assert_eq!(report.findings[0].found.verdict, Verdict::Inconclusive, "no control, no verdict");
 }
 
 #[test]
@@ -207,17 +217,20 @@ fn a_directory_that_cannot_be_written_is_an_error_and_harms_no_record() {
     fs::write(&file, "in the way").unwrap();
     let below = file.join("run");
     let error =
-        run(&Synthetic::default().boxed(), &options(&below, 2), |_| (), |_| ()).unwrap_err();
-    assert!(matches!(error, ProtocolError::Io { .. }) && !error.is_usage(), "{error}");
+        run(&Synthetic::default().chapters(), &options(&below, 2), |_| (), |_| ()).unwrap_err();
+    assert!(
+        matches!(error, ReportError::Protocol(ProtocolError::Io { .. })) && !error.is_usage(),
+        "{error}"
+    );
     assert!(error.to_string().contains("file"));
 
     // The disk refuses in the middle of a run: records written before stay.
     let good = out.path().join("good");
-    run_in(&good, 2, &Synthetic::default().boxed());
+    run_in(&good, 2, &Synthetic::default().chapters());
     let before = files(&good, "records");
     let more = Synthetic { id: "more", ..Synthetic::default() };
     fs::write(good.join("records/more"), "in the way").unwrap();
-    let error = run(&more.boxed(), &options(&good, 2), |_| (), |_| ()).unwrap_err();
+    let error = run(&more.chapters(), &options(&good, 2), |_| (), |_| ()).unwrap_err();
     assert!(error.to_string().contains("more"), "{error}");
     fs::remove_file(good.join("records/more")).unwrap();
     assert_eq!(files(&good, "records"), before);
@@ -226,7 +239,7 @@ fn a_directory_that_cannot_be_written_is_an_error_and_harms_no_record() {
 #[test]
 fn the_report_renders_again_from_the_records_alone() {
     let out = tempfile::tempdir().unwrap();
-    let finding = Synthetic::default().boxed();
+    let finding = Synthetic::default().chapters();
     run_in(out.path(), 2, &finding);
     let read = |name: &str| fs::read_to_string(out.path().join(name)).unwrap();
     let (html, json) = (read("report.html"), read("report.json"));
@@ -235,15 +248,15 @@ fn the_report_renders_again_from_the_records_alone() {
     render(&finding, out.path(), CODE).unwrap();
     assert_eq!((read("report.html"), read("report.json")), (html, json));
 
-    let strange = [Box::new(Synthetic { id: "other", ..Synthetic::default() }) as Box<dyn Finding>];
+    let strange = [Synthetic { id: "other", ..Synthetic::default() }.chapter()];
     let error = render(&strange, out.path(), CODE).unwrap_err().to_string();
-    assert_eq!(error, "the run holds finding `synthetic`, which this build does not know");
+    assert_eq!(error, "there is no finding or claim `synthetic` in this build");
 }
 
 #[test]
 fn figures_and_tables_of_a_part_stand_under_its_heading() {
     let out = tempfile::tempdir().unwrap();
-    run_in(out.path(), 2, &Synthetic::default().boxed());
+    run_in(out.path(), 2, &Synthetic::default().chapters());
     let page = fs::read_to_string(out.path().join("report.html")).unwrap();
     let order = [
         "<h4>Score over training",
@@ -260,7 +273,7 @@ fn figures_and_tables_of_a_part_stand_under_its_heading() {
 #[test]
 fn report_json_has_the_published_schema_and_the_page_escapes_every_text() {
     let out = tempfile::tempdir().unwrap();
-    run_in(out.path(), 2, &Synthetic::default().boxed());
+    run_in(out.path(), 2, &Synthetic::default().chapters());
     let json = fs::read(out.path().join("report.json")).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
     for field in [
@@ -311,37 +324,111 @@ fn a_defect_of_the_finding_is_told_apart_from_a_missing_cell() {
     let out = tempfile::tempdir().unwrap();
     let contrasts = || {
         let mut contrasts = claimed();
-        contrasts[1].per_seed = |seed| seed.scalar("null", "no such metric");
+        contrasts[1].measure = LEVEL.of(NULL);
         contrasts
     };
-    let report = run_in(out.path(), 2, &Synthetic { contrasts, ..Synthetic::default() }.boxed());
-    let finding = &report.findings[0];
+    let report = run_in(out.path(), 2, &Synthetic { contrasts, ..Synthetic::default() }.chapters());
+    let finding = &report.findings[0].found;
     assert_eq!(finding.verdict, Verdict::Inconclusive);
     assert!(!report.is_clean());
-    assert!(finding.defects[0].contains("has no scalar `no such metric`; it has: score"));
+    assert!(finding.defects[0].contains("has no scalar `level`; it has: score"));
 }
 
 #[test]
-fn a_table_of_an_arm_that_is_not_run_is_left_out_but_one_of_an_unknown_arm_is_a_defect() {
-    let report = |tabled: &'static str| {
-        let out = tempfile::tempdir().unwrap();
-        let finding =
-            Synthetic { without: &["null"], tabled: Some(tabled), ..Synthetic::default() };
-        run_in(out.path(), 2, &finding.boxed())
+fn what_is_not_run_is_left_out_of_figures_by_name_and_stands_in_tables_as_such() {
+    let out = tempfile::tempdir().unwrap();
+    let finding = Synthetic { without: vec![NULL], ..Synthetic::default() };
+    let report = run_in(out.path(), 2, &finding.chapters());
+    assert!(report.is_clean() && report.findings[0].not_shown.len() == 2);
+    assert!(report.findings[0].not_shown[0].contains("arm `null` has no record at seed 0"));
+    let page = fs::read_to_string(out.path().join("report.html")).unwrap();
+    assert!(page.contains("stays there. Not run: null. n = 5 seeds."));
+    assert!(page.contains("no record"));
+}
+
+#[test]
+fn a_misspelt_name_is_refused_before_anything_is_written() {
+    let out = tempfile::tempdir().unwrap();
+    let refused = |chapter: Chapter| {
+        let at = out.path().join("run");
+        let error = run(&[chapter], &options(&at, 1), |_| (), |_| ()).unwrap_err().to_string();
+        assert!(!at.exists());
+        error
     };
-    let absent = report("null");
-    assert_eq!(absent.findings[0].not_shown, ["tables: arm `null` has no record at seed 0"]);
-    assert!(absent.is_clean());
-    let unknown = report("nul");
-    assert_eq!(unknown.findings[0].defects, ["tables: arm `nul` has no record at seed 0"]);
-    assert!(!unknown.is_clean());
+    let contrast = |measure: fn() -> Measure| {
+        let mut chapter = Synthetic::default().chapter();
+        chapter.finding.claims[0].contrasts[0].measure = measure();
+        refused(chapter)
+    };
+    let reader = "synthetic: the comparison “score: treated - plain” reads ";
+    assert_eq!(
+        contrast(|| SCORE.of("treatd")),
+        format!("{reader}arm `treatd`, which no plan of synthetic has")
+    );
+    assert_eq!(
+        contrast(|| Scalar::new("scor").of(TREATED)),
+        format!("{reader}scalar `scor` of arm `treated`, which `synthetic` does not record")
+    );
+    assert!(contrast(|| Series::new("score").last(TREATED)).contains("series `score`"));
+    let mut roomless = Synthetic::default().chapter();
+    roomless.finding.claims[0].contrasts[0].room = Some(SCORE.of("nobody"));
+    assert!(refused(roomless).contains("arm `nobody`"));
+    let mut control = Synthetic::default().chapter();
+    control.finding.claims[0].controls[0].measure = SCORE.of("controll");
+    assert!(refused(control).contains("“score: control - plain” reads arm `controll`"));
+
+    let shown = |part: Part| {
+        let mut chapter = Synthetic::default().chapter();
+        chapter.parts.push(part);
+        refused(chapter)
+    };
+    let figure = Figure::dots("Dots", ["a"], "v").by_category("s", [SCORE.of("nul")]);
+    assert!(shown(Part::new("").figure(figure)).contains("the figure “Dots” reads arm `nul`"));
+    let table = Table::of_arms("All", "arm", [NULL], [Scalar::new("scorr")]);
+    assert!(shown(Part::new("").table(table)).contains("the table “All” reads scalar `scorr`"));
+}
+
+#[test]
+fn a_metric_that_was_not_declared_fails_the_cell_that_records_it() {
+    let out = tempfile::tempdir().unwrap();
+    let instead: crate::synthetic::Instead =
+        || Ok(Metrics::new().scalar(&Scalar::new("extra"), 1.0).into());
+    let finding = Synthetic { sabotage: Some((NULL, 2, instead)), ..Synthetic::default() };
+    let report = run_in(out.path(), 2, &finding.chapters());
+    let failure = &report.findings[0].found.failures[0];
+    assert_eq!((&failure.arm, failure.seed), (&NULL, 2));
+    assert_eq!(failure.reason, "`extra` is recorded and not among the experiment's metrics");
+}
+
+#[test]
+fn a_claim_by_name_runs_what_it_needs_and_shows_its_comparisons_only() {
+    let out = tempfile::tempdir().unwrap();
+    let mut options = options(out.path(), 2);
+    options.only = vec!["synthetic/stays".into()];
+    let chapters = Synthetic::default().chapters();
+    let report = run(&chapters, &options, |_| (), |_| ()).unwrap();
+    let found = &report.findings[0].found;
+    let arms: Vec<String> = found.records.arms().into_iter().map(ToString::to_string).collect();
+    assert_eq!(arms, ["base", "control", "null", "plain"], "and not the treated one");
+    let names: Vec<&str> = found.contrasts.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!((names, found.controls.len()), (vec!["score: null - plain"], 1));
+    assert_eq!((found.verdict, found.cells), (Verdict::Reproduced, 20));
+    assert!(report.is_clean(), "{:?}", found.defects);
+    let page = fs::read_to_string(out.path().join("report.html")).unwrap();
+    assert!(page.contains("Only this was run: synthetic/stays."));
+    // The records count for the whole finding.
+    options.only = vec!["synthetic".into()];
+    let report = run(&chapters, &options, |_| (), |_| ()).unwrap();
+    assert_eq!(report.findings[0].found.contrasts.len(), 2);
+    options.only = vec!["synthetic/nothing".into()];
+    let error = run(&chapters, &options, |_| (), |_| ()).unwrap_err().to_string();
+    assert!(error.contains("finding or claim `synthetic/nothing`"), "{error}");
 }
 
 #[test]
 fn two_findings_of_one_name_are_refused() {
     let out = tempfile::tempdir().unwrap();
-    let twice: [Box<dyn Finding>; 2] =
-        [Box::new(Synthetic::default()), Box::new(Synthetic::default())];
+    let twice: [Chapter; 2] = [Synthetic::default().chapter(), Synthetic::default().chapter()];
     let error = run(&twice, &options(out.path(), 1), |_| (), |_| ()).unwrap_err();
     assert_eq!(error.to_string(), "the finding `synthetic` is listed twice");
 }
@@ -350,10 +437,10 @@ fn two_findings_of_one_name_are_refused() {
 fn the_page_tells_the_projects_effect_from_the_papers_and_when_a_contrast_was_fixed() {
     let contrasts = || {
         let [first, second] = claimed().try_into().unwrap();
-        let published = Some("0.7 nats on their <task>");
+        let published = "0.7 nats on their <task>";
         vec![
-            Contrast { published, registered: Registered::AfterPilot, ..first },
-            Contrast { registered: Registered::PostHoc, attainable: Some(|_| Ok(0.4)), ..second },
+            first.published(published).registered(Registered::AfterPilot),
+            second.registered(Registered::PostHoc).room(0.4.into()),
         ]
     };
     let page = |contrasts, seeds| {
@@ -361,11 +448,11 @@ fn the_page_tells_the_projects_effect_from_the_papers_and_when_a_contrast_was_fi
         let mut options = options(out.path(), 2);
         options.settings.seeds = seeds;
         let finding = Synthetic { contrasts, ..Synthetic::default() };
-        let report = run(&finding.boxed(), &options, |_| (), |_| ()).unwrap();
+        let report = run(&finding.chapters(), &options, |_| (), |_| ()).unwrap();
         (report, fs::read_to_string(out.path().join("report.html")).unwrap())
     };
     let (report, text) = page(contrasts, None);
-    let finding = &report.findings[0];
+    let finding = &report.findings[0].found;
     assert_eq!(finding.verdict, Verdict::Reproduced, "{}", finding.why);
     assert_eq!(finding.contrasts[1].judgement, Judgement::Undecided);
     for shown in [

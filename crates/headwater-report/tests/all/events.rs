@@ -4,18 +4,19 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use crate::synthetic::{Synthetic, options};
+use crate::synthetic::{BASE, Synthetic, TREATED, options};
 use headwater_protocol::*;
+use headwater_report::{Chapter, Report, run};
 
 /// Two findings, the second one without its data.
-fn findings() -> Vec<Box<dyn Finding>> {
-    let second = Synthetic { id: "second", without: &["treated"], ..Synthetic::default() };
-    vec![Box::new(Synthetic::default()), Box::new(second)]
+fn findings() -> Vec<Chapter> {
+    let second = Synthetic { id: "second", without: vec![TREATED], ..Synthetic::default() };
+    vec![Synthetic::default().chapter(), second.chapter()]
 }
 
 /// What was announced, and each verdict as it came.
 fn watch(
-    findings: &[Box<dyn Finding>],
+    findings: &[Chapter],
     options: &RunOptions,
 ) -> (Report, Vec<Announcement>, Vec<(String, Verdict)>) {
     let mut ahead = Vec::new();
@@ -34,15 +35,15 @@ fn each_verdict_is_told_once_and_is_the_one_of_the_report() {
     let out = tempfile::tempdir().unwrap();
     let nothing = Synthetic { id: "nothing", nothing: true, ..Synthetic::default() };
     let sabotage: crate::synthetic::Instead = || Err("no convergence".into());
-    let sabotage = Some(("base", 1, sabotage));
+    let sabotage = Some((BASE, 1, sabotage));
     let failing = Synthetic { id: "failing", sabotage, ..Synthetic::default() };
     let mut findings = findings();
-    findings.extend([Box::new(nothing) as Box<dyn Finding>, Box::new(failing)]);
+    findings.extend([nothing.chapter(), failing.chapter()]);
     // The second time every record but the failed cells' is there already.
     for _ in 0..2 {
         let (report, _, mut told) = watch(&findings, &options(out.path(), 3));
         let mut known: Vec<(String, Verdict)> =
-            report.findings.iter().map(|f| (f.id.clone(), f.verdict)).collect();
+            report.findings.iter().map(|f| (f.found.id.clone(), f.found.verdict)).collect();
         told.sort_by_key(|(id, _)| id.clone());
         known.sort_by_key(|(id, _)| id.clone());
         assert_eq!(told, known);
@@ -53,10 +54,10 @@ fn each_verdict_is_told_once_and_is_the_one_of_the_report() {
 fn what_is_told_early_holds_the_failures() {
     let out = tempfile::tempdir().unwrap();
     let sabotage: crate::synthetic::Instead = || panic!("out of memory");
-    let failing = Synthetic { sabotage: Some(("base", 1, sabotage)), ..Synthetic::default() };
+    let failing = Synthetic { sabotage: Some((BASE, 1, sabotage)), ..Synthetic::default() };
     let told = Mutex::new(Vec::new());
     let report = run(
-        &failing.boxed(),
+        &failing.chapters(),
         &options(out.path(), 2),
         |_| (),
         |event| {
@@ -68,7 +69,7 @@ fn what_is_told_early_holds_the_failures() {
     let told = told.into_inner().unwrap();
     assert_eq!(told.iter().filter(|failure| failure.ran).count(), 1);
     assert_eq!(told.len(), 5, "and the four arms that need it");
-    assert_eq!(told, report.unwrap().findings[0].failures);
+    assert_eq!(told, report.unwrap().findings[0].found.failures);
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn what_is_ahead_names_what_is_there_what_it_took_and_what_cannot_be_compared() 
 
     // Other code: nothing is there, but it is known about how long it takes.
     let mut other = options(out.path(), 2);
-    other.build.code_version.push('1');
+    other.build.code.workspace.push('1');
     std::fs::write(out.path().join("timings/synthetic/unreadable.json"), "{").unwrap();
     let (_, again, _) = watch(&findings(), &other);
     assert!(
@@ -111,7 +112,7 @@ fn nothing_is_written_to_a_run_directory_between_writes() {
         let running = between_writes(|| {
             let running = scope.spawn(|| {
                 begin.send(()).unwrap();
-                run(&Synthetic::default().boxed(), &options(&inside, 2), |_| (), |_| ()).unwrap()
+                run(&Synthetic::default().chapters(), &options(&inside, 2), |_| (), |_| ()).unwrap()
             });
             begun.recv().unwrap();
             std::thread::sleep(Duration::from_millis(100));
