@@ -5,6 +5,7 @@ use headwater_report::Chapter;
 use crate::data::DataDir;
 
 mod critique_plateau;
+mod directive_feedback;
 mod negative_reinforcement;
 
 /// Every finding, in the order of the report.
@@ -12,6 +13,7 @@ mod negative_reinforcement;
 pub fn all(data: &DataDir) -> Vec<Chapter> {
     vec![
         negative_reinforcement::chapter(),
+        directive_feedback::chapter(),
         critique_plateau::chapter(),
     ]
 }

@@ -3,4 +3,7 @@
 
 pub mod critique_plateau;
 pub mod critique_plateau_lock;
+mod directive;
+pub mod directive_feedback_operator;
+pub mod directive_feedback_style;
 pub mod negative_reinforcement;
