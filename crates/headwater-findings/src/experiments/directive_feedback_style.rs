@@ -10,7 +10,6 @@
 //!
 //! In one arm hints are drawn blindly.
 
-use headwater_core::Check;
 use headwater_nn::{AdamWConfig, Checkpoint};
 use headwater_optimizers::Objective;
 use headwater_optimizers::directive::{HybridConfig, Signal};
@@ -405,6 +404,7 @@ fn base(amounts: &Amounts) -> CellConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use headwater_core::Check;
     use std::collections::BTreeSet;
 
     #[test]

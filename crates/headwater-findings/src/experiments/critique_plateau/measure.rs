@@ -38,7 +38,9 @@ pub const ENTROPY_RISE: Scalar = Scalar::labelled("entropy rise", "entropy's ris
 pub const LARGEST_FALL: Scalar = Scalar::new("largest fall");
 
 /// What is recorded of looks: the last value, and all of them.
-const LOOKED: [(Scalar, Series, fn(&Look) -> f64); 6] = [
+type Looked = (Scalar, Series, fn(&Look) -> f64);
+
+const LOOKED: [Looked; 6] = [
     (STUCK, STUCK_BY_LOOK, |look| look.stuck),
     (REST, Series::new("rest"), |look| look.rest),
     (STUCK_PROBABILITY, Series::new("probability/stuck"), |look| look.stuck_probability),
