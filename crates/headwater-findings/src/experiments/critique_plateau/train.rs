@@ -150,22 +150,7 @@ pub(super) fn optimise(
     };
     let critic = |attempts: &[Attempt<'_>], step: u64| -> Vec<Vec<u32>> {
         let mut stream = streams.stream("tampered critiques", &[step]);
-        let mut shown: Vec<Vec<u32>> = attempts
-            .iter()
-            .map(|attempt| {
-                let chain = Chain::read(&attempt.prompt.tokens)
-                    .expect("every prompt of the pool is made of a chain");
-                if optimisation.tamper == Tamper::Misplaced {
-                    arithmetic.misplaced(&chain, attempt.response, &mut stream)
-                } else {
-                    arithmetic.criticised(&chain, attempt.response, optimisation.critique)
-                }
-            })
-            .collect();
-        if optimisation.tamper == Tamper::Exchanged {
-            exchange_critiques(&mut shown, attempts, &mut stream);
-        }
-        shown
+        critiques(attempts, optimisation, arithmetic, &mut stream)
     };
     let decode = |tokens: &[u32]| vocabulary.decode(tokens);
     let task = Task { prompts: &draw, decode: &decode, grader: &grader };
@@ -206,6 +191,29 @@ fn questions(arithmetic: &Arithmetic, pool: usize, share: f64, streams: &Streams
         before(at + 1) > before(at)
     };
     (0..pool).map(|at| arithmetic.question(stuck(at), Split::Trained, &mut stream)).collect()
+}
+
+/// What each attempt is refined from: the attempt and its critique.
+fn critiques(
+    attempts: &[Attempt<'_>],
+    optimisation: &Optimisation,
+    arithmetic: &Arithmetic,
+    stream: &mut StreamRng,
+) -> Vec<Vec<u32>> {
+    let criticised = attempts.iter().map(|attempt| {
+        let chain = Chain::read(&attempt.prompt.tokens)
+            .expect("every prompt of the pool is made of a chain");
+        if optimisation.tamper == Tamper::Misplaced {
+            arithmetic.misplaced(&chain, attempt.response, stream)
+        } else {
+            arithmetic.criticised(&chain, attempt.response, optimisation.critique)
+        }
+    });
+    let mut shown: Vec<Vec<u32>> = criticised.collect();
+    if optimisation.tamper == Tamper::Exchanged {
+        exchange_critiques(&mut shown, attempts, stream);
+    }
+    shown
 }
 
 /// Gives every attempt the marks of an attempt at another question of the step; none where there is
