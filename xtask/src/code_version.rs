@@ -1,10 +1,10 @@
 //! What produces the numbers: the code, hashed from the checkout at run time, its compiler, and the
 //! instructions that the machine offers.
 //!
-//! A record is keyed by the code that computes it: the sources of its experiment, of the modules that
-//! these use, and of the crates that those use, without comments, docs and tests; with the manifests,
-//! the profile, and the locked versions of everything below. Captions, claims, verdict rules and other
-//! experiments are not in it.
+//! A record is keyed by the code that computes it: the sources of its experiment, of the modules
+//! that these use, and of the crates that those use, without comments, docs and tests; with the
+//! manifests, the profile, and the locked versions of everything below. Captions, claims, verdict
+//! rules and other experiments are not in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -59,8 +59,8 @@ pub(crate) fn experiment_code(
     ids.iter().map(|id| Ok(((*id).to_owned(), hash(sources.of_experiment(id)?)))).collect()
 }
 
-/// The hash of every `*.rs` and `Cargo.toml` under `crates`, the root `Cargo.toml` and `Cargo.lock`: it
-/// names a report's code as a whole.
+/// The hash of every `*.rs` and `Cargo.toml` under `crates`, the root `Cargo.toml` and
+/// `Cargo.lock`: it names a report's code as a whole.
 ///
 /// `xtask` itself is left out: it computes no number.
 pub(crate) fn code_version(workspace: &Path) -> anyhow::Result<String> {

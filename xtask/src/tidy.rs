@@ -80,8 +80,8 @@ fn direction(metadata: &Metadata) -> Vec<String> {
     violations
 }
 
-/// Edges from `name` that do not lead to a lower layer. Dev-dependencies are not among them: rewards are tested
-/// with what is built on rewards.
+/// Edges from `name` that do not lead to a lower layer. Dev-dependencies are not among them:
+/// rewards are tested with what is built on rewards.
 fn wrong_edges<'a>(name: &str, dependencies: impl Iterator<Item = &'a str>) -> Vec<String> {
     let Some(own) = layer(name) else {
         return vec![format!("{name}: has no layer; give it one in xtask/src/tidy.rs")];
@@ -120,7 +120,8 @@ fn described(metadata: &Metadata) -> anyhow::Result<Vec<String>> {
     Ok(violations)
 }
 
-/// What a source file or document must not hold. The words are put together so that this file passes.
+/// What a source file or document must not hold. The words are put together so that this file
+/// passes.
 fn in_text(name: &str, text: &str, machine_paths: &[String]) -> Vec<String> {
     let mut violations = Vec::new();
     let lines = text.lines().count();

@@ -51,6 +51,33 @@ fn an_unknown_finding_is_a_usage_error_that_lists_what_there_is() {
     assert!(fs::read_dir(here.path()).unwrap().next().is_none(), "nothing was written");
 }
 
+#[test]
+fn a_claim_is_run_by_its_name_and_an_unknown_one_is_a_usage_error_that_lists_its_findings() {
+    let here = tempfile::tempdir().unwrap();
+    let call = |words: &[&str]| {
+        let preset = ["--preset", "smoke", "--out", "run"];
+        xtask(here.path(), &[&["repro"], words, &preset].concat())
+    };
+    let unknown = call(&["negative-reinforcement/pass-at-j"]);
+    let listed = "there are: negative-reinforcement/pass-at-k, negative-reinforcement/positives";
+    expect(&unknown, 2, &["there is no claim `negative-reinforcement/pass-at-j`", listed]);
+    let twice = call(&["calibration", "--claim", "calibration"]);
+    expect(&twice, 2, &["`calibration` is named twice"]);
+    assert!(fs::read_dir(here.path()).unwrap().next().is_none(), "nothing was written");
+
+    let claim = "negative-reinforcement/positives-lose";
+    expect(&call(&["--claim", claim]), 0, &["inconclusive"]);
+    let records = fs::read_dir(here.path().join("run/records/negative-reinforcement")).unwrap();
+    let arms = records.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut arms: Vec<String> = arms.map(|name| name.split('.').next().unwrap().into()).collect();
+    arms.sort_unstable();
+    arms.dedup();
+    assert_eq!(arms, ["base", "nsr", "nsr-permuted", "psr", "psr-permuted"]);
+    let page = fs::read_to_string(here.path().join("run/report.html")).unwrap();
+    assert!(page.contains(&format!("Only this was run: {claim}.")));
+    assert!(page.contains("Not run: w-reinforce, grpo, ppo."), "series without records are named");
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is_one() {
@@ -266,7 +293,7 @@ fn a_report_by_another_code_than_the_run_names_both() {
     expect(&xtask(here.path(), &["report", "run"]), 0, &["report.html"]);
     let manifest = here.path().join("run/run.json");
     let text = fs::read_to_string(&manifest).unwrap();
-    let start = text.find("\"code_version\": \"").unwrap() + 17;
+    let start = text.find("\"workspace\": \"").unwrap() + 14;
     let ours = &text[start..start + 16];
     fs::write(&manifest, text.replace(ours, "0123456789abcdef")).unwrap();
     let output = xtask(here.path(), &["report", "run"]);

@@ -1,5 +1,5 @@
-//! The experiments: arms, how they are run, and what they record; one file each. They know nothing of
-//! what is claimed of them.
+//! The experiments: arms, how they are run, and what they record; one file each. They know nothing
+//! of what is claimed of them.
 
 pub mod critique_plateau;
 pub mod critique_plateau_lock;

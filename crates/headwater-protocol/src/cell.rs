@@ -52,8 +52,8 @@ impl Cell {
         self
     }
 
-    /// The same cell, which is run at the first [`SHOWN_SEEDS`] seeds only where its arm is shown and
-    /// no comparison reads it: what is only shown is worth less time than what decides.
+    /// The same cell, which is run at the first [`SHOWN_SEEDS`] seeds only where its arm is shown
+    /// and no comparison reads it: what is only shown is worth less time than what decides.
     #[must_use]
     pub fn if_shown(mut self) -> Self {
         self.few_seeds = true;
@@ -73,10 +73,12 @@ impl Cell {
 /// Seeds of arms that are only shown: see [`Cell::if_shown`].
 pub const SHOWN_SEEDS: usize = 3;
 
-/// All cells of an experiment, or of a finding, in the order in which they are started, and what cannot be run.
+/// All cells of an experiment, or of a finding, in the order in which they are started, and what
+/// cannot be run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
-    /// The cells; a needed arm stands before those that need it, so that a plan cannot hold a cycle.
+    /// The cells; a needed arm stands before those that need it, so that a plan cannot hold a
+    /// cycle.
     pub cells: Vec<Cell>,
     /// Arms that are not run, with the reason.
     pub not_run: Vec<NotRun>,
@@ -93,9 +95,9 @@ pub(crate) struct Conditions {
 impl Plan {
     /// Checks the plan of `finding` and computes the key of each cell, in plan order.
     ///
-    /// The key is the BLAKE3 hash of (finding, arm, seed, config, preset, device, the experiment's code,
-    /// compiler, instruction set, keys of the cells it needs): change any of them, or anything upstream,
-    /// and the old record no longer counts.
+    /// The key is the BLAKE3 hash of (finding, arm, seed, config, preset, device, the experiment's
+    /// code, compiler, instruction set, keys of the cells it needs): change any of them, or
+    /// anything upstream, and the old record no longer counts.
     pub(crate) fn keys(
         &self,
         finding: &'static str,
@@ -157,8 +159,8 @@ fn cell_key(cell: &Cell, conditions: &Conditions, needs: &[&String]) -> String {
 
 /// The same JSON with the keys of every object in order.
 ///
-/// Whether `serde_json` keeps insertion order depends on a feature that any crate of a build may turn
-/// on; keys and records must not.
+/// Whether `serde_json` keeps insertion order depends on a feature that any crate of a build may
+/// turn on; keys and records must not.
 pub(crate) fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(map) => {

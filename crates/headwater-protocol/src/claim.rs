@@ -86,16 +86,16 @@ pub struct Contrast {
     pub measure: Measure,
     /// Where the claim puts the difference.
     pub direction: Direction,
-    /// The smallest difference of interest, a finite number >= 0, in the metric's own unit. It is this
-    /// project's choice, not the paper's: what the paper found is `published`.
+    /// The smallest difference of interest, a finite number >= 0, in the metric's own unit. It is
+    /// this project's choice, not the paper's: what the paper found is `published`.
     pub smallest_effect: f64,
     /// When direction and smallest effect were fixed.
     pub registered: Registered,
     /// The effect that the source reports, in words and with its setting, where it reports one.
     pub published: Option<&'static str>,
-    /// The largest effect that the reference arm leaves room for, as a size whatever the direction (e.g.
-    /// `1 - accuracy` for a rise in accuracy), for one seed. Where its mean lies below `smallest_effect`
-    /// the contrast is undecided: no outcome could have shown the effect.
+    /// The largest effect that the reference arm leaves room for, as a size whatever the direction
+    /// (e.g. `1 - accuracy` for a rise in accuracy), for one seed. Where its mean lies below
+    /// `smallest_effect` the contrast is undecided: no outcome could have shown the effect.
     pub room: Option<Measure>,
 }
 

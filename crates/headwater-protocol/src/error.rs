@@ -20,7 +20,8 @@ pub enum ProtocolError {
     /// Two findings of one run share an id.
     #[error("the finding `{0}` is listed twice")]
     DuplicateFinding(String),
-    /// A name that becomes part of a file name holds something else than letters, digits and `+ _ - .`.
+    /// A name that becomes part of a file name holds something else than letters, digits and `+ _ -
+    /// .`.
     #[error(
         "{finding}: the {what} `{name}` must be 1 to 80 of the characters a-z, A-Z, 0-9, `+`, `_`, \
          `-`, `.` and must not begin with a dot: it becomes a file name"
@@ -122,8 +123,8 @@ pub enum ProtocolError {
         /// The arms whose artifacts the cell may read.
         has: String,
     },
-    /// A seed at which a comparison has no value, e.g. a ratio to 0. The comparison is then undecided; that is no
-    /// defect of the finding.
+    /// A seed at which a comparison has no value, e.g. a ratio to 0. The comparison is then
+    /// undecided; that is no defect of the finding.
     #[error("{0}")]
     Undefined(String),
     /// An artifact is missing or does not have the content its record names.

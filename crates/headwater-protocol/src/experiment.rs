@@ -7,7 +7,8 @@ use crate::{Arm, Cell, Metric, Outcome, Plan, ProtocolError, Settings, Workbench
 /// The error of a cell: anything, so that an experiment can use `?` on every crate below it.
 pub type CellError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Arms that differ in one thing, and how they are run. It knows nothing of what is claimed of them.
+/// Arms that differ in one thing, and how they are run. It knows nothing of what is claimed of
+/// them.
 pub trait Experiment: Send + Sync {
     /// Stable name, unique in a build: what the code that keys its records is listed under.
     fn id(&self) -> &'static str;
@@ -18,7 +19,8 @@ pub trait Experiment: Send + Sync {
     /// Its cells, needed arms before those that need them, and the arms that cannot be run.
     ///
     /// # Errors
-    /// When no plan can be made at all. An arm that merely lacks its data set is [`NotRun`], not an error.
+    /// When no plan can be made at all. An arm that merely lacks its data set is [`NotRun`], not an
+    /// error.
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError>;
 
     /// Runs one cell: deterministic in (config, seed, device), and on the calling thread only.

@@ -18,8 +18,8 @@ pub struct Finding {
     pub source: &'static str,
     /// What is run. No arm is in two of them.
     pub experiments: Vec<Box<dyn Experiment>>,
-    /// The sentences of the source with what tests them; the first contrast of the first one stands for
-    /// the finding on the report's first page.
+    /// The sentences of the source with what tests them; the first contrast of the first one stands
+    /// for the finding on the report's first page.
     pub claims: Vec<Claim>,
     /// Comparisons that are judged like the others and bear on none of the sentences.
     pub further: Vec<Contrast>,
@@ -83,14 +83,19 @@ impl Finding {
         each_once(claimed.chain(&self.controls), |control| &control.name)
     }
 
+    /// The claims named; all of them where none is.
+    pub(crate) fn selected(&self, claims: &[String]) -> impl Iterator<Item = &Claim> {
+        let is_named = |claim: &&Claim| claims.is_empty() || claims.iter().any(|id| id == claim.id);
+        self.claims.iter().filter(is_named)
+    }
+
     /// The contrasts and controls of the claims named; all of the finding where none is.
     pub(crate) fn comparisons(&self, claims: &[String]) -> (Vec<&Contrast>, Vec<&Control>) {
         if claims.is_empty() {
             return (self.contrasts(), self.controls());
         }
-        let selected = || self.claims.iter().filter(|claim| claims.iter().any(|id| id == claim.id));
-        let contrasts = selected().flat_map(|claim| &claim.contrasts);
-        let controls = selected().flat_map(|claim| &claim.controls);
+        let contrasts = self.selected(claims).flat_map(|claim| &claim.contrasts);
+        let controls = self.selected(claims).flat_map(|claim| &claim.controls);
         (each_once(contrasts, |c| &c.name), each_once(controls, |c| &c.name))
     }
 
@@ -128,7 +133,8 @@ impl Finding {
         self.controls.retain(control);
     }
 
-    /// How many comparisons the claims named have, and how many of them read an arm that is not run.
+    /// How many comparisons the claims named have, and how many of them read an arm that is not
+    /// run.
     pub(crate) fn count(&self, claims: &[String], not_run: &[NotRun]) -> (usize, usize) {
         let reads = self.reads(claims);
         let is_omitted = |read: &Read| not_run.iter().any(|not_run| not_run.arm == *read.arm());
@@ -166,13 +172,9 @@ impl Finding {
     /// What a run of the claims named needs; of the whole finding where none is.
     ///
     /// # Errors
-    /// Those of [`Experiment::plan`], and when a comparison reads an arm that no plan has or a metric
-    /// that no cell records.
-    pub(crate) fn plan(
-        &self,
-        settings: &Settings,
-        claims: &[String],
-    ) -> Result<Plan, ProtocolError> {
+    /// Those of [`Experiment::plan`], and when a comparison reads an arm that no plan has or a
+    /// metric that no cell records.
+    pub fn plan(&self, settings: &Settings, claims: &[String]) -> Result<Plan, ProtocolError> {
         let (mut plan, known) = self.whole(settings)?;
         for (name, reads) in self.reads(&[]) {
             for read in reads {
@@ -232,7 +234,8 @@ mod tests {
     const CURVE: Series = Series::new("curve");
     const SHARE: Estimate = Estimate::new("share");
 
-    /// Arms with what they need, at five seeds from 4 on; those that begin with an s may be thinned.
+    /// Arms with what they need, at five seeds from 4 on; those that begin with an s may be
+    /// thinned.
     struct Arms(&'static str, &'static [(&'static str, &'static [&'static str])]);
 
     impl Experiment for Arms {

@@ -1,18 +1,19 @@
 //! How claims are measured: experiments, cells, records, verdicts.
 //!
-//! An [`Experiment`] plans its [`Cell`]s (one arm at one seed) and runs one cell at a time. A [`Finding`]
-//! names experiments and the [`Claim`]s that they test; a claim's [`Contrast`]s and [`Control`]s are
-//! constants of the code, each a [`Measure`] of what arms record. [`run`] runs the cells that have no
-//! valid record, and [`results()`] judges the records by fixed rules (`docs/protocol.md`). The crate
-//! `headwater-report` shows them.
+//! An [`Experiment`] plans its [`Cell`]s (one arm at one seed) and runs one cell at a time. A
+//! [`Finding`] names experiments and the [`Claim`]s that they test; a claim's [`Contrast`]s and
+//! [`Control`]s are constants of the code, each a [`Measure`] of what arms record. [`run`] runs the
+//! cells that have no valid record, and [`results()`] judges the records by fixed rules
+//! (`docs/protocol.md`). The crate `headwater-report` shows them.
 //!
 //! Invariants:
-//! - This crate reads and writes the run directory, and reads the clock for wall times, which stand beside the
-//!   records and enter none; it reads no environment, uses no network, draws no random numbers and does not
-//!   know the tensor library.
-//! - A record is written atomically, is the same bytes on every run whatever the number of workers, and
-//!   counts only as long as its key (finding, arm, seed, config, preset, device, the experiment's code,
-//!   compiler, instruction set, and the keys of the cells it needs) is the one planned.
+//! - This crate reads and writes the run directory, and reads the clock for wall times, which stand
+//!   beside the records and enter none; it reads no environment, uses no network, draws no random
+//!   numbers and does not know the tensor library.
+//! - A record is written atomically, is the same bytes on every run whatever the number of workers,
+//!   and counts only as long as its key (finding, arm, seed, config, preset, device, the
+//!   experiment's code, compiler, instruction set, and the keys of the cells it needs) is the one
+//!   planned.
 //! - A cell that fails or panics harms only the cells that need it, and is in the results.
 //! - An arm or a metric that no experiment provides is refused when a run is planned.
 //!
@@ -54,6 +55,7 @@
 //!     }
 //! }
 //!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let finding = Finding {
 //!     id: "loaded-die",
 //!     claim: "A loaded die rolls higher than a fair one.",
@@ -62,7 +64,7 @@
 //!     claims: vec![Claim {
 //!         id: "loaded-die/higher",
 //!         sentence: "A loaded die rolls higher than a fair one.",
-//!         contrasts: vec![Contrast::increase("loaded - fair", MEAN.difference(LOADED, FAIR), 0.1)],
+//!         contrasts: vec![Contrast::increase("mean roll", MEAN.difference(LOADED, FAIR), 0.1)],
 //!         // The cause is taken away: the same die, thrown twice.
 //!         controls: vec![Control::new("fair - fair", MEAN.of(FAIR) - AGAIN.of(FAIR), 0.5)],
 //!     }],
@@ -70,7 +72,6 @@
 //!     controls: vec![],
 //! };
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let out = tempfile::tempdir()?;
 //! let options = RunOptions {
 //!     settings: Settings { preset: Preset::Quick, seeds: None, device: DeviceKind::Flex },
@@ -119,7 +120,7 @@ pub use measure::{Compute, Measure, Pair, Position, Read};
 pub use metrics::Metrics;
 pub use names::{Arm, Estimate, Metric, Scalar, Series};
 pub use records::{Records, SeedRecords};
-pub use results::{FindingResult, RunResult, results, write_beside};
+pub use results::{ClaimResult, FindingResult, RunResult, results, write_beside};
 pub use run::{Announcement, CellAhead, RunOptions, run};
 pub use schedule::{Event, Happening};
 pub use settings::{Build, Code, DeviceKind, Preset, Settings};

@@ -1,4 +1,5 @@
-//! `run.json`: what a run set out to do and under which conditions, enough to render its report again.
+//! `run.json`: what a run set out to do and under which conditions, enough to render its report
+//! again.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +18,8 @@ pub struct Failure {
     pub seed: u64,
     /// The error's text, the panic's message, or which needed arm is missing.
     pub reason: String,
-    /// True if the cell itself failed, false if it was skipped because an arm it needs has no record.
+    /// True if the cell itself failed, false if it was skipped because an arm it needs has no
+    /// record.
     pub ran: bool,
 }
 
@@ -52,7 +54,8 @@ pub(crate) enum Previous {
     /// The directory is new or empty.
     None,
     Run(Box<Manifest>),
-    /// A run whose `run.json` has another layout: the ids of its findings and the version that wrote it.
+    /// A run whose `run.json` has another layout: the ids of its findings and the version that
+    /// wrote it.
     OtherLayout {
         version: String,
         findings: Vec<String>,
@@ -79,8 +82,8 @@ impl Previous {
         Ok(Self::OtherLayout { version: version.to_owned(), findings })
     }
 
-    /// The findings of the run before that stay beside the findings `ran` of this one, and those that do not
-    /// and why; `known` are the findings that this build has.
+    /// The findings of the run before that stay beside the findings `ran` of this one, and those
+    /// that do not and why; `known` are the findings that this build has.
     pub(crate) fn beside(
         self,
         conditions: &Conditions,
@@ -101,7 +104,8 @@ impl Previous {
                 (before.findings, before.dropped, differences)
             }
         };
-        // What the run before had dropped stays so until it is run again, or everything else goes, too.
+        // What the run before had dropped stays so until it is run again, or everything else goes,
+        // too.
         dropped.retain(|dropped| differences.is_none() && is_other(&dropped.finding));
         let mut kept = Vec::new();
         for other in others.into_iter().filter(|finding| is_other(&finding.id)) {
@@ -149,7 +153,7 @@ fn other_code(before: &PlannedFinding, now: &BTreeMap<String, String>) -> Option
 pub(crate) struct PlannedFinding {
     pub(crate) id: String,
     /// Ids of the claims that were selected; empty where the whole finding was.
-    pub(crate) claims: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// By experiment, the code that its records are keyed by.
     pub(crate) code: BTreeMap<String, String>,
     /// The number of seeds was named on the command line and is not the preset's own.

@@ -9,8 +9,8 @@ use crate::{Estimate, Metric, ProtocolError, Scalar, Series};
 
 /// Named numbers and named series of numbers, all finite, each name used once.
 ///
-/// Building never fails, so that calls chain; [`Metrics::check`], which the scheduler calls before it
-/// writes anything, tells what was wrong first.
+/// Building never fails, so that calls chain; [`Metrics::check`], which the scheduler calls before
+/// it writes anything, tells what was wrong first.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {

@@ -1,4 +1,5 @@
-//! Names of arms and of what cells record: constants that an experiment provides and everybody else uses.
+//! Names of arms and of what cells record: constants that an experiment provides and everybody else
+//! uses.
 
 use std::borrow::Cow;
 use std::fmt;

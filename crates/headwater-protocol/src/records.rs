@@ -13,8 +13,8 @@ use crate::{
 
 /// The record of one cell.
 ///
-/// It holds nothing that differs between two runs of the same cell: no wall time, no date, no host. So
-/// the same cell writes the same bytes, and a test can compare files.
+/// It holds nothing that differs between two runs of the same cell: no wall time, no date, no host.
+/// So the same cell writes the same bytes, and a test can compare files.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {
@@ -140,8 +140,8 @@ impl Records {
         self.metrics.keys().filter_map(|&seed| at(seed)).collect()
     }
 
-    /// A measure by seed, ascending; seeds that lack something it reads, and those at which it has no
-    /// value, are left out.
+    /// A measure by seed, ascending; seeds that lack something it reads, and those at which it has
+    /// no value, are left out.
     ///
     /// # Errors
     /// When no seed has it: the error at the first seed at which its arms have records, if there is
@@ -180,7 +180,8 @@ impl Records {
         Effect::over_seeds(&values)
     }
 
-    /// Mean and 95% t interval over seeds at each position of a series, as far as every seed reaches.
+    /// Mean and 95% t interval over seeds at each position of a series, as far as every seed
+    /// reaches.
     ///
     /// # Errors
     /// When no seed of the arm has the series.
@@ -201,7 +202,8 @@ impl Records {
             .collect()
     }
 
-    /// A number with its interval over items, as the first seed has it: it is the same at all of them.
+    /// A number with its interval over items, as the first seed has it: it is the same at all of
+    /// them.
     ///
     /// # Errors
     /// When the arm has no record, or its record no such estimate.
@@ -233,8 +235,8 @@ impl<'a> SeedRecords<'a> {
     /// A number that `arm` recorded.
     ///
     /// # Errors
-    /// [`ProtocolError::NoRecord`] when the arm has no record at this seed, [`ProtocolError::NoMetric`]
-    /// when its record has no such scalar.
+    /// [`ProtocolError::NoRecord`] when the arm has no record at this seed,
+    /// [`ProtocolError::NoMetric`] when its record has no such scalar.
     pub fn scalar(&self, arm: &Arm, metric: &Scalar) -> Result<f64, ProtocolError> {
         let value = self.metrics(arm)?.scalars.get(metric.name()).copied();
         value.ok_or_else(|| self.lacks(arm, "scalar", metric.name()))

@@ -10,8 +10,8 @@ use crate::records::Record;
 use crate::store::{CellName, Found, Store};
 use crate::verdict::{Missing, Scope, judge};
 use crate::{
-    Arm, Build, ContrastResult, ControlResult, DeviceKind, Dropped, Failure, Finding, NotRun,
-    Omitted, Preset, ProtocolError, Records, Verdict,
+    Arm, Build, Claim, ContrastResult, ControlResult, DeviceKind, Dropped, Failure, Finding,
+    NotRun, Omitted, Preset, ProtocolError, Records, Verdict,
 };
 
 /// What a run directory holds.
@@ -47,7 +47,11 @@ pub struct FindingResult {
     /// Who claims it.
     pub source: String,
     /// Ids of the claims that were selected; empty where the whole finding was.
-    pub claims: Vec<String>,
+    pub only: Vec<String>,
+    /// Its claims, or those of them that were selected.
+    pub claims: Vec<ClaimResult>,
+    /// Ids of its experiments.
+    pub experiments: Vec<String>,
     /// What the evidence says.
     pub verdict: Verdict,
     /// Why, in plain words.
@@ -79,23 +83,47 @@ pub struct FindingResult {
     planned: Vec<(Arm, u64)>,
 }
 
+/// One claim of a finding: which of the finding's comparisons test it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClaimResult {
+    /// Its id.
+    pub id: String,
+    /// The sentence.
+    pub sentence: String,
+    /// Names of its contrasts.
+    pub contrasts: Vec<String>,
+    /// Names of its controls.
+    pub controls: Vec<String>,
+}
+
+impl From<&Claim> for ClaimResult {
+    fn from(claim: &Claim) -> Self {
+        Self {
+            id: claim.id.to_owned(),
+            sentence: claim.sentence.to_owned(),
+            contrasts: claim.contrasts.iter().map(|contrast| contrast.name.clone()).collect(),
+            controls: claim.controls.iter().map(|control| control.name.clone()).collect(),
+        }
+    }
+}
+
 impl FindingResult {
-    /// True if the error is that of a record which a missing cell would have left: it was not run, it
-    /// failed, or the claims that were selected do not need it.
+    /// True if the error is that of a record which a missing cell would have left: it was not run,
+    /// it failed, or the claims that were selected do not need it.
     #[must_use]
     pub fn is_excused(&self, error: &ProtocolError) -> bool {
         let ProtocolError::NoRecord { arm, seed } = error else { return false };
         let planned: Vec<(&Arm, u64)> = self.planned.iter().map(|(arm, at)| (arm, *at)).collect();
         let scope = Scope { planned: &planned, not_run: &self.not_run, smoke: false };
-        !self.claims.is_empty() || scope.why_missing(arm, *seed) != Missing::Unknown
+        !self.only.is_empty() || scope.why_missing(arm, *seed) != Missing::Unknown
     }
 }
 
 /// What the run directory `out` holds of `findings`, judged by the rules of this build.
 ///
 /// # Errors
-/// When the directory holds no run, or a run of findings that are not among `findings`, or cannot be
-/// read.
+/// When the directory holds no run, or a run of findings that are not among `findings`, or cannot
+/// be read.
 pub fn results(findings: &[&Finding], out: &Path) -> Result<RunResult, ProtocolError> {
     let store = Store::open(out);
     let Manifest { version, conditions, jobs, cores, wall_seconds, findings: planned, dropped } =
@@ -168,7 +196,7 @@ pub(crate) fn result(
     let cells: Vec<(&Arm, u64)> = planned.cells.iter().map(|cell| (&cell.arm, cell.seed)).collect();
     let smoke = preset == Preset::Smoke;
     let scope = Scope { planned: &cells, not_run: &planned.not_run, smoke };
-    let (contrasts, controls) = finding.comparisons(&planned.claims);
+    let (contrasts, controls) = finding.comparisons(&planned.only);
     let judged = judge(&contrasts, &controls, &records, scope);
 
     let problems = judged.contrasts.iter().map(|c| (&c.name, &c.problem));
@@ -179,7 +207,9 @@ pub(crate) fn result(
         id: planned.id.clone(),
         claim: finding.claim.to_owned(),
         source: finding.source.to_owned(),
-        claims: planned.claims.clone(),
+        only: planned.only.clone(),
+        claims: finding.selected(&planned.only).map(ClaimResult::from).collect(),
+        experiments: finding.experiments.iter().map(|e| e.id().to_owned()).collect(),
         verdict: judged.verdict,
         why: judged.why,
         seeds_by_hand: planned.seeds_by_hand,

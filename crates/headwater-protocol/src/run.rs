@@ -22,8 +22,8 @@ use crate::{
 pub struct RunOptions {
     /// What the findings plan from.
     pub settings: Settings,
-    /// Ids of the findings and claims to run; all findings where it is empty. Of a claim's finding only
-    /// what the claim's comparisons read is run.
+    /// Ids of the findings and claims to run; all findings where it is empty. Of a claim's finding
+    /// only what the claim's comparisons read is run.
     pub only: Vec<String>,
     /// Cells at a time.
     pub jobs: NonZeroUsize,
@@ -130,8 +130,8 @@ pub fn run(
     store.write_manifest(&manifest)
 }
 
-/// The findings that are named or that a named claim is of, in the order of `findings`, each with its
-/// claims that are named; without any where the whole finding is.
+/// The findings that are named or that a named claim is of, in the order of `findings`, each with
+/// its claims that are named; without any where the whole finding is.
 fn selected<'a>(
     findings: &[&'a Finding],
     only: &[String],
@@ -184,7 +184,8 @@ fn plan<'a>(
     for (finding, claims) in selected {
         let plan = finding.plan(settings, &claims)?;
         let keys = plan.keys(finding.id, conditions)?;
-        // Only the experiments know their own number of seeds, so they are asked for that plan as well.
+        // Only the experiments know their own number of seeds, so they are asked for that plan as
+        // well.
         let seeds = |plan: &Plan| seeds_of(plan.cells.iter().map(|cell| cell.seed));
         let seeds_by_hand = match settings.seeds {
             None => false,
@@ -212,7 +213,7 @@ impl Planned<'_> {
         });
         PlannedFinding {
             id: self.id().to_owned(),
-            claims: self.claims.clone(),
+            only: self.claims.clone(),
             code: self.code.clone(),
             seeds_by_hand: self.seeds_by_hand,
             cells: cells.collect(),
@@ -279,8 +280,8 @@ fn announcements(
     planned.iter().map(announce).collect()
 }
 
-/// What will be found of a finding whose cells have all ended. `None` where that cannot be told: the
-/// result at the end then fails for the same reason, after the other findings' cells.
+/// What will be found of a finding whose cells have all ended. `None` where that cannot be told:
+/// the result at the end then fails for the same reason, after the other findings' cells.
 fn early_result(
     findings: &[&Finding],
     manifest: &Manifest,

@@ -1,7 +1,7 @@
 //! Runs the cells that have no valid record, in parallel across cells, one thread per cell.
 //!
-//! What is computed does not depend on the number of workers: a cell sees its config, its streams and the
-//! artifacts it declared, nothing else.
+//! What is computed does not depend on the number of workers: a cell sees its config, its streams
+//! and the artifacts it declared, nothing else.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
@@ -128,7 +128,8 @@ pub(crate) struct Surroundings<'a> {
 
 /// Runs the jobs that `there` has no ending for on `workers` threads.
 ///
-/// A failed cell does not stop the others; a disk that refuses a write does, with what was written intact.
+/// A failed cell does not stop the others; a disk that refuses a write does, with what was written
+/// intact.
 pub(crate) fn execute(
     jobs: &[Job<'_>],
     there: Vec<Option<Ending>>,

@@ -97,8 +97,8 @@ impl FromStr for DeviceKind {
 pub struct Code {
     /// Of everything: what a report names.
     pub workspace: String,
-    /// By id of the experiment, of the code that computes its numbers: what keys its records. One that
-    /// is not in it is keyed by the code as a whole.
+    /// By id of the experiment, of the code that computes its numbers: what keys its records. One
+    /// that is not in it is keyed by the code as a whole.
     pub experiments: BTreeMap<String, String>,
 }
 
@@ -110,8 +110,8 @@ impl Code {
     }
 }
 
-/// What computes the numbers: two builds that differ in any of it do not share records, but for code
-/// that an experiment does not run.
+/// What computes the numbers: two builds that differ in any of it do not share records, but for
+/// code that an experiment does not run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Build {
@@ -139,8 +139,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The seeds of every arm, from 0: the user's number if given, else 2 in `smoke` (the fewest that
-    /// have an interval), `quick` in `quick`, and the larger of `quick` and 20 in `full`.
+    /// The seeds of every arm, from 0: the user's number if given, else 2 in `smoke` (the fewest
+    /// that have an interval), `quick` in `quick`, and the larger of `quick` and 20 in `full`.
     #[must_use]
     pub fn seed_range(&self, quick: usize) -> Range<u64> {
         let preset = match self.preset {

@@ -1,7 +1,8 @@
 //! From records to a verdict: contrasts and controls, judged by one fixed set of rules.
 //!
-//! Every difference is taken per seed, so arms are compared on the same prompts and initialisation. Its
-//! interval is the 95% t interval over seeds, [low, high]; d is the contrast's smallest effect of interest.
+//! Every difference is taken per seed, so arms are compared on the same prompts and initialisation.
+//! Its interval is the 95% t interval over seeds, [low, high]; d is the contrast's smallest effect
+//! of interest.
 //!
 //! | direction | holds | refuted: the t test against d, Holm p < 0.05, on this side |
 //! |---|---|---|
@@ -10,30 +11,31 @@
 //! | not below | low > -d | estimate < -d |
 //! | unchanged | -d <= low and high <= d | estimate > d or estimate < -d, against the nearer end |
 //!
-//! Otherwise the contrast is undecided. There are two families of Holm's adjustment. To hold: the increase
-//! and decrease contrasts, two-sided against 0; the other two directions hold by their interval alone. To
-//! be refuted: all contrasts of the finding, two-sided against their d, with p = 1 where the estimate lies
-//! on the claim's side. A contrast without a p value takes part with p = 1.
+//! Otherwise the contrast is undecided. There are two families of Holm's adjustment. To hold: the
+//! increase and decrease contrasts, two-sided against 0; the other two directions hold by their
+//! interval alone. To be refuted: all contrasts of the finding, two-sided against their d, with p =
+//! 1 where the estimate lies on the claim's side. A contrast without a p value takes part with p =
+//! 1.
 //!
-//! A control *vanishes* when its interval lies inside ±margin and *appears* when its interval excludes 0 and
-//! its estimate exceeds the margin; otherwise it is undecided.
+//! A control *vanishes* when its interval lies inside ±margin and *appears* when its interval
+//! excludes 0 and its estimate exceeds the margin; otherwise it is undecided.
 //!
-//! A contrast or control is undecided whatever its numbers are when, in this order: it cannot be computed;
-//! it lost a seed to a failed cell (which cells fail may depend on what is measured); it has no value at a seed
-//! ([`crate::ProtocolError::Undefined`]); it has fewer than
-//! [`FEWEST_SEEDS`] seeds; the preset is `smoke`; the reference arm leaves less room than d; its differences
-//! are equal up to rounding. Except that a control all of whose differences are 0 vanishes.
+//! A contrast or control is undecided whatever its numbers are when, in this order: it cannot be
+//! computed; it lost a seed to a failed cell (which cells fail may depend on what is measured); it
+//! has no value at a seed ([`crate::ProtocolError::Undefined`]); it has fewer than [`FEWEST_SEEDS`]
+//! seeds; the preset is `smoke`; the reference arm leaves less room than d; its differences are
+//! equal up to rounding. Except that a control all of whose differences are 0 vanishes.
 //!
 //! The finding is the first of these that applies:
 //! - *invalid* when a control appears;
 //! - *inconclusive* when no control could be measured;
-//! - *reproduced* when every contrast and every control was measured, there is at least one of each, all
-//!   contrasts hold and all controls vanish;
+//! - *reproduced* when every contrast and every control was measured, there is at least one of
+//!   each, all contrasts hold and all controls vanish;
 //! - *not reproduced* when a contrast is refuted and all measured controls vanish;
 //! - *inconclusive* otherwise.
 //!
-//! Contrasts that were added after results were seen are judged and shown; the verdict is that of the others.
-//! A contrast or control that reads an arm which is not run is omitted and listed.
+//! Contrasts that were added after results were seen are judged and shown; the verdict is that of
+//! the others. A contrast or control that reads an arm which is not run is omitted and listed.
 
 use headwater_evaluation::multiplicity::holm;
 use headwater_evaluation::significance::t_test;
@@ -121,8 +123,9 @@ pub(crate) fn judge(
     Judged { contrasts, controls: control_results, omitted, verdict, why }
 }
 
-/// Holm's adjusted p values over a family. The outer `None` is no member of it; a member without a p value
-/// cannot be rejected, and takes part with p = 1 so that it does not make the others easier to reject.
+/// Holm's adjusted p values over a family. The outer `None` is no member of it; a member without a
+/// p value cannot be rejected, and takes part with p = 1 so that it does not make the others easier
+/// to reject.
 fn adjusted(family: impl Iterator<Item = Option<Option<f64>>>) -> Vec<Option<f64>> {
     let family: Vec<Option<Option<f64>>> = family.collect();
     let given: Vec<f64> = family.iter().flatten().map(|p| p.unwrap_or(1.0)).collect();
@@ -141,8 +144,8 @@ fn at_least(value: f64, bound: f64) -> bool {
     value >= bound - ROUNDING * bound.abs()
 }
 
-/// The bound that separates the claim from what contradicts it, nearest to the estimate, and whether the
-/// estimate lies beyond it.
+/// The bound that separates the claim from what contradicts it, nearest to the estimate, and
+/// whether the estimate lies beyond it.
 fn contradicted(direction: Direction, smallest: f64, estimate: f64) -> (f64, bool) {
     match direction {
         Direction::Increase => (smallest, !at_least(estimate, smallest)),
@@ -155,7 +158,8 @@ fn contradicted(direction: Direction, smallest: f64, estimate: f64) -> (f64, boo
     }
 }
 
-/// Two-sided p value of the t test against the bound, 1 where the estimate is on the claim's side of it.
+/// Two-sided p value of the t test against the bound, 1 where the estimate is on the claim's side
+/// of it.
 fn p_refute(contrast: &Contrast, measured: &Measured) -> Option<f64> {
     // Where 0 has no p value, d has none: too few seeds, or no variation between them.
     measured.effect.p?;

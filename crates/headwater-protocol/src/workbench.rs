@@ -1,4 +1,5 @@
-//! What a cell computes with and what it leaves behind: of this crate the only part that decides numbers.
+//! What a cell computes with and what it leaves behind: of this crate the only part that decides
+//! numbers.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,8 @@ use crate::{Arm, DeviceKind, Metrics, Preset, ProtocolError};
 /// What a cell computes with, beside its config.
 #[derive(Debug)]
 pub struct Workbench {
-    /// Random streams derived from finding and seed *only*: every arm of a seed that asks for the same
-    /// name gets the same prompts and the same initialisation.
+    /// Random streams derived from finding and seed *only*: every arm of a seed that asks for the
+    /// same name gets the same prompts and the same initialisation.
     pub streams: Streams,
     /// Where to compute.
     pub device: DeviceKind,

@@ -32,8 +32,8 @@ pub enum ReportError {
 }
 
 impl ReportError {
-    /// True if the caller named a directory that no run may write to, or too many seeds; nothing was
-    /// written then.
+    /// True if the caller named a directory that no run may write to, or too many seeds; nothing
+    /// was written then.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Protocol(error) if error.is_usage())

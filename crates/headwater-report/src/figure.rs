@@ -66,6 +66,8 @@ enum Shape {
     Points { points: Vec<(Measure, Measure)>, place: fn(f64) -> f64 },
     /// One measure for each category.
     ByCategory(Vec<Measure>),
+    /// One measure for each category, a point for every seed.
+    Seeds(Vec<Measure>),
     /// The same without intervals.
     Bare(Box<Shape>),
 }
@@ -85,7 +87,9 @@ impl Shape {
             Self::Points { points, .. } => {
                 points.iter().flat_map(|(x, y)| [x.reads(), y.reads()]).flatten().collect()
             }
-            Self::ByCategory(measures) => measures.iter().flat_map(Measure::reads).collect(),
+            Self::ByCategory(measures) | Self::Seeds(measures) => {
+                measures.iter().flat_map(Measure::reads).collect()
+            }
             Self::Bare(shape) => shape.reads(),
         }
     }
@@ -116,6 +120,16 @@ impl Shape {
                 let mut points = Vec::with_capacity(measures.len());
                 for (at, measure) in measures.iter().enumerate() {
                     points.extend(point(&Measure::from(at as f64), measure, records)?);
+                }
+                Ok(points)
+            }
+            Self::Seeds(measures) => {
+                let mut points = Vec::new();
+                for (at, measure) in measures.iter().enumerate() {
+                    let values = records.by_seed(measure)?;
+                    let n = Some(values.len());
+                    let point = |y| Point { n, ..Point::bare(at as f64, y) };
+                    points.extend(values.into_iter().map(|(_, y)| point(y)));
                 }
                 Ok(points)
             }
@@ -366,6 +380,19 @@ impl Figure {
         if let Some((label, shape)) = self.shapes.pop() {
             self.shapes.push((label, Shape::Bare(Box::new(shape))));
         }
+        self
+    }
+
+    /// The distribution over seeds for each category, in their order: a point for every seed,
+    /// without intervals.
+    #[must_use]
+    pub fn by_seed<M: Into<Measure>>(
+        mut self,
+        label: impl Into<String>,
+        values: impl IntoIterator<Item = M>,
+    ) -> Self {
+        let values = values.into_iter().map(Into::into).collect();
+        self.shapes.push((label.into(), Shape::Seeds(values)));
         self
     }
 

@@ -9,6 +9,7 @@ use crate::chart::Kind;
 use crate::{Chart, FindingReport, Grid, GridValue, Report};
 
 mod comparisons;
+mod forest;
 mod gaps;
 mod summary;
 
@@ -129,13 +130,13 @@ fn section(report: &FindingReport) -> Markup {
             h2 { (finding.id) " " (badge(finding.verdict)) }
             p.claim { (finding.claim) }
             p.source { (finding.source) }
-            @if !finding.claims.is_empty() {
-                p.note { "Only this was run: " (finding.claims.join(", ")) "." }
+            @if !finding.only.is_empty() {
+                p.note { "Only this was run: " (finding.only.join(", ")) "." }
             }
             p.why { (finding.why) }
             @if !finding.contrasts.is_empty() {
                 h3 { "Contrasts" }
-                (comparisons::contrasts(&finding.contrasts))
+                (comparisons::contrasts(finding))
             }
             @if !finding.controls.is_empty() {
                 h3 { "Negative controls" }
@@ -154,6 +155,10 @@ fn section(report: &FindingReport) -> Markup {
                 ul { @for text in &report.differs { li { (text) } } }
             }
             @if finding.seeds_by_hand { p.note { "The number of seeds was set by hand." } }
+            p.note {
+                @if finding.experiments.len() == 1 { "Experiment: " } @else { "Experiments: " }
+                (finding.experiments.join(", ")) "."
+            }
             p.cost { "Cost: " (finding.cells) " cells, " (duration(finding.seconds)) " on one core." }
         }
     }

@@ -1,9 +1,10 @@
 //! Figures, tables and pages of what a run found.
 //!
-//! A [`Chapter`] says how a finding is shown: [`Figure`]s and [`Table`]s as data, in [`Part`]s. They name
-//! arms and metrics, not numbers; so a misspelt name is found before anything runs, an arm that was not
-//! run is left out and named, and how many seeds stand behind a number is counted, not typed. [`run`]
-//! runs a build's chapters and writes one self-contained `report.html` and a `report.json`.
+//! A [`Chapter`] says how a finding is shown: [`Figure`]s and [`Table`]s as data, in [`Part`]s.
+//! They name arms and metrics, not numbers; so a misspelt name is found before anything runs, an
+//! arm that was not run is left out and named, and how many seeds stand behind a number is counted,
+//! not typed. [`run`] runs a build's chapters and writes one self-contained `report.html` and a
+//! `report.json`.
 //!
 //! Nothing that a finding says enters the page unescaped, and the page needs no network.
 //!

@@ -121,7 +121,8 @@ pub struct Chapter {
 }
 
 impl Chapter {
-    /// Checks that everything its figures and tables read is provided by an experiment of its finding.
+    /// Checks that everything its figures and tables read is provided by an experiment of its
+    /// finding.
     ///
     /// # Errors
     /// [`ProtocolError::UnknownRead`], which names the figure or table and what is misspelt.
@@ -136,7 +137,8 @@ impl Chapter {
         Ok(())
     }
 
-    /// Leaves out the comparisons, figures and tables that read what its experiments do not provide.
+    /// Leaves out the comparisons, figures and tables that read what its experiments do not
+    /// provide.
     ///
     /// # Errors
     /// When no plan can be made.

@@ -37,7 +37,8 @@ pub struct Report {
     pub jobs: usize,
     /// Cores of the machine it ran on.
     pub cores: usize,
-    /// True if the number of seeds of some finding was named on the command line and is not the preset's own.
+    /// True if the number of seeds of some finding was named on the command line and is not the
+    /// preset's own.
     pub seeds_by_hand: bool,
     /// Findings of an earlier run in this directory that do not belong to this one.
     pub dropped: Vec<Dropped>,
@@ -46,8 +47,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// True if no verdict is invalid, every cell has its record, and every comparison, figure and table
-    /// could be computed.
+    /// True if no verdict is invalid, every cell has its record, and every comparison, figure and
+    /// table could be computed.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings.iter().map(|finding| &finding.found).all(|found| {
@@ -100,13 +101,13 @@ pub fn run(
     render(chapters, &options.out, &options.build.code.workspace)
 }
 
-/// Renders the report of the run directory `out` from its records, and writes it there. Comparisons,
-/// thresholds and rules are those of this build, `code_version`; where another one ran the cells, the
-/// report says so.
+/// Renders the report of the run directory `out` from its records, and writes it there.
+/// Comparisons, thresholds and rules are those of this build, `code_version`; where another one ran
+/// the cells, the report says so.
 ///
 /// # Errors
-/// When the directory holds no run, or a run of findings that are not among `chapters`, or cannot be
-/// read or written.
+/// When the directory holds no run, or a run of findings that are not among `chapters`, or cannot
+/// be read or written.
 pub fn render(chapters: &[Chapter], out: &Path, code_version: &str) -> Result<Report, ReportError> {
     let findings: Vec<&Finding> = chapters.iter().map(|chapter| &chapter.finding).collect();
     let RunResult { version, preset, device, build, wall_seconds, jobs, cores, dropped, findings } =

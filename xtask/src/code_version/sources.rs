@@ -138,7 +138,8 @@ impl Sources {
         Ok(())
     }
 
-    /// The file of a module and those of the modules in it, without those for tests; or all of a folder.
+    /// The file of a module and those of the modules in it, without those for tests; or all of a
+    /// folder.
     fn module_files(&mut self, module: &Path) -> anyhow::Result<Vec<PathBuf>> {
         let folder = module.with_extension("");
         let mut files: Vec<PathBuf> = Vec::new();

@@ -94,19 +94,22 @@ fn breaks_through() -> Claim {
         )
         .registered(Registered::PostHoc),
     ]);
-    let control = |name, arm, against| Control::new(name, STUCK.difference(arm, against), 0.15);
     Claim {
         id: "critique-plateau/breaks-through",
         sentence: "Step-wise critiques get a policy off the plateau.",
         contrasts,
         controls: vec![
-            control("refinements without a critique: misconceptions, less GRPO's", BLANK, GRPO_8),
-            control(
+            blank(),
+            Control::new(
                 "critiques that name another step: misconceptions, less GRPO's",
-                STEP_MISPLACED,
-                GRPO_8,
+                STUCK.difference(STEP_MISPLACED, GRPO_8),
+                0.15,
             ),
-            control("verdicts permuted: misconceptions, less the base's", STEP_PERMUTED, BASE),
+            Control::new(
+                "verdicts permuted: misconceptions, less the base's",
+                STUCK.difference(STEP_PERMUTED, BASE),
+                0.15,
+            ),
         ],
     }
 }
@@ -126,8 +129,16 @@ fn stuck() -> Claim {
         id: "critique-plateau/stuck",
         sentence: "A numeric reward leaves a policy on a plateau, however much of it there is.",
         contrasts: flat.into_iter().chain(low).collect(),
-        controls: vec![],
+        controls: vec![blank()],
     }
+}
+
+fn blank() -> Control {
+    Control::new(
+        "refinements without a critique: misconceptions, less GRPO's",
+        STUCK.difference(BLANK, GRPO_8),
+        0.15,
+    )
 }
 
 /// What the weight of refinements is good for.

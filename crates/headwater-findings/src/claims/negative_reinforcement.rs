@@ -1,11 +1,11 @@
 //! Learning from right answers alone loses pass@k, learning from wrong ones alone keeps it.
 //!
-//! Zhu et al. 2025 (arXiv 2506.01347): positive sample reinforcement (PSR) raises pass@1 and loses pass@k at
-//! large k; negative sample reinforcement (NSR) raises pass@1 and keeps pass@k, and the policy's entropy;
-//! W-REINFORCE (positives at weight 0.1) is best of both.
+//! Zhu et al. 2025 (arXiv 2506.01347): positive sample reinforcement (PSR) raises pass@1 and loses
+//! pass@k at large k; negative sample reinforcement (NSR) raises pass@1 and keeps pass@k, and the
+//! policy's entropy; W-REINFORCE (positives at weight 0.1) is best of both.
 //!
-//! The control gives PSR and NSR verdicts permuted at random within each batch. What separates the two must
-//! then vanish.
+//! The control gives PSR and NSR verdicts permuted at random within each batch. What separates the
+//! two must then vanish.
 
 use headwater_protocol::{Arm, Claim, Contrast, Control, Finding};
 use headwater_report::{Along, Chapter, Column, Figure, Part, Scale, Table};
@@ -21,10 +21,10 @@ pub(super) fn chapter() -> Chapter {
     Chapter {
         finding: Finding {
             id: "negative-reinforcement",
-            claim: "Learning from wrong answers alone raises pass@1 and keeps pass@k, where learning from right \
-                    answers alone loses it.",
-            source: "Zhu et al. 2025, The Surprising Effectiveness of Negative Reinforcement in LLM Reasoning, \
-                     arXiv 2506.01347",
+            claim: "Learning from wrong answers alone raises pass@1 and keeps pass@k, where \
+                    learning from right answers alone loses it.",
+            source: "Zhu et al. 2025, The Surprising Effectiveness of Negative Reinforcement in \
+                     LLM Reasoning, arXiv 2506.01347",
             experiments: vec![Box::new(NegativeReinforcement)],
             claims: vec![pass_at_k(), positives_lose()],
             further: vec![],
@@ -33,8 +33,8 @@ pub(super) fn chapter() -> Chapter {
         differs: &[
             "A decoder of about 100,000 parameters trained here on countdown puzzles, instead of \
              Qwen2.5-Math-7B on MATH; answers are seven tokens long.",
-            "Strictly on-policy with one optimiser step per batch for every arm; the published code takes up \
-             to four, fewer for PSR and NSR because rows are dropped.",
+            "Strictly on-policy with one optimiser step per batch for every arm; the published code \
+             takes up to four, fewer for PSR and NSR because rows are dropped.",
             "Token means are taken over the rows kept in the whole batch, not per micro-batch.",
         ],
         parts: vec![part()],
@@ -128,19 +128,23 @@ fn part() -> Part {
     ];
     Part::new("")
         .figure(
-            curve("pass@k at temperature 1", "256 samples per puzzle, unbiased estimate.")
-                .curves(&PASS_AT, &Along::counts(KS), &honest),
+            curve("pass@k at temperature 1", "256 samples per puzzle, unbiased estimate.").curves(
+                &PASS_AT,
+                &Along::counts(KS),
+                &honest,
+            ),
         )
         .figure(
             curve(
                 "pass@k at equal entropy",
-                "Every arm sampled at the temperature at which its token entropy equals the base's.",
+                "Every arm sampled at the temperature at which its token entropy equals the \
+                 base's.",
             )
             .curves(&PASS_AT_EQUAL_ENTROPY, &Along::counts(KS), &honest),
         )
         .figure(entropy)
         .table(Table::of_arms("Every arm", "arm", everyone(), columns.map(Column::from)).note(
-            "Held-out puzzles. Rows used is the share of rollouts that carried a gradient: PSR drops wrong \
-             answers, NSR right ones; every arm takes one optimiser step per batch.",
+            "Held-out puzzles. Rows used is the share of rollouts that carried a gradient: PSR \
+             drops wrong answers, NSR right ones; every arm takes one optimiser step per batch.",
         ))
 }

@@ -1,14 +1,15 @@
-//! Experiment `negative-reinforcement`: one base policy, reinforced from right answers alone, from wrong ones
-//! alone, and from both.
+//! Experiment `negative-reinforcement`: one base policy, reinforced from right answers alone, from
+//! wrong ones alone, and from both.
 //!
-//! Arms differ in the objective only. They fork one base policy per seed, read the same prompts in the same
-//! order, and take one optimiser step per batch of the same number of rollouts. The task has several right
-//! answers per prompt and a base whose pass@256 lies far above its pass@1; pass@k is measured on held-out
-//! puzzles. As a policy of lower entropy has less coverage at equal temperature, every arm is also
-//! measured at the temperature at which its token entropy equals the base's.
+//! Arms differ in the objective only. They fork one base policy per seed, read the same prompts in
+//! the same order, and take one optimiser step per batch of the same number of rollouts. The task
+//! has several right answers per prompt and a base whose pass@256 lies far above its pass@1; pass@k
+//! is measured on held-out puzzles. As a policy of lower entropy has less coverage at equal
+//! temperature, every arm is also measured at the temperature at which its token entropy equals the
+//! base's.
 //!
-//! Two arms are given verdicts permuted at random within each batch: the same number of positives and
-//! negatives, saying nothing about the answers.
+//! Two arms are given verdicts permuted at random within each batch: the same number of positives
+//! and negatives, saying nothing about the answers.
 
 use std::collections::BTreeMap;
 
@@ -171,7 +172,8 @@ impl Experiment for NegativeReinforcement {
         let smoke = settings.preset == Preset::Smoke;
         let test = TestConfig { puzzles: if smoke { 4 } else { 128 }, samples: 256 };
         let base = base(smoke, test);
-        // Many small steps, as in `calibration`: permuted verdicts must not move the policy by their noise alone.
+        // Many small steps, as in `calibration`: permuted verdicts must not move the policy by
+        // their noise alone.
         let steps = if smoke { 3 } else { 900 };
         let mut plan = Plan::default();
         for seed in settings.seed_range(5) {
@@ -261,7 +263,8 @@ fn sampling_config(temperature: f64) -> SamplingConfig {
     }
 }
 
-/// Learns from demonstrations a share `slip` of which is wrong; returns the policy and its losses by step.
+/// Learns from demonstrations a share `slip` of which is wrong; returns the policy and its losses
+/// by step.
 fn imitate(
     mut policy: Decoder,
     optimizer: &mut AdamW,

@@ -29,8 +29,8 @@ pub(crate) enum Missing {
 }
 
 impl Scope<'_> {
-    /// The planned seeds. Where nothing at all is planned it is one seed without records, so that asking
-    /// for a difference still tells which arm it misses.
+    /// The planned seeds. Where nothing at all is planned it is one seed without records, so that
+    /// asking for a difference still tells which arm it misses.
     fn seeds(&self) -> Vec<u64> {
         let seeds = seeds_of(self.planned.iter().map(|(_, seed)| *seed));
         if seeds.is_empty() { vec![0] } else { seeds }
@@ -80,7 +80,8 @@ pub(super) struct Measured {
     pub(super) problem: Option<String>,
     /// Seeds at which the comparison has no value, and why at the first.
     pub(super) undefined: Vec<(u64, String)>,
-    /// Why nothing may be concluded from the numbers, the constant differences of a control excepted.
+    /// Why nothing may be concluded from the numbers, the constant differences of a control
+    /// excepted.
     pub(super) barred: Option<String>,
 }
 

@@ -81,7 +81,8 @@ pub struct ContrastResult {
     pub registered: Registered,
     /// The effect that the source reports, in words.
     pub published: Option<String>,
-    /// Mean of the largest effect that the reference arm leaves room for, where the contrast states it.
+    /// Mean of the largest effect that the reference arm leaves room for, where the contrast states
+    /// it.
     pub attainable: Option<f64>,
     /// True if the judgement is [`Judgement::Holds`].
     pub holds: bool,
@@ -89,17 +90,20 @@ pub struct ContrastResult {
     pub judgement: Judgement,
     /// Why it is undecided whatever its numbers are; `None` where the numbers are judged.
     pub reason: Option<String>,
-    /// Two-sided p value against 0; `None` with fewer than two seeds or without variation between them.
+    /// Two-sided p value against 0; `None` with fewer than two seeds or without variation between
+    /// them.
     pub p: Option<f64>,
     /// The same after Holm's adjustment; `None` also where the direction is not decided by it.
     pub p_holm: Option<f64>,
-    /// Two-sided p value against the smallest effect, 1 where the estimate is on the side of the claim.
+    /// Two-sided p value against the smallest effect, 1 where the estimate is on the side of the
+    /// claim.
     pub p_refute: Option<f64>,
     /// The same after Holm's adjustment over all contrasts of the finding.
     pub p_refute_holm: Option<f64>,
     /// Seeds that are missing because a cell has no record.
     pub lost_seeds: Vec<u64>,
-    /// Why the difference could not be computed although the records are there: a defect of the finding.
+    /// Why the difference could not be computed although the records are there: a defect of the
+    /// finding.
     pub problem: Option<String>,
 }
 
@@ -128,7 +132,8 @@ pub struct ControlResult {
     pub reason: Option<String>,
     /// Seeds that are missing because a cell has no record.
     pub lost_seeds: Vec<u64>,
-    /// Why the difference could not be computed although the records are there: a defect of the finding.
+    /// Why the difference could not be computed although the records are there: a defect of the
+    /// finding.
     pub problem: Option<String>,
 }
 

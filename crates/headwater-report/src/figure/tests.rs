@@ -1,3 +1,5 @@
+//! Where curves stand, who is named, what is counted.
+
 use super::*;
 use headwater_protocol::{Metrics, Scalar};
 
@@ -96,6 +98,15 @@ fn a_computed_curve_is_computed_seed_by_seed() {
     let ys: Vec<f64> = chart.series[0].points.iter().map(|point| point.y).collect();
     assert_eq!((ys, xs(&chart)), (vec![6.0, 8.0], vec![10.0, 20.0]));
     assert_eq!(figure.reads().len(), 3, "the series it stands over is read as well");
+}
+
+#[test]
+fn a_distribution_has_a_point_for_every_seed() {
+    let figure = Figure::dots("T", ["a", "b"], "v").by_seed("seeds", [A, B].map(|a| QUALITY.of(a)));
+    let chart = figure.chart(&records()).unwrap();
+    assert_eq!(xs(&chart), [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0]);
+    assert!(chart.series[0].points.iter().all(|point| point.interval.is_none()));
+    assert_eq!(chart.seeds(), (3, 5));
 }
 
 #[test]

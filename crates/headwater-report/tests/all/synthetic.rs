@@ -1,5 +1,5 @@
-//! A finding whose truth is known: an effect planted in noise, one that is absent, and a control that can
-//! be made to appear. Its cells can be told to fail, to panic, or to have no data.
+//! A finding whose truth is known: an effect planted in noise, one that is absent, and a control
+//! that can be made to appear. Its cells can be told to fail, to panic, or to have no data.
 use headwater_protocol::*;
 use headwater_report::{Along, Chapter, Figure, Labelled, Part, Scale, Table, Value};
 use rand_distr::{Distribution, StandardNormal};
@@ -17,7 +17,8 @@ pub(crate) const SCORE: Scalar = Scalar::new("score");
 pub(crate) const LEVEL: Scalar = Scalar::new("level");
 const CURVE: Series = Series::new("curve");
 
-/// The planted difference of `treated` against `plain`, in units where a seed's noise has deviation 0.1.
+/// The planted difference of `treated` against `plain`, in units where a seed's noise has deviation
+/// 0.1.
 pub(crate) const PLANTED: f64 = 1.0;
 
 /// What to plant.

@@ -14,10 +14,11 @@ struct Rates {
 
 const NONE: Scalar = Scalar::new("none");
 
-/// Findings with `count` increase contrasts, d = 1, whose true effects are all `truth`, and a control whose
-/// noise is small against its margin.
+/// Findings with `count` increase contrasts, d = 1, whose true effects are all `truth`, and a
+/// control whose noise is small against its margin.
 fn rates(count: usize, truth: f64) -> Rates {
-    // Without an effect, a smallest effect of 0 is the severest test: the size of the estimate is no hurdle.
+    // Without an effect, a smallest effect of 0 is the severest test: the size of the estimate is
+    // no hurdle.
     let smallest_effect = truth;
     let metric = |at: usize| Scalar::from(at.to_string());
     let contrasts: Vec<Contrast> = (0..count)
@@ -52,8 +53,8 @@ fn rates(count: usize, truth: f64) -> Rates {
     Rates { reproduced, not_reproduced, invalid, any_holds }
 }
 
-// The expected rate is one side of a two-sided 5% test, 2.5%, kept there by Holm's adjustment whatever the
-// number of contrasts. The bounds are three binomial standard errors, 3 * 0.0025.
+// The expected rate is one side of a two-sided 5% test, 2.5%, kept there by Holm's adjustment
+// whatever the number of contrasts. The bounds are three binomial standard errors, 3 * 0.0025.
 
 #[test]
 fn nothing_is_rarely_taken_for_something() {
