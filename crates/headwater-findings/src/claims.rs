@@ -4,13 +4,20 @@ use headwater_report::Chapter;
 
 use crate::data::DataDir;
 
+mod critique_plateau;
 mod decision_losses;
+mod directive_feedback;
 mod negative_reinforcement;
 
 /// Every finding, in the order of the report.
 #[must_use]
 pub fn all(data: &DataDir) -> Vec<Chapter> {
-    vec![decision_losses::chapter(data), negative_reinforcement::chapter()]
+    vec![
+        decision_losses::chapter(data),
+        negative_reinforcement::chapter(),
+        directive_feedback::chapter(),
+        critique_plateau::chapter(),
+    ]
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! The experiments: arms, how they are run, and what they record; one file each. They know nothing
 //! of what is claimed of them.
 
+pub mod critique_plateau;
+pub mod critique_plateau_lock;
 pub mod decision_losses;
 pub mod decision_losses_table;
+mod directive;
+pub mod directive_feedback_operator;
+pub mod directive_feedback_style;
 pub mod negative_reinforcement;

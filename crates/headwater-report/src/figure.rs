@@ -26,6 +26,8 @@ pub enum Along {
     /// Another series of the same arm, by its means over seeds. Where it is longer than the values,
     /// the last ones: what is counted between two looks stands at the later one.
     Series(Series),
+    /// The same in units of that many, e.g. 1000 for thousands.
+    SeriesIn(Series, f64),
 }
 
 impl Along {
@@ -44,6 +46,13 @@ impl Along {
     pub fn steps() -> Self {
         Self::Index { first: 0.0, step: 1.0 }
     }
+
+    fn series(&self) -> Option<&Series> {
+        match self {
+            Self::Series(series) | Self::SeriesIn(series, _) => Some(series),
+            Self::Places(_) | Self::Index { .. } => None,
+        }
+    }
 }
 
 /// Something to draw under one label.
@@ -54,36 +63,34 @@ enum Shape {
     /// What a function makes of what it reads, seed by seed.
     Computed { reads: Vec<Read>, along: Along, compute: ComputeSeries },
     /// One measure over another.
-    Points(Vec<(Measure, Measure)>),
+    Points { points: Vec<(Measure, Measure)>, place: fn(f64) -> f64 },
     /// One measure for each category.
     ByCategory(Vec<Measure>),
     /// One measure for each category, a point for every seed.
     Seeds(Vec<Measure>),
+    /// The same without intervals.
+    Bare(Box<Shape>),
 }
 
 impl Shape {
     fn reads(&self) -> BTreeSet<Read> {
         match self {
             Self::Curve { arm, values, along, .. } => {
-                let over = match along {
-                    Along::Series(series) => Some(series.read(arm)),
-                    _ => None,
-                };
+                let over = along.series().map(|series| series.read(arm));
                 over.into_iter().chain([values.read(arm)]).collect()
             }
             Self::Computed { reads, along, .. } => {
-                let over = match (along, reads.first()) {
-                    (Along::Series(series), Some(first)) => Some(series.read(first.arm())),
-                    _ => None,
-                };
+                let over = along.series().zip(reads.first());
+                let over = over.map(|(series, first)| series.read(first.arm()));
                 reads.iter().cloned().chain(over).collect()
             }
-            Self::Points(points) => {
+            Self::Points { points, .. } => {
                 points.iter().flat_map(|(x, y)| [x.reads(), y.reads()]).flatten().collect()
             }
             Self::ByCategory(measures) | Self::Seeds(measures) => {
                 measures.iter().flat_map(Measure::reads).collect()
             }
+            Self::Bare(shape) => shape.reads(),
         }
     }
 
@@ -100,10 +107,11 @@ impl Shape {
                 let places = places(along, &arm, effects.len(), records)?;
                 Ok(placed(&places, &effects, 1))
             }
-            Self::Points(measures) => {
+            Self::Points { points: measures, place } => {
                 let mut points = Vec::with_capacity(measures.len());
                 for (x, y) in measures {
-                    points.extend(point(x, y, records)?);
+                    let point = point(x, y, records)?;
+                    points.extend(point.map(|point| Point { x: place(point.x), ..point }));
                 }
                 points.sort_by(|a, b| a.x.total_cmp(&b.x));
                 Ok(points)
@@ -124,6 +132,10 @@ impl Shape {
                     points.extend(values.into_iter().map(|(_, y)| point(y)));
                 }
                 Ok(points)
+            }
+            Self::Bare(shape) => {
+                let points = shape.points(records)?;
+                Ok(points.iter().map(|point| Point::bare(point.x, point.y)).collect())
             }
         }
     }
@@ -147,14 +159,17 @@ fn places(
     count: usize,
     records: &Records,
 ) -> Result<Vec<f64>, ProtocolError> {
+    let means = |series: &Series, unit: f64| -> Result<Vec<f64>, ProtocolError> {
+        let effects = records.series_effect(arm, series)?;
+        let surplus = effects.len().saturating_sub(count);
+        let means = effects[surplus..].iter().filter_map(|effect| effect.estimate);
+        Ok(means.map(|mean| mean / unit).collect())
+    };
     Ok(match along {
         Along::Places(places) => places.clone(),
         Along::Index { first, step } => (0..count).map(|at| first + step * at as f64).collect(),
-        Along::Series(series) => {
-            let effects = records.series_effect(arm, series)?;
-            let surplus = effects.len().saturating_sub(count);
-            effects[surplus..].iter().filter_map(|effect| effect.estimate).collect()
-        }
+        Along::Series(series) => means(series, 1.0)?,
+        Along::SeriesIn(series, unit) => means(series, *unit)?,
     })
 }
 
@@ -326,12 +341,24 @@ impl Figure {
     /// constant stands without an interval.
     #[must_use]
     pub fn points<X: Into<Measure>, Y: Into<Measure>>(
-        mut self,
+        self,
         label: impl Into<String>,
         points: impl IntoIterator<Item = (X, Y)>,
     ) -> Self {
+        self.placed_points(label, points, |x| x)
+    }
+
+    /// The same with each x, after its mean over seeds is taken, put through a function, e.g.
+    /// [`f64::exp`] for a geometric mean.
+    #[must_use]
+    pub fn placed_points<X: Into<Measure>, Y: Into<Measure>>(
+        mut self,
+        label: impl Into<String>,
+        points: impl IntoIterator<Item = (X, Y)>,
+        place: fn(f64) -> f64,
+    ) -> Self {
         let points = points.into_iter().map(|(x, y)| (x.into(), y.into())).collect();
-        self.shapes.push((label.into(), Shape::Points(points)));
+        self.shapes.push((label.into(), Shape::Points { points, place }));
         self
     }
 
@@ -344,6 +371,15 @@ impl Figure {
     ) -> Self {
         let values = values.into_iter().map(Into::into).collect();
         self.shapes.push((label.into(), Shape::ByCategory(values)));
+        self
+    }
+
+    /// The series added last is drawn without intervals, e.g. a fit beside what it fits.
+    #[must_use]
+    pub fn without_intervals(mut self) -> Self {
+        if let Some((label, shape)) = self.shapes.pop() {
+            self.shapes.push((label, Shape::Bare(Box::new(shape))));
+        }
         self
     }
 

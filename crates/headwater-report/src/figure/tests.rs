@@ -33,6 +33,7 @@ fn a_curve_stands_over_places_positions_or_the_last_of_another_series() {
     assert_eq!(drawn(&Along::Index { first: 5.0, step: 2.5 }), [5.0, 7.5]);
     assert_eq!(drawn(&Along::counts([1, 4, 16])), [1.0, 4.0]);
     assert_eq!(drawn(&Along::Series(STEP)), [10.0, 20.0]);
+    assert_eq!(drawn(&Along::SeriesIn(STEP, 1000.0)), [0.01, 0.02]);
     let every = lines().thinned_curve("a", &STEP, &Along::steps(), A, 2);
     assert_eq!(xs(&every.chart(&records()).unwrap()), [0.0, 2.0]);
 }
@@ -50,6 +51,24 @@ fn points_are_joined_in_the_order_of_x_and_constants_have_no_interval() {
     assert_eq!((over.points[0].x, over.points[0].y), (2.0, 3.0));
     assert!(given.points.iter().all(|point| point.interval.is_none() && point.n.is_none()));
     assert_eq!((chart.seeds(), chart.with_fewer().len()), ((3, 5), 0));
+}
+
+#[test]
+fn x_is_put_through_a_function_after_its_mean_is_taken() {
+    let points = [((QUALITY.of(A) + 1.0).ln(), 2.0)];
+    let figure = Figure::lines("T", "x", "y").placed_points("a", points, f64::exp);
+    let found = xs(&figure.chart(&records()).unwrap());
+    assert!((found[0] - 120f64.powf(0.2)).abs() < 1e-12, "the geometric mean of 1 to 5");
+}
+
+#[test]
+fn a_series_without_intervals_has_the_means() {
+    let curve = |label, figure: Figure| figure.curve(label, &PATH, &Along::steps(), A);
+    let lines = Figure::lines("T", "x", "y");
+    let figure = curve("a fit", curve("measured", lines)).without_intervals();
+    let chart = figure.chart(&records()).unwrap();
+    assert!(chart.series[0].points.iter().all(|point| point.interval.is_some()));
+    assert_eq!(chart.series[1].points, [Point::bare(0.0, 2.0), Point::bare(1.0, 3.0)]);
 }
 
 #[test]

@@ -1,16 +1,30 @@
-//! Which tokens feedback holds to account: the share of advantage that falls on the slot that is wrong.
+//! Which tokens feedback holds to account: the share of advantage that falls on the slot that is
+//! wrong.
 
 use headwater_nn::Decoder;
 use headwater_optimizers::directive::{HybridConfig, Signal};
 use headwater_optimizers::distillation::{Divergence, gaps};
 use headwater_optimizers::{Objective, TwoContexts};
-use headwater_protocol::{CellError, Metrics};
+use headwater_protocol::{CellError, Metrics, Scalar};
 
-use super::learner::{Interaction, scalar_advantages};
+use crate::experiments::directive::{Interaction, scalar_advantages};
 use crate::tasks::house_style::{Hint, RESPONSE_TOKENS, SLOT_AT};
 
-/// Shares over the interactions with a hint, all tokens of all of them together, for votes, gaps at the sampled tokens and
-/// the reverse KL over the vocabulary; and what the latter two say about the wrong token and the wanted one.
+/// Shares over the interactions with a hint, all tokens of all of them together, for votes, gaps at
+/// the sampled tokens and the reverse KL over the vocabulary.
+pub const SHARES: [Scalar; 3] = [
+    Scalar::labelled("credit/votes", "votes: share on the wrong slot"),
+    Scalar::labelled("credit/sampled", "sampled token: share"),
+    Scalar::labelled("credit/full", "full vocabulary: share"),
+];
+/// What the latter two say about the wrong token and the wanted one.
+pub const SIGNALS: [Scalar; 3] = [
+    Scalar::labelled("signal/sampled at the wrong token", "sampled: at the wrong token"),
+    Scalar::labelled("signal/full at the wrong token", "full: at the wrong token"),
+    Scalar::labelled("signal/full at the wanted token", "full: at the wanted token"),
+];
+
+/// Records [`SHARES`] and [`SIGNALS`].
 pub(super) fn credit(
     metrics: Metrics,
     policy: &Decoder,
@@ -56,13 +70,10 @@ pub(super) fn credit(
         wrong += f64::from(at(row, culprit)[interaction.response[culprit] as usize]) / n;
         wanted += f64::from(at(row, culprit)[hint.token() as usize]) / n;
     }
-    Ok(metrics
-        .scalar("credit/votes", share(&votes, &culprits))
-        .scalar("credit/sampled", share(&sampled, &culprits))
-        .scalar("credit/full", share(&full, &culprits))
-        .scalar("signal/sampled at the wrong token", gap)
-        .scalar("signal/full at the wrong token", wrong)
-        .scalar("signal/full at the wanted token", wanted))
+    let shares = [&votes, &sampled, &full].map(|rows| share(rows, &culprits));
+    let recorded =
+        SHARES.into_iter().zip(shares).chain(SIGNALS.into_iter().zip([gap, wrong, wanted]));
+    Ok(recorded.fold(metrics, |metrics, (metric, value)| metrics.scalar(&metric, value)))
 }
 
 /// Share of the absolute advantage of all rows that stands at each row's culprit.

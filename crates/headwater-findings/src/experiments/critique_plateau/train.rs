@@ -1,4 +1,5 @@
-//! Training: the base by supervision, the arms by Critique-GRPO and its variants, up to a number of generations.
+//! Training: the base by supervision, the arms by Critique-GRPO and its variants, up to a number of
+//! generations.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use headwater_core::{Check, Group, StreamRng, Streams};
 use headwater_nn::{AdamW, Decoder, supervised_step};
 use headwater_optimizers::critique_grpo::{Attempt, CritiqueTrainerConfig};
 use headwater_optimizers::{CritiqueGrpoConfig, CritiqueTrainer, Prompt, Task, Verdict, graded_by};
-use headwater_protocol::CellError;
+use headwater_protocol::{CellError, Metric, Series};
 use headwater_rewards::{ExactMatch, ExactMatchConfig, Extraction, Normalisation};
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,42 @@ use crate::schedule::warmup_then_cosine;
 use crate::tasks::misconceptions::{
     Arithmetic, Chain, Critique, Doubt, MARKS_AT, NO_MARKS, STEPS, Shares, Split, vocabulary,
 };
+
+/// Responses sampled so far, refinements included, by look.
+pub const GENERATIONS: Series = Series::new("training/generations so far");
+/// Optimiser steps so far, by look.
+pub const STEPS_TAKEN: Series = Series::new("training/steps so far");
+/// Mean token entropy of the rollouts since the last look, nats.
+pub const ENTROPY: Series = Series::new("training/entropy");
+
+/// What the trainer tells of a step, of which means between looks are recorded.
+const TRAINING: [&str; 14] = [
+    "accuracy",
+    "completions/clipped_ratio",
+    "completions/mean_length",
+    "entropy",
+    "frac_refined",
+    "frac_rescued",
+    "generations",
+    "groups",
+    "groups_rejected",
+    "loss",
+    "num_tokens",
+    "refinement_accuracy",
+    "reward",
+    "reward_std",
+];
+
+/// The metric that training's curve of that name is recorded as.
+pub(super) fn training(name: &str) -> Series {
+    Series::from(format!("training/{name}"))
+}
+
+/// Everything that is recorded of training.
+pub(super) fn metrics() -> Vec<Metric> {
+    let names = TRAINING.into_iter().map(training);
+    names.chain([GENERATIONS, STEPS_TAKEN]).map(Metric::from).collect()
+}
 
 /// Supervised training on demonstrations.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -77,8 +114,8 @@ pub(super) struct Optimisation {
     pub(super) generations: usize,
 }
 
-/// Trains a fork of the base and lets `look` see it `looks` times at equal distances in generations, the last time at
-/// the end; returns the means of the training metrics between looks.
+/// Trains a fork of the base and lets `look` see it `looks` times at equal distances in
+/// generations, the last time at the end; returns the means of the training metrics between looks.
 pub(super) fn optimise(
     base: Decoder,
     optimisation: &Optimisation,
@@ -113,22 +150,7 @@ pub(super) fn optimise(
     };
     let critic = |attempts: &[Attempt<'_>], step: u64| -> Vec<Vec<u32>> {
         let mut stream = streams.stream("tampered critiques", &[step]);
-        let mut shown: Vec<Vec<u32>> = attempts
-            .iter()
-            .map(|attempt| {
-                let chain = Chain::read(&attempt.prompt.tokens)
-                    .expect("every prompt of the pool is made of a chain");
-                if optimisation.tamper == Tamper::Misplaced {
-                    arithmetic.misplaced(&chain, attempt.response, &mut stream)
-                } else {
-                    arithmetic.criticised(&chain, attempt.response, optimisation.critique)
-                }
-            })
-            .collect();
-        if optimisation.tamper == Tamper::Exchanged {
-            exchange_critiques(&mut shown, attempts, &mut stream);
-        }
-        shown
+        critiques(attempts, optimisation, arithmetic, &mut stream)
     };
     let decode = |tokens: &[u32]| vocabulary.decode(tokens);
     let task = Task { prompts: &draw, decode: &decode, grader: &grader };
@@ -171,7 +193,31 @@ fn questions(arithmetic: &Arithmetic, pool: usize, share: f64, streams: &Streams
     (0..pool).map(|at| arithmetic.question(stuck(at), Split::Trained, &mut stream)).collect()
 }
 
-/// Gives every attempt the marks of an attempt at another question of the step; none where there is no other.
+/// What each attempt is refined from: the attempt and its critique.
+fn critiques(
+    attempts: &[Attempt<'_>],
+    optimisation: &Optimisation,
+    arithmetic: &Arithmetic,
+    stream: &mut StreamRng,
+) -> Vec<Vec<u32>> {
+    let criticised = attempts.iter().map(|attempt| {
+        let chain = Chain::read(&attempt.prompt.tokens)
+            .expect("every prompt of the pool is made of a chain");
+        if optimisation.tamper == Tamper::Misplaced {
+            arithmetic.misplaced(&chain, attempt.response, stream)
+        } else {
+            arithmetic.criticised(&chain, attempt.response, optimisation.critique)
+        }
+    });
+    let mut shown: Vec<Vec<u32>> = criticised.collect();
+    if optimisation.tamper == Tamper::Exchanged {
+        exchange_critiques(&mut shown, attempts, stream);
+    }
+    shown
+}
+
+/// Gives every attempt the marks of an attempt at another question of the step; none where there is
+/// no other.
 fn exchange_critiques(shown: &mut [Vec<u32>], attempts: &[Attempt<'_>], stream: &mut StreamRng) {
     let marks: Vec<[u32; STEPS]> =
         shown.iter().map(|tokens| std::array::from_fn(|at| tokens[MARKS_AT.start + at])).collect();
@@ -184,7 +230,7 @@ fn exchange_critiques(shown: &mut [Vec<u32>], attempts: &[Attempt<'_>], stream: 
 }
 
 /// 1 for the right results of all steps, else 0.
-pub(super) fn verifier() -> Result<ExactMatch, headwater_core::ConfigError> {
+fn verifier() -> Result<ExactMatch, headwater_core::ConfigError> {
     let normalisation = Normalisation::SPACES;
     ExactMatchConfig { extraction: Extraction::Whole, normalisation }.check()
 }
@@ -194,7 +240,8 @@ mod tests {
     use super::*;
     use crate::tasks::misconceptions::tokens;
 
-    /// Three attempts at each of two questions, whose first wrong steps are 1, 2, 3 and 1, 1, 2, with their critiques.
+    /// Three attempts at each of two questions, whose first wrong steps are 1, 2, 3 and 1, 1, 2,
+    /// with their critiques.
     fn exchanged(seed: u64) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
         let (vocabulary, mut stream) = (vocabulary(), Streams::new(1).stream("questions", &[]));
         let arithmetic = Arithmetic::draw(10, &mut stream);

@@ -1,15 +1,106 @@
-//! What is measured: held-out questions answered greedily, the probability of right answers, and what critiques rescue.
+//! What is measured: held-out questions answered greedily, the probability of right answers, and
+//! what critiques rescue.
 
 use std::collections::BTreeMap;
 
 use headwater_core::{Check, Streams};
 use headwater_nn::{Decoder, SamplingConfig, SequenceBatch, Vocabulary, sample};
 use headwater_optimizers::Prompt;
-use headwater_protocol::{CellError, Metrics};
+use headwater_protocol::{CellError, Metric, Metrics, Scalar, Series, metrics};
 
 use crate::tasks::misconceptions::{
     Arithmetic, CRITIQUES, Chain, Critique, MARKS_AT, STEPS, Split, tokens, vocabulary,
 };
+
+/// Greedy accuracy on held-out questions that meet a misconception.
+pub const STUCK: Scalar = Scalar::labelled("stuck", "accuracy, misconceptions");
+/// Greedy accuracy on the others.
+pub const REST: Scalar = Scalar::labelled("rest", "accuracy, the rest");
+/// Mean probability of the right answer to the first kind.
+pub const STUCK_PROBABILITY: Scalar =
+    Scalar::labelled("probability/stuck", "probability, misconceptions");
+/// Mean probability of the right answer to the others.
+pub const REST_PROBABILITY: Scalar = Scalar::labelled("probability/rest", "probability, the rest");
+/// Mean log-probability of the right result of the critical step, after right results before it.
+pub const CRITICAL: Scalar = Scalar::labelled("critical", "log-probability of the right result");
+/// Probability that one of eight answers is right, mean over questions of the first kind.
+pub const PASS_8: Scalar = Scalar::labelled("pass@8/stuck", "pass@8, misconceptions");
+/// [`STUCK`] by look.
+pub const STUCK_BY_LOOK: Series = Series::new("stuck");
+/// [`REST_PROBABILITY`] by look.
+pub const REST_PROBABILITY_BY_LOOK: Series = Series::new("probability/rest");
+/// Change of [`STUCK_PROBABILITY`] over the last third of an arm's generations: greedy accuracy may
+/// stand still to the last question, and what does not vary cannot be judged.
+pub const LAST_THIRD: Scalar = Scalar::labelled("last third", "change in the last third");
+/// How far entropy rose over its first value.
+pub const ENTROPY_RISE: Scalar = Scalar::labelled("entropy rise", "entropy's rise");
+/// The largest fall of [`REST_PROBABILITY`] from one look to the next.
+pub const LARGEST_FALL: Scalar = Scalar::new("largest fall");
+
+/// What is recorded of looks: the last value, and all of them.
+type Looked = (Scalar, Series, fn(&Look) -> f64);
+
+const LOOKED: [Looked; 6] = [
+    (STUCK, STUCK_BY_LOOK, |look| look.stuck),
+    (REST, Series::new("rest"), |look| look.rest),
+    (STUCK_PROBABILITY, Series::new("probability/stuck"), |look| look.stuck_probability),
+    (REST_PROBABILITY, REST_PROBABILITY_BY_LOOK, |look| look.rest_probability),
+    (CRITICAL, Series::new("critical"), |look| look.critical),
+    (PASS_8, Series::new("pass@8/stuck"), |look| look.pass_at_8),
+];
+
+/// Share of refinements that are right.
+#[must_use]
+pub fn valid(critique: Critique) -> Scalar {
+    by_critique("valid", critique)
+}
+
+/// Share of the stuck questions with a right refinement.
+#[must_use]
+pub fn rescued(critique: Critique) -> Scalar {
+    by_critique("rescued", critique)
+}
+
+/// [`valid`] under the critique of another attempt.
+#[must_use]
+pub fn exchanged_valid(critique: Critique) -> Scalar {
+    by_critique("exchanged valid", critique)
+}
+
+/// [`rescued`] under the critique of another attempt.
+#[must_use]
+pub fn exchanged_rescued(critique: Critique) -> Scalar {
+    by_critique("exchanged rescued", critique)
+}
+
+fn by_critique(what: &str, critique: Critique) -> Scalar {
+    Scalar::from(format!("{what}/{}", critique_name(critique)))
+}
+
+/// What records and tables call a critique.
+#[must_use]
+pub fn critique_name(critique: Critique) -> &'static str {
+    match critique {
+        Critique::Blank => "blank",
+        Critique::Indicative => "indicative",
+        Critique::FinalResult => "final result",
+        Critique::Step => "step",
+        Critique::Correction => "correction",
+    }
+}
+
+/// Everything that is measured.
+pub(super) fn metrics() -> Vec<Metric> {
+    let mut metrics = metrics![LAST_THIRD, ENTROPY_RISE, LARGEST_FALL];
+    for (last, all, _) in LOOKED {
+        metrics.extend(metrics![last, all]);
+    }
+    for critique in CRITIQUES {
+        let of = [valid, rescued, exchanged_valid, exchanged_rescued];
+        metrics.extend(of.map(|of| Metric::from(of(critique))));
+    }
+    metrics
+}
 
 /// The rollouts per question whose refinements are counted: as many as the published method has.
 const ATTEMPTS: usize = 7;
@@ -44,21 +135,15 @@ pub(super) struct Test<'a> {
     streams: Streams,
 }
 
-/// What one look at a policy sees, over held-out questions.
-#[derive(Debug, Clone, Copy, Default)]
+/// What one look at a policy sees, over held-out questions; the metrics say what each is.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
-    /// Greedy accuracy on questions that meet a misconception.
-    pub(super) stuck: f64,
-    /// Greedy accuracy on the others.
-    pub(super) rest: f64,
-    /// Mean probability of the right answer to the first kind.
-    pub(super) stuck_probability: f64,
-    /// To the others.
-    pub(super) rest_probability: f64,
-    /// Mean log-probability of the right result of the critical step, after right results before it.
-    pub(super) critical: f64,
-    /// Probability that one of eight answers is right, mean over questions of the first kind.
-    pub(super) pass_at_8: f64,
+    stuck: f64,
+    rest: f64,
+    stuck_probability: f64,
+    rest_probability: f64,
+    critical: f64,
+    pass_at_8: f64,
 }
 
 impl<'a> Test<'a> {
@@ -116,9 +201,10 @@ impl<'a> Test<'a> {
         Ok(right.count() as f64 / questions.prompts.len() as f64)
     }
 
-    /// Refines failures on stuck questions, one refinement per failed attempt; returns the share of right refinements
-    /// and, of the questions all of whose attempts failed, the share with a right one.
-    pub(super) fn rescued(
+    /// Refines failures on stuck questions, one refinement per failed attempt; returns the share of
+    /// right refinements and, of the questions all of whose attempts failed, the share with a right
+    /// one.
+    fn rescued(
         &self,
         policy: &Decoder,
         critique: Critique,
@@ -170,33 +256,14 @@ pub(super) fn sampling() -> SamplingConfig {
 
 /// Looks as series, and the last of them as scalars.
 pub(super) fn record(mut metrics: Metrics, looks: &[Look]) -> Metrics {
-    let of = |value: fn(&Look) -> f64| looks.iter().map(value).collect::<Vec<f64>>();
-    let series = [
-        ("stuck", of(|look| look.stuck)),
-        ("rest", of(|look| look.rest)),
-        ("probability/stuck", of(|look| look.stuck_probability)),
-        ("probability/rest", of(|look| look.rest_probability)),
-        ("critical", of(|look| look.critical)),
-        ("pass@8/stuck", of(|look| look.pass_at_8)),
-    ];
-    for (name, series) in series {
-        if let Some(last) = series.last() {
-            metrics = metrics.scalar(name, *last);
+    for (last, all, value) in LOOKED {
+        let values: Vec<f64> = looks.iter().map(value).collect();
+        if let Some(value) = values.last() {
+            metrics = metrics.scalar(&last, *value);
         }
-        metrics = metrics.series(name, series);
+        metrics = metrics.series(&all, values);
     }
     metrics
-}
-
-/// The name of a critique in metrics.
-pub(super) fn name(critique: Critique) -> &'static str {
-    match critique {
-        Critique::Blank => "blank",
-        Critique::Indicative => "indicative",
-        Critique::FinalResult => "final result",
-        Critique::Step => "step",
-        Critique::Correction => "correction",
-    }
 }
 
 /// What every kind of critique rescues, and what it rescues when it is another attempt's.
@@ -206,20 +273,18 @@ pub(super) fn rescues(
     policy: &Decoder,
 ) -> Result<Metrics, CellError> {
     for critique in CRITIQUES {
-        let name = name(critique);
-        let (valid, rescued) = test.rescued(policy, critique, false)?;
-        let (other_valid, other_rescued) = test.rescued(policy, critique, true)?;
+        let own = test.rescued(policy, critique, false)?;
+        let other = test.rescued(policy, critique, true)?;
         metrics = metrics
-            .scalar(format!("valid/{name}"), valid)
-            .scalar(format!("rescued/{name}"), rescued)
-            .scalar(format!("exchanged valid/{name}"), other_valid)
-            .scalar(format!("exchanged rescued/{name}"), other_rescued);
+            .scalar(&valid(critique), own.0)
+            .scalar(&rescued(critique), own.1)
+            .scalar(&exchanged_valid(critique), other.0)
+            .scalar(&exchanged_rescued(critique), other.1);
     }
     Ok(metrics)
 }
 
-/// How an arm got there: the change of its probability on stuck questions over the last third (greedy accuracy may stand
-/// still to the last question, and what does not vary cannot be judged), how far entropy rose over its first value, the largest fall.
+/// How an arm got there.
 pub(super) fn dynamics(
     metrics: Metrics,
     looks: &[Look],
@@ -232,7 +297,7 @@ pub(super) fn dynamics(
     let rise = entropy.iter().fold(0.0f64, |most, value| most.max(value - entropy[0]));
     let falls = looks.windows(2).map(|pair| pair[0].rest_probability - pair[1].rest_probability);
     metrics
-        .scalar("last third", last_third)
-        .scalar("entropy rise", rise)
-        .scalar("largest fall", falls.fold(0.0, f64::max))
+        .scalar(&LAST_THIRD, last_third)
+        .scalar(&ENTROPY_RISE, rise)
+        .scalar(&LARGEST_FALL, falls.fold(0.0, f64::max))
 }
