@@ -4,6 +4,7 @@ use headwater_report::Chapter;
 
 use crate::data::DataDir;
 
+mod calibration;
 mod critique_plateau;
 mod decision_losses;
 mod directive_feedback;
@@ -13,6 +14,7 @@ mod negative_reinforcement;
 #[must_use]
 pub fn all(data: &DataDir) -> Vec<Chapter> {
     vec![
+        calibration::chapter(),
         decision_losses::chapter(data),
         negative_reinforcement::chapter(),
         directive_feedback::chapter(),

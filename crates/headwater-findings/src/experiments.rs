@@ -1,6 +1,9 @@
 //! The experiments: arms, how they are run, and what they record; one file each. They know nothing
 //! of what is claimed of them.
 
+pub mod calibration;
+pub mod calibration_bandits;
+mod confidence_rewards;
 pub mod critique_plateau;
 pub mod critique_plateau_lock;
 pub mod decision_losses;

@@ -7,8 +7,8 @@
 //! X-rays and digits drawn to several prevalences, under Adam and SGD. AUC and the loss left after
 //! recalibration say what was learnt; no shift changes them.
 //!
-//! Some arms have weights 1 and 1, with initial weights and batches of their own; some have permuted
-//! labels, where there is nothing to learn and only choosing is left.
+//! Some arms have weights 1 and 1, with initial weights and batches of their own; some have
+//! permuted labels, where there is nothing to learn and only choosing is left.
 
 use headwater_decisions::{Optimizer, TrainingConfig};
 use headwater_protocol::{
@@ -123,7 +123,7 @@ pub const TRUE: Series = Series::new("posterior/true");
 
 /// What decides a cell's result: one network on one population.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 struct Config {
     population: Population,
     method: Method,
@@ -143,8 +143,9 @@ pub struct Named {
     source: Source,
     /// Share of positives. Posteriors belong to it, so it is the same in all parts.
     prevalence: f64,
-    /// Passes over the training rows, under Adam and under SGD: enough for validation to stop every arm before the last. SGD
-    /// needs more, since weights that lower the reward to learning slow it down.
+    /// Passes over the training rows, under Adam and under SGD: enough for validation to stop every
+    /// arm before the last. SGD needs more, since weights that lower the reward to learning slow it
+    /// down.
     epochs: [usize; 2],
 }
 
@@ -153,22 +154,23 @@ pub const POPULATIONS: [Named; 7] = [
     Named { name: "adult-rare", source: Source::Adult, prevalence: 0.05, epochs: [20, 80] },
     Named { name: "adult-natural", source: Source::Adult, prevalence: 0.2408, epochs: [20, 80] },
     Named { name: "adult-balanced", source: Source::Adult, prevalence: 0.5, epochs: [20, 80] },
-    // Training that ends long before it has learnt what it could: there the speed of learning decides.
+    // Training that ends long before it has learnt what it could: there the speed of learning
+    // decides.
     Named { name: "adult-rare-short", source: Source::Adult, prevalence: 0.05, epochs: [2, 2] },
     Named { name: "xray-balanced", source: Source::Xray, prevalence: 0.5, epochs: [12, 30] },
     Named { name: "xray-frequent", source: Source::Xray, prevalence: 0.9, epochs: [12, 30] },
     Named { name: "digits", source: Source::Digits, prevalence: 0.1, epochs: [20, 20] },
 ];
 
-/// E[rho(q)] of rare adults by the weights' name, from pilots: what an unweighted arm's learning rate is multiplied by where it
-/// is to learn as slowly, or as fast, as under those weights.
+/// E[rho(q)] of rare adults by the weights' name, from pilots: what an unweighted arm's learning
+/// rate is multiplied by where it is to learn as slowly, or as fast, as under those weights.
 const RATES: [(&str, f64); 2] = [("10", 0.2), ("90", 1.45)];
 
 /// The optimisers.
 pub const OPTIMIZERS: [&str; 2] = ["adam", "sgd"];
 
-/// The populations trained until validation stops them, which the paper's claim is about; eights among digits are too few
-/// to tell anything, and are shown only.
+/// The populations trained until validation stops them, which the paper's claim is about; eights
+/// among digits are too few to tell anything, and are shown only.
 pub const ADULT: [&str; 3] = ["adult-rare", "adult-natural", "adult-balanced"];
 /// Those of X-rays.
 pub const XRAY: [&str; 2] = ["xray-balanced", "xray-frequent"];
@@ -190,8 +192,8 @@ fn population(source: Source, prevalence: f64, smoke: bool) -> Population {
     Population { source, prevalence, sizes }
 }
 
-/// Networks per arm and split, from initial weights and batches of their own; an arm's numbers are their means. Which
-/// batch came last moves the loss of one network by as much as the weights do.
+/// Networks per arm and split, from initial weights and batches of their own; an arm's numbers are
+/// their means. Which batch came last moves the loss of one network by as much as the weights do.
 fn repeats(source: Source) -> usize {
     match source {
         Source::Adult => 3,

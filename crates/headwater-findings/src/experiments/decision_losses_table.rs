@@ -31,7 +31,7 @@ pub const UNSHIFTED: Scalar = Scalar::new("unshifted");
 
 /// What decides a cell's result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields)]
 struct Config {
     cells: usize,
     share: f64,

@@ -20,13 +20,15 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Method {
-    /// The plain log loss; scored under all weights after the shift of its logit. This is ex-post weighting.
+    /// The plain log loss; scored under all weights after the shift of its logit. This is ex-post
+    /// weighting.
     Unweighted,
     /// The weighted log loss.
     Weighted { share: f64 },
     /// The log loss of a shifted logit.
     LogitAdjusted { share: f64 },
-    /// The representation of the unweighted arm under a new last layer trained on the weighted loss.
+    /// The representation of the unweighted arm under a new last layer trained on the weighted
+    /// loss.
     Decoupled { share: f64 },
     /// Focal loss with the paper's constants, recalibrated and then shifted.
     Focal { share: f64 },
@@ -87,7 +89,8 @@ impl Numbers {
     }
 }
 
-/// Trains `repeats` networks on `rows` and scores them under the weights that the method is for; means over the networks.
+/// Trains `repeats` networks on `rows` and scores them under the weights that the method is for;
+/// means over the networks.
 pub(super) fn run(
     method: Method,
     rows: &Rows,
@@ -138,7 +141,8 @@ fn logits(
     Ok((trained.epoch, Logits { calibration, test, official }))
 }
 
-/// A last layer alone, trained for as many epochs at ten times the rate: it has one layer, not several, to move.
+/// A last layer alone, trained for as many epochs at ten times the rate: it has one layer, not
+/// several, to move.
 fn head(training: &TrainingConfig) -> Result<Training, CellError> {
     let head = TrainingConfig {
         architecture: Architecture::Dense { hidden: Vec::new() },
@@ -225,7 +229,8 @@ fn score(
     Ok(())
 }
 
-/// Mean stated probability and share of positives in [`GROUPS`] groups of equal size, from the lowest stated.
+/// Mean stated probability and share of positives in [`GROUPS`] groups of equal size, from the
+/// lowest stated.
 fn reliability(stated: &[f64], positive: &[bool]) -> (Vec<f64>, Vec<f64>) {
     let mut order: Vec<usize> = (0..stated.len()).collect();
     order.sort_by(|a, b| stated[*a].total_cmp(&stated[*b]));

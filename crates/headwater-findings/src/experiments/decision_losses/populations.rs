@@ -82,7 +82,8 @@ pub(super) struct Rows {
 }
 
 impl Population {
-    /// Draws the rows of a seed; `permuted` labels tell nothing of the features, and their shares are the same.
+    /// Draws the rows of a seed; `permuted` labels tell nothing of the features, and their shares
+    /// are the same.
     pub(super) fn rows(
         &self,
         data: &DataDir,
@@ -125,8 +126,9 @@ impl Population {
     }
 }
 
-/// Numbers about their usual values in units of their usual spread, capital gain and loss on a log scale, a feature for
-/// every category (of countries, for the United States alone). The sample weight is left out.
+/// Numbers about their usual values in units of their usual spread, capital gain and loss on a log
+/// scale, a feature for every category (of countries, for the United States alone). The sample
+/// weight is left out.
 fn people(people: &[Person]) -> Result<Examples, DecisionError> {
     let mut features: Vec<f32> = Vec::new();
     for person in people {

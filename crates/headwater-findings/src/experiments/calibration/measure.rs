@@ -1,11 +1,16 @@
-//! What is measured of a policy: accuracy, the confidence it states, and the likelihood it gives its answers.
+//! What is measured of a policy: accuracy, the confidence it states, and the likelihood it gives
+//! its answers.
 
 use headwater_core::{Check, StreamRng, Streams};
 use headwater_evaluation::calibration::{auroc, brier, ece_equal_width};
 use headwater_nn::{Decoder, SamplingConfig, Vocabulary, sample};
 use headwater_protocol::{CellError, Metrics};
 
-use super::{LIKELY, UNLIKELY};
+use super::{
+    ACCURACY, ACCURACY_LIKELY, ACCURACY_UNLIKELY, AUROC, BRIER, BRIER_OF_LIKELIHOOD, BY_LEVEL, ECE,
+    ECE_OF_LIKELIHOOD, IMPOSSIBLE, LIKELIHOOD_BY_LEVEL, LIKELY, MALFORMED, OVERCONFIDENCE,
+    OVERCONFIDENCE_OF_LIKELIHOOD, STATED_BY_LEVEL, UNLIKELY,
+};
 use crate::tasks::masked_sum::{
     COMPLETION_TOKENS, LEVELS, MaskedSum, confidence_format, vocabulary,
 };
@@ -48,38 +53,38 @@ pub(super) fn measure(
     let correct: Vec<bool> = answers.iter().map(|a| a.correct).collect();
     let likelihood: Vec<f64> = answers.iter().map(|a| a.likelihood).collect();
     let mut metrics = Metrics::new()
-        .scalar("accuracy", accuracy(&all))
-        .scalar("malformed", 1.0 - said.len() as f64 / answers.len() as f64)
+        .scalar(&ACCURACY, accuracy(&all))
+        .scalar(&MALFORMED, 1.0 - said.len() as f64 / answers.len() as f64)
         .scalar(
-            "impossible",
+            &IMPOSSIBLE,
             mean(&answers.iter().map(|a| f64::from(a.success == 0.0)).collect::<Vec<_>>()),
         )
-        .scalar("likelihood/overconfidence", overconfidence(&all))
-        .scalar("likelihood/ece", ece_equal_width(&likelihood, &correct, 10)?)
-        .scalar("likelihood/brier", brier(&likelihood, &correct)?)
-        .series("level/accuracy", level(&accuracy))
+        .scalar(&OVERCONFIDENCE_OF_LIKELIHOOD, overconfidence(&all))
+        .scalar(&ECE_OF_LIKELIHOOD, ece_equal_width(&likelihood, &correct, 10)?)
+        .scalar(&BRIER_OF_LIKELIHOOD, brier(&likelihood, &correct)?)
+        .series(&BY_LEVEL, level(&accuracy))
         .series(
-            "level/likelihood",
+            &LIKELIHOOD_BY_LEVEL,
             level(&|of| mean(&of.iter().map(|a| a.likelihood).collect::<Vec<_>>())),
         )
         .series(
-            "level/stated",
+            &STATED_BY_LEVEL,
             level(&|of| mean(&of.iter().filter_map(|a| a.stated).collect::<Vec<_>>())),
         );
-    for (name, level) in [("accuracy/unlikely", UNLIKELY), ("accuracy/likely", LIKELY)] {
+    for (metric, level) in [(ACCURACY_UNLIKELY, UNLIKELY), (ACCURACY_LIKELY, LIKELY)] {
         let answers = of(&|a| a.level == level);
         if !answers.is_empty() {
-            metrics = metrics.scalar(name, accuracy(&answers));
+            metrics = metrics.scalar(&metric, accuracy(&answers));
         }
     }
     if !stated.is_empty() {
         metrics = metrics
-            .scalar("stated/ece", ece_equal_width(&stated, &said_correct, 10)?)
-            .scalar("stated/brier", brier(&stated, &said_correct)?)
-            .scalar("stated/overconfidence", mean(&stated) - accuracy(&said));
+            .scalar(&ECE, ece_equal_width(&stated, &said_correct, 10)?)
+            .scalar(&BRIER, brier(&stated, &said_correct)?)
+            .scalar(&OVERCONFIDENCE, mean(&stated) - accuracy(&said));
         // Without both outcomes there is nothing to rank.
         if let Ok(auroc) = auroc(&stated, &said_correct) {
-            metrics = metrics.scalar("stated/auroc", auroc);
+            metrics = metrics.scalar(&AUROC, auroc);
         }
     }
     Ok(metrics)

@@ -1,26 +1,38 @@
-//! The exact version of the finding: expected policy gradient on bandits small enough to enumerate.
+//! Experiment `calibration-bandits`: expected policy gradient on bandits small enough to enumerate.
 //!
-//! A bandit offers answers that are right with fixed probabilities, one of them never. The policy is tabular:
-//! a softmax over answers and, for each answer, a softmax over eleven confidences. The gradient of the
-//! expected reward is exact, so nothing here is noise but the initial logits.
+//! A bandit offers answers that are right with fixed probabilities, one of them never. The policy
+//! is tabular: a softmax over answers and, for each answer, a softmax over eleven confidences. The
+//! gradient of the expected reward is exact, so nothing here is noise but the initial logits.
 
 use headwater_core::{Check, Streams};
-use headwater_protocol::{Metrics, ProtocolError, Records, Table, TableValue};
+use headwater_protocol::{
+    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
+    Scalar, Settings, Workbench,
+};
 use headwater_rewards::{Scheme, SchemeConfig};
 use rand_distr::{Distribution, Normal};
+use serde::{Deserialize, Serialize};
 
-use super::{BINARY, BRIER_ONLY, CellError, DOUBLE_BRIER, LOG};
+use super::confidence_rewards::{BINARY, BRIER_ONLY, DOUBLE_BRIER, LOG};
 use crate::tasks::masked_sum::CONFIDENCES;
 
-/// Name and success probability of every answer.
-const BANDITS: [(&str, &[f64]); 4] = [
+/// The experiment.
+#[derive(Debug, Clone, Copy)]
+pub struct CalibrationBandits;
+
+/// All bandits under all rewards.
+pub const BANDITS_ARM: Arm = Arm::new("bandits");
+
+/// Every bandit: its name, and the success probability of each answer.
+pub const BANDITS: [(&str, &[f64]); 4] = [
     ("five of 0.2", &[0.2, 0.2, 0.2, 0.2, 0.2, 0.0]),
     ("0.6 and 0.4", &[0.6, 0.4, 0.0]),
     ("0.8 and 0.2", &[0.8, 0.2, 0.0]),
     ("0.95 and 0.05", &[0.95, 0.05, 0.0]),
 ];
 
-const SCHEMES: [(&str, SchemeConfig); 5] = [
+/// Every reward by its name.
+pub const SCHEMES: [(&str, SchemeConfig); 5] = [
     ("binary", BINARY),
     ("brier", SchemeConfig::RLCR),
     ("log", LOG),
@@ -28,52 +40,74 @@ const SCHEMES: [(&str, SchemeConfig); 5] = [
     ("brier-only", BRIER_ONLY),
 ];
 
-pub(super) fn run(
-    steps: usize,
-    learning_rate: f64,
-    streams: &Streams,
-) -> Result<Metrics, CellError> {
-    let mut metrics = Metrics::new();
-    for (bandit, success) in BANDITS {
-        for (name, scheme) in SCHEMES {
-            let scheme = scheme.check()?;
-            let mut policy = Policy::initialise(success.len(), streams);
-            let rewards = expected_rewards(success, &scheme)?;
-            for _ in 0..steps {
-                policy.ascend(&rewards, learning_rate);
-            }
-            let (answers, confidences) = (policy.answers(), policy.confidences());
-            let accuracy: f64 = answers.iter().zip(success).map(|(pi, p)| pi * p).sum();
-            let stated: f64 =
-                answers.iter().zip(&confidences).map(|(pi, c)| pi * expected(c)).sum();
-            let prefix = format!("{bandit}/{name}");
-            metrics = metrics
-                .scalar(format!("{prefix}/accuracy"), accuracy)
-                .scalar(format!("{prefix}/stated"), stated)
-                .scalar(format!("{prefix}/never right"), answers[success.len() - 1]);
-        }
-    }
-    Ok(metrics)
+/// Accuracy at the end.
+#[must_use]
+pub fn accuracy(bandit: &str, reward: &str) -> Scalar {
+    Scalar::from(format!("{bandit}/{reward}/accuracy")).shown_as("accuracy")
 }
 
-pub(super) fn table(records: &Records) -> Result<Table, ProtocolError> {
-    let columns =
-        ["bandit", "reward", "accuracy", "stated confidence", "answer that is never right"];
-    let mut table = Table::new("Exact bandits", columns).note(
-        "Expected policy gradient from small random logits. The best accuracy is the largest success \
-         probability in the bandit's name. A rule that is hacked ends on the answer that is never right.",
-    );
-    for (bandit, _) in BANDITS {
-        for (name, _) in SCHEMES {
-            let mut row = vec![TableValue::from(bandit), TableValue::from(name)];
-            for metric in ["accuracy", "stated", "never right"] {
-                let effect = records.effect("bandits", &format!("{bandit}/{name}/{metric}"))?;
-                row.push(effect.into());
-            }
-            table = table.row(row);
-        }
+/// Mean stated confidence at the end.
+#[must_use]
+pub fn stated(bandit: &str, reward: &str) -> Scalar {
+    Scalar::from(format!("{bandit}/{reward}/stated")).shown_as("stated confidence")
+}
+
+/// Probability at the end of the answer that is never right.
+#[must_use]
+pub fn never_right(bandit: &str, reward: &str) -> Scalar {
+    let label = "answer that is never right";
+    Scalar::from(format!("{bandit}/{reward}/never right")).shown_as(label)
+}
+
+/// What decides a cell's result.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    steps: usize,
+    learning_rate: f64,
+}
+
+impl Experiment for CalibrationBandits {
+    fn id(&self) -> &'static str {
+        "calibration-bandits"
     }
-    Ok(table)
+
+    fn metrics(&self) -> Vec<Metric> {
+        let pairs = BANDITS.iter().flat_map(|(bandit, _)| SCHEMES.map(|(name, _)| (*bandit, name)));
+        let of = |(bandit, name)| {
+            [accuracy(bandit, name), stated(bandit, name), never_right(bandit, name)]
+        };
+        pairs.flat_map(of).map(Metric::from).collect()
+    }
+
+    fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
+        let smoke = settings.preset == Preset::Smoke;
+        let config = Config { steps: if smoke { 20 } else { 20_000 }, learning_rate: 1.0 };
+        let cells = settings.seed_range(5).map(|seed| Cell::new(BANDITS_ARM, seed, &config));
+        Ok(Plan { cells: cells.collect::<Result<_, _>>()?, not_run: Vec::new() })
+    }
+
+    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+        let Config { steps, learning_rate } = cell.config()?;
+        let mut metrics = Metrics::new();
+        for (bandit, success) in BANDITS {
+            for (name, scheme) in SCHEMES {
+                let mut policy = Policy::initialise(success.len(), &workbench.streams);
+                let rewards = expected_rewards(success, &scheme.check()?)?;
+                for _ in 0..steps {
+                    policy.ascend(&rewards, learning_rate);
+                }
+                let (answers, confidences) = (policy.answers(), policy.confidences());
+                let right = answers.iter().zip(success).map(|(pi, p)| pi * p).sum();
+                let said = answers.iter().zip(&confidences).map(|(pi, c)| pi * expected(c)).sum();
+                metrics = metrics
+                    .scalar(&accuracy(bandit, name), right)
+                    .scalar(&stated(bandit, name), said)
+                    .scalar(&never_right(bandit, name), answers[success.len() - 1]);
+            }
+        }
+        Ok(metrics.into())
+    }
 }
 
 fn confidence(bin: usize) -> f64 {
@@ -118,8 +152,8 @@ impl Policy {
         self.confidence_logits.iter().map(|logits| softmax(logits)).collect()
     }
 
-    /// One step along the exact gradient of the expected reward: for a softmax with values v that is
-    /// `pi_i (v_i - sum_j pi_j v_j)`.
+    /// One step along the exact gradient of the expected reward: for a softmax with values v that
+    /// is `pi_i (v_i - sum_j pi_j v_j)`.
     fn ascend(&mut self, rewards: &[Vec<f64>], learning_rate: f64) {
         let (answers, confidences) = (self.answers(), self.confidences());
         let values: Vec<f64> = confidences.iter().zip(rewards).map(|(c, r)| dot(c, r)).collect();
@@ -148,6 +182,11 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn its_smoke_run_has_a_report() {
+        crate::testing::smoke("calibration-bandits");
+    }
 
     #[test]
     fn the_step_follows_the_gradient_of_the_expected_reward() {

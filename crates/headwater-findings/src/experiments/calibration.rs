@@ -1,0 +1,337 @@
+//! Experiment `calibration`: one base policy, reinforced by correctness and by proper scoring
+//! rules.
+//!
+//! Arms differ in the reward only: `correct - k S(q, correct)`. The task is a sum with an uncertain
+//! operand ([`crate::tasks::masked_sum`]), so the best accuracy and the right confidence are known
+//! for every prompt. Two confidences are measured: the one *stated* (a token after the answer), and
+//! the *likelihood* the policy gives its own answer. Two arms train on fully determined prompts,
+//! where there is nothing to be overconfident about; in one, rewards are dealt out at random.
+
+use std::cell::RefCell;
+
+use headwater_core::{Check, Group, Streams};
+use headwater_nn::{
+    AdamW, AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig, supervised_step,
+};
+use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig, Verdict};
+use headwater_protocol::{
+    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
+    Scalar, Series, Settings, Workbench, metrics,
+};
+use headwater_rewards::{
+    CalibratedReward, ExactMatchConfig, Extraction, Normalisation, SchemeConfig, checked_score,
+};
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::confidence_rewards;
+use crate::device::device;
+use crate::schedule::warmup_then_cosine;
+use crate::tasks::masked_sum::{COMPLETION_TOKENS, MaskedSum, confidence_format, vocabulary};
+
+mod measure;
+
+use measure::{mean, measure};
+
+/// The experiment.
+#[derive(Debug, Clone, Copy)]
+pub struct Calibration;
+
+/// The base policy, which every other arm is forked from.
+pub const BASE: Arm = Arm::new("base");
+/// Correctness alone.
+pub const BINARY: Arm = Arm::new("binary");
+/// Correctness less the Brier score.
+pub const WITH_BRIER: Arm = Arm::new("brier");
+/// Correctness less the log score.
+pub const LOG: Arm = Arm::new("log");
+/// Correctness less twice the Brier score.
+pub const DOUBLE_BRIER: Arm = Arm::new("double-brier");
+/// The Brier score alone.
+pub const BRIER_ONLY: Arm = Arm::new("brier-only");
+/// Correctness, dealt out at random within the batch.
+pub const BINARY_PERMUTED: Arm = Arm::new("binary-permuted");
+/// Correctness on fully determined prompts.
+pub const DETERMINED_BINARY: Arm = Arm::new("determined-binary");
+/// Correctness less the Brier score on fully determined prompts.
+pub const DETERMINED_BRIER: Arm = Arm::new("determined-brier");
+
+/// An arm that learns: what it rewards, the levels it trains and is tested on, and whether its
+/// rewards are dealt out at random within the batch.
+pub type Learner = (Arm, SchemeConfig, &'static [usize], bool);
+
+/// Every level of uncertainty.
+const LEVELS: &[usize] = &[0, 1, 2, 3, 4];
+
+/// Every arm that learns from the base.
+pub const LEARNERS: [Learner; 8] = [
+    (BINARY, confidence_rewards::BINARY, LEVELS, false),
+    (WITH_BRIER, SchemeConfig::RLCR, LEVELS, false),
+    (LOG, confidence_rewards::LOG, LEVELS, false),
+    (DOUBLE_BRIER, confidence_rewards::DOUBLE_BRIER, LEVELS, false),
+    (BRIER_ONLY, confidence_rewards::BRIER_ONLY, LEVELS, false),
+    (BINARY_PERMUTED, confidence_rewards::BINARY, LEVELS, true),
+    (DETERMINED_BINARY, confidence_rewards::BINARY, &[0], false),
+    (DETERMINED_BRIER, SchemeConfig::RLCR, &[0], false),
+];
+
+/// Share of answers that are right.
+pub const ACCURACY: Scalar = Scalar::new("accuracy");
+/// The same where the digit shown is true with probability 0.2.
+pub const ACCURACY_UNLIKELY: Scalar = Scalar::new("accuracy/unlikely");
+/// The same where it is with probability 0.8.
+pub const ACCURACY_LIKELY: Scalar = Scalar::new("accuracy/likely");
+/// Share of answers without a confidence.
+pub const MALFORMED: Scalar = Scalar::new("malformed");
+/// Share of answers that have probability 0 of being right.
+pub const IMPOSSIBLE: Scalar = Scalar::labelled("impossible", "impossible answers");
+/// Mean stated confidence less accuracy.
+pub const OVERCONFIDENCE: Scalar =
+    Scalar::labelled("stated/overconfidence", "overconfidence, stated");
+/// ECE of the stated confidence, ten bins of equal width.
+pub const ECE: Scalar = Scalar::labelled("stated/ece", "ECE, stated");
+/// Brier score of the stated confidence.
+pub const BRIER: Scalar = Scalar::labelled("stated/brier", "Brier, stated");
+/// AUROC of the stated confidence.
+pub const AUROC: Scalar = Scalar::labelled("stated/auroc", "AUROC, stated");
+/// Mean likelihood of the answers less accuracy.
+pub const OVERCONFIDENCE_OF_LIKELIHOOD: Scalar =
+    Scalar::labelled("likelihood/overconfidence", "overconfidence, likelihood");
+/// ECE of the answers' likelihood, ten bins of equal width.
+pub const ECE_OF_LIKELIHOOD: Scalar = Scalar::labelled("likelihood/ece", "ECE, likelihood");
+/// Brier score of the answers' likelihood.
+pub const BRIER_OF_LIKELIHOOD: Scalar = Scalar::labelled("likelihood/brier", "Brier, likelihood");
+/// Accuracy by level.
+pub const BY_LEVEL: Series = Series::new("level/accuracy");
+/// Mean likelihood of the answers by level.
+pub const LIKELIHOOD_BY_LEVEL: Series = Series::new("level/likelihood");
+/// Mean stated confidence by level.
+pub const STATED_BY_LEVEL: Series = Series::new("level/stated");
+/// Cross-entropy of the demonstrations, by step of supervised training.
+pub const LOSS: Series = Series::new("loss");
+/// Accuracy of the rollouts by step.
+pub const TRAINING_ACCURACY: Series = Series::new("training/accuracy");
+/// Token entropy of the rollouts by step, nats.
+pub const TRAINING_ENTROPY: Series = Series::new("training/entropy");
+/// Mean confidence that the rollouts state, by step.
+pub const TRAINING_STATED: Series = Series::new("training/stated");
+
+/// What decides a cell's result.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+enum CellConfig {
+    /// Supervised training of the base policy that every arm is forked from.
+    Base {
+        decoder: DecoderConfig,
+        adamw: AdamWConfig,
+        steps: usize,
+        batch: usize,
+        slip: f64,
+        informed: f64,
+    },
+    /// Policy gradient from the base.
+    Arm {
+        scheme: SchemeConfig,
+        trainer: TrainerConfig,
+        steps: usize,
+        levels: Vec<usize>,
+        permuted: bool,
+    },
+}
+
+/// The level whose reliability, 0.2, lies deepest below both hacking thresholds (0.648 for the log
+/// score, 0.5 for twice the Brier score): the test of hacking.
+const UNLIKELY: usize = 4;
+/// The uncertain level that lies above both thresholds, 0.8: there nothing is to be gained by
+/// hacking.
+const LIKELY: usize = 1;
+
+impl Experiment for Calibration {
+    fn id(&self) -> &'static str {
+        "calibration"
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        metrics![
+            ACCURACY,
+            ACCURACY_UNLIKELY,
+            ACCURACY_LIKELY,
+            MALFORMED,
+            IMPOSSIBLE,
+            OVERCONFIDENCE,
+            ECE,
+            BRIER,
+            AUROC,
+            OVERCONFIDENCE_OF_LIKELIHOOD,
+            ECE_OF_LIKELIHOOD,
+            BRIER_OF_LIKELIHOOD,
+            BY_LEVEL,
+            LIKELIHOOD_BY_LEVEL,
+            STATED_BY_LEVEL,
+            LOSS,
+            TRAINING_ACCURACY,
+            TRAINING_ENTROPY,
+            TRAINING_STATED,
+        ]
+    }
+
+    fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
+        let smoke = settings.preset == Preset::Smoke;
+        let base = base(smoke);
+        // Many small steps: under Adam a reward without information moves every weight by about
+        // rate x sqrt(steps), one with it by up to rate x steps, and the permuted control needs the
+        // former small.
+        let steps = if smoke { 3 } else { 3000 };
+        let mut plan = Plan::default();
+        for seed in settings.seed_range(5) {
+            plan.cells.push(Cell::new(BASE, seed, &base)?);
+            for (arm, scheme, levels, permuted) in LEARNERS {
+                let (levels, trainer) = (levels.to_vec(), trainer());
+                let config = CellConfig::Arm { scheme, trainer, steps, levels, permuted };
+                plan.cells.push(Cell::new(arm, seed, &config)?.needing([BASE]));
+            }
+        }
+        Ok(plan)
+    }
+
+    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+        let streams = workbench.streams;
+        let device = device(workbench.device)?.autodiff();
+        match cell.config()? {
+            CellConfig::Base { decoder, adamw, steps, batch, slip, informed } => {
+                let shape = decoder.check()?;
+                let mut policy =
+                    Decoder::initialise(&shape, &mut streams.stream("weights", &[]), &device);
+                let mut optimizer = AdamW::new(adamw.check()?);
+                let vocabulary = vocabulary();
+                let mut losses = Vec::new();
+                for step in 0..steps {
+                    let mut stream = streams.stream("demonstrations", &[step as u64]);
+                    let examples = (0..batch)
+                        .map(|_| {
+                            let question = MaskedSum::draw(LEVELS, &mut stream);
+                            question.demonstration((slip, informed), &vocabulary, &mut stream)
+                        })
+                        .collect::<Result<Vec<_>, _>>()?;
+                    let rate = warmup_then_cosine(step, steps);
+                    losses.push(supervised_step(&mut policy, &mut optimizer, &examples, rate)?);
+                }
+                let metrics = measure(&policy, LEVELS, &streams)?.series(&LOSS, losses);
+                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
+            }
+            CellConfig::Arm { scheme, trainer, steps, levels, permuted } => {
+                let base = Checkpoint::from_bytes(workbench.artifact(&BASE)?)?;
+                let learning = Learning { scheme, trainer, steps, levels, permuted };
+                Ok(learning.run(base.decoder(&device)?, &streams)?.into())
+            }
+        }
+    }
+}
+
+fn base(smoke: bool) -> CellConfig {
+    CellConfig::Base {
+        decoder: DecoderConfig {
+            vocabulary: vocabulary().size(),
+            width: 32,
+            layers: 2,
+            heads: 2,
+            key_value_heads: 2,
+            hidden: 64,
+            context: 8,
+            ..DecoderConfig::default()
+        },
+        adamw: AdamWConfig { learning_rate: 7.5e-3, ..AdamWConfig::default() },
+        steps: if smoke { 20 } else { 1500 },
+        batch: 128,
+        slip: 0.1,
+        informed: 0.5,
+    }
+}
+
+fn trainer() -> TrainerConfig {
+    TrainerConfig {
+        prompts_per_step: 8,
+        warmup_steps: 50,
+        group_size: 8,
+        sampling: SamplingConfig {
+            max_new_tokens: COMPLETION_TOKENS,
+            stop: None,
+            ..SamplingConfig::default()
+        },
+        adamw: AdamWConfig { learning_rate: 3e-5, weight_decay: 0.0, ..AdamWConfig::default() },
+        ..TrainerConfig::default()
+    }
+}
+
+/// Policy gradient of one arm.
+struct Learning {
+    scheme: SchemeConfig,
+    trainer: TrainerConfig,
+    steps: usize,
+    levels: Vec<usize>,
+    permuted: bool,
+}
+
+impl Learning {
+    fn run(self, base: Decoder, streams: &Streams) -> Result<Metrics, CellError> {
+        let vocabulary = vocabulary();
+        let verifier = ExactMatchConfig {
+            extraction: Extraction::Whole,
+            normalisation: Normalisation::SPACES,
+        };
+        let verifier = verifier.check()?;
+        let reward = CalibratedReward::new(verifier, confidence_format(), self.scheme.check()?)?;
+        // What the policy states during training is logged here, as the grader sees every
+        // completion.
+        let stated = RefCell::new(Vec::new());
+        let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
+            let mut confidences = Vec::new();
+            let mut verdicts = Vec::new();
+            for sample in groups.iter().flat_map(Group::samples) {
+                let statement = confidence_format().parse(sample.completion);
+                confidences.extend(statement.confidence);
+                let correct = Some(statement.answer) == sample.reference;
+                let reward = checked_score(&reward, sample);
+                verdicts.push(Verdict { reward, correct: Some(correct) });
+            }
+            stated.borrow_mut().push(mean(&confidences));
+            if self.permuted {
+                verdicts.shuffle(&mut streams.stream("permuted rewards", &[step]));
+            }
+            verdicts
+        };
+        let draw = |step: u64, attempt: u64| -> Vec<Prompt> {
+            let mut stream = streams.stream("prompts", &[step, attempt]);
+            let prompts = (0..self.trainer.prompts_per_step).filter_map(|_| {
+                MaskedSum::draw(&self.levels, &mut stream).prompt(&vocabulary).ok()
+            });
+            prompts.collect()
+        };
+        let decode = |tokens: &[u32]| vocabulary.decode(tokens);
+        let task = Task { prompts: &draw, decode: &decode, grader: &grader };
+        let mut trainer = Trainer::new(
+            base,
+            Objective::dr_grpo(COMPLETION_TOKENS),
+            self.trainer.clone().check()?,
+            streams.child("training", &[]),
+        );
+        let (mut accuracy, mut entropy) = (Vec::new(), Vec::new());
+        for _ in 0..self.steps {
+            let metrics = trainer.step(&task)?;
+            accuracy.push(metrics["accuracy"]);
+            entropy.push(metrics["entropy"]);
+        }
+        Ok(measure(trainer.policy(), &self.levels, streams)?
+            .series(&TRAINING_ACCURACY, accuracy)
+            .series(&TRAINING_ENTROPY, entropy)
+            .series(&TRAINING_STATED, stated.into_inner()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn its_smoke_run_has_a_report() {
+        crate::testing::smoke("calibration");
+    }
+}
