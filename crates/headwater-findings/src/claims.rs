@@ -9,6 +9,7 @@ mod critique_plateau;
 mod decision_losses;
 mod directive_feedback;
 mod negative_reinforcement;
+mod rubric_gates;
 
 /// Every finding, in the order of the report.
 #[must_use]
@@ -19,6 +20,7 @@ pub fn all(data: &DataDir) -> Vec<Chapter> {
         negative_reinforcement::chapter(),
         directive_feedback::chapter(),
         critique_plateau::chapter(),
+        rubric_gates::chapter(),
     ]
 }
 

@@ -12,3 +12,5 @@ mod directive;
 pub mod directive_feedback_operator;
 pub mod directive_feedback_style;
 pub mod negative_reinforcement;
+pub mod rubric_gates_dilution;
+pub mod rubric_gates_reports;

@@ -50,7 +50,9 @@ impl Known {
         };
         let (id, metrics) = &self.experiments[at];
         let is_it = |metric: &Metric| match (read, metric) {
-            (Read::Scalar(read, _), Metric::Scalar(metric)) => read.name() == metric.name(),
+            (Read::Scalar(read, _) | Read::Rare(read, _), Metric::Scalar(metric)) => {
+                read.name() == metric.name()
+            }
             (Read::Series(read, _), Metric::Series(metric)) => read.name() == metric.name(),
             (Read::Scalar(read, _), Metric::Estimate(metric)) => {
                 metric.parts().iter().any(|part| part.name() == read.name())
@@ -61,7 +63,7 @@ impl Known {
             return Ok(());
         }
         let (kind, name) = match read {
-            Read::Scalar(metric, _) => ("scalar", metric.name()),
+            Read::Scalar(metric, _) | Read::Rare(metric, _) => ("scalar", metric.name()),
             Read::Series(metric, _) => ("series", metric.name()),
         };
         Err(unknown(format!("{kind} `{name}` of arm `{arm}`, which `{id}` does not record")))

@@ -18,6 +18,8 @@ pub enum Read {
     Scalar(Scalar, Arm),
     /// A series of numbers.
     Series(Series, Arm),
+    /// One number that a record may lack, e.g. a rate among none: nothing is read then.
+    Rare(Scalar, Arm),
 }
 
 impl Read {
@@ -25,14 +27,23 @@ impl Read {
     #[must_use]
     pub fn arm(&self) -> &Arm {
         match self {
-            Self::Scalar(_, arm) | Self::Series(_, arm) => arm,
+            Self::Scalar(_, arm) | Self::Series(_, arm) | Self::Rare(_, arm) => arm,
         }
     }
 
-    fn values<'a>(&self, seed: &SeedRecords<'a>) -> Result<Vec<f64>, ProtocolError> {
+    /// What is read at one seed: one number of a scalar, all of a series, or nothing.
+    ///
+    /// # Errors
+    /// When the arm has no record, or its record lacks what is not rare.
+    pub fn values(&self, seed: &SeedRecords<'_>) -> Result<Vec<f64>, ProtocolError> {
         match self {
             Self::Scalar(metric, arm) => Ok(vec![seed.scalar(arm, metric)?]),
             Self::Series(metric, arm) => Ok(seed.series(arm, metric)?.to_vec()),
+            Self::Rare(metric, arm) => match seed.scalar(arm, metric) {
+                Ok(value) => Ok(vec![value]),
+                Err(ProtocolError::NoMetric { .. }) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            },
         }
     }
 }
@@ -114,6 +125,12 @@ impl Scalar {
     #[must_use]
     pub fn read(&self, arm: impl Into<Arm>) -> Read {
         Read::Scalar(self.clone(), arm.into())
+    }
+
+    /// The same of a number that a record may lack: an empty slice then.
+    #[must_use]
+    pub fn read_rare(&self, arm: impl Into<Arm>) -> Read {
+        Read::Rare(self.clone(), arm.into())
     }
 }
 
@@ -424,6 +441,11 @@ mod tests {
             Ok(read[0][0] * read[1].iter().sum::<f64>())
         });
         assert_eq!(value(&weighted).unwrap(), 6.0);
+        let rare = [Scalar::new("rate").read_rare(A), SCORE.read_rare(B)];
+        let counted = Measure::computed("counted", rare, |read| {
+            Ok((10 * read[0].len() + read[1].len()) as f64)
+        });
+        assert_eq!(value(&counted).unwrap(), 1.0);
         let both = (weighted - SCORE.of(A)).reads();
         assert_eq!(both.into_iter().collect::<Vec<_>>(), [SCORE.read(A), CURVE.read(B)]);
     }

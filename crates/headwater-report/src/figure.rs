@@ -189,10 +189,7 @@ fn computed(
     let mut missing = None;
     for seed in records.seeds() {
         let seed = records.seed(seed);
-        let values = reads.iter().map(|read| match read {
-            Read::Scalar(metric, arm) => Ok(vec![seed.scalar(arm, metric)?]),
-            Read::Series(metric, arm) => Ok(seed.series(arm, metric)?.to_vec()),
-        });
+        let values = reads.iter().map(|read| read.values(&seed));
         let computed = values.collect::<Result<Vec<Vec<f64>>, _>>().and_then(|values| {
             let slices: Vec<&[f64]> = values.iter().map(Vec::as_slice).collect();
             compute(&slices)

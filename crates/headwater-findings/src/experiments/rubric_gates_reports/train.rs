@@ -1,4 +1,4 @@
-//! Training on budgeted reports: base, arms, and what is seen of them on the way.
+//! Base and arms on budgeted reports, and what is seen of them on the way.
 
 use std::cell::RefCell;
 
@@ -11,11 +11,16 @@ use headwater_nn::{
 use headwater_optimizers::{
     Objective, ObjectiveConfig, Prompt, Task, Trainer, TrainerConfig, Verdict,
 };
-use headwater_protocol::{CellError, Metrics};
+use headwater_protocol::{CellError, Metrics, Scalar};
 use headwater_rewards::ReferenceRewardConfig;
 use serde::{Deserialize, Serialize};
 
 use super::judge::{Asks, Judged, Scorer, Signal, rubric, verdicts};
+use super::{
+    ACCEPTED, CORRECT, CORRELATION, EXPLOITATION, GRADED, JUDGE, LOOK_STEP, LOOK_USED, MAGIC,
+    MIXED, NEW_CREDIT, NO_ANSWER, PEAK, QUALITY, R3, READS, SHARE_ACCEPTED, SMOOTH_USED,
+    STATEMENTS, USED, at_looks, smoothed,
+};
 use crate::schedule::warmup_then_cosine;
 use crate::tasks::budgeted_report::{Author, REQUESTED, Request, vocabulary};
 
@@ -26,7 +31,8 @@ pub(super) struct ReportArm {
     pub(super) signal: Signal,
     pub(super) asks: Asks,
     pub(super) reference_reward: ReferenceRewardConfig,
-    /// Draw further prompts for rejected groups, so that steps have equally many groups that are used.
+    /// Draw further prompts for rejected groups, so that steps have equally many groups that are
+    /// used.
     pub(super) resample: bool,
     pub(super) trainer: TrainerConfig,
     pub(super) steps: usize,
@@ -74,11 +80,9 @@ struct Window {
 
 /// How many numbers are averaged of reports.
 const COUNT: usize = 8;
-/// Their names.
-const NAMES: [&str; COUNT] =
-    ["judge", "R3", "quality", "magic", "reads", "statements", "no answer", "correct"];
-/// The place of quality among them.
-const QUALITY: usize = 2;
+/// Their metrics, in the order of [`numbers`].
+pub(super) const NUMBERS: [Scalar; COUNT] =
+    [JUDGE, R3, QUALITY, MAGIC, READS, STATEMENTS, NO_ANSWER, CORRECT];
 
 fn numbers(judged: &Judged, request: &Request) -> [f64; COUNT] {
     let flag = |holds: bool| f64::from(u8::from(holds));
@@ -98,7 +102,8 @@ fn numbers(judged: &Judged, request: &Request) -> [f64; COUNT] {
 /// Everything that is kept of training as it goes.
 struct Log {
     windows: Vec<Window>,
-    /// Correlation within an accepted group of the advantage with the boilerplate token, where both vary.
+    /// Correlation within an accepted group of the advantage with the boilerplate token, where both
+    /// vary.
     correlations: Vec<f64>,
 }
 
@@ -134,14 +139,17 @@ impl Log {
         let graded: f64 = self.windows.iter().map(|w| w.graded).sum();
         let accepted: f64 = self.windows.iter().map(|w| w.accepted).sum();
         metrics
-            .scalar("used groups", used[used.len() - 1])
-            .scalar("graded groups", graded)
-            .scalar("share accepted", accepted / graded)
-            .scalar("groups with and without magic", self.correlations.len() as f64)
-            .scalar("correlation of advantage and magic", mean(&self.correlations))
-            .series("smooth/used groups", smooth(&used))
-            .series("look/used groups", used)
-            .series("accepted", self.windows.iter().map(|w| w.accepted / w.graded).collect())
+            .scalar(&USED, used[used.len() - 1])
+            .scalar(&GRADED, graded)
+            .scalar(&SHARE_ACCEPTED, accepted / graded)
+            .scalar(&MIXED, self.correlations.len() as f64)
+            .scalar(&CORRELATION, mean(&self.correlations))
+            .series(&SMOOTH_USED, smooth(&used))
+            .series(&LOOK_USED, used)
+            .series(
+                &ACCEPTED,
+                self.windows.iter().map(|w| w.accepted / w.graded).collect::<Vec<f64>>(),
+            )
     }
 }
 
@@ -154,8 +162,8 @@ fn smooth(curve: &[f64]) -> Vec<f64> {
     curve.windows(SPAN.min(curve.len())).map(mean).collect()
 }
 
-/// What a curve peaks at, by two curves of the same policies on different requests: where one is highest the other is
-/// read, and the other way round, so that noise does not make a peak.
+/// What a curve peaks at, by two curves of the same policies on different requests: where one is
+/// highest the other is read, and the other way round, so that noise does not make a peak.
 fn peak(halves: [&[f64]; 2]) -> f64 {
     let halves = halves.map(smooth);
     let read = |found: &[f64], valued: &[f64]| {
@@ -212,7 +220,8 @@ pub(super) fn train(
     };
     let vocabulary = &scorer.vocabulary;
     let size = arm.trainer.group_size;
-    // A grader is told the step but not the attempt of what it grades: the requests are kept from the prompts.
+    // A grader is told the step but not the attempt of what it grades: the requests are kept from
+    // the prompts.
     let asked: RefCell<Vec<Request>> = RefCell::default();
     let log = Log { windows: vec![Window::default(); arm.looks], correlations: Vec::new() };
     let (log, failed) = (RefCell::new(log), RefCell::new(None));
@@ -264,8 +273,9 @@ pub(super) fn train(
             looks.push(test.look(trainer.policy())?);
         }
     }
-    let steps = (0..=arm.looks).map(|look| (look * arm.steps / arm.looks) as f64).collect();
-    let metrics = log.into_inner().report(Metrics::new()).series("look/step", steps);
+    let steps: Vec<f64> =
+        (0..=arm.looks).map(|look| (look * arm.steps / arm.looks) as f64).collect();
+    let metrics = log.into_inner().report(Metrics::new()).series(&LOOK_STEP, steps);
     describe(metrics, &test.requests, &looks)
 }
 
@@ -275,7 +285,7 @@ fn describe(
     requests: &[Request],
     looks: &[Vec<Judged>],
 ) -> Result<Metrics, CellError> {
-    for (at, name) in NAMES.iter().enumerate() {
+    for (at, metric) in NUMBERS.iter().enumerate() {
         let number =
             |(row, judged): (usize, &Judged)| numbers(judged, &requests[row / TEST_GROUP])[at];
         // Over the requests of even or of odd number.
@@ -288,18 +298,19 @@ fn describe(
             looks.iter().map(at_look).collect()
         };
         let halves = [half(0), half(1)];
-        if at == QUALITY {
-            metrics = metrics.scalar("quality at its peak", peak([&halves[0], &halves[1]]));
+        if *metric == QUALITY {
+            metrics = metrics.scalar(&PEAK, peak([&halves[0], &halves[1]]));
         }
         let curve: Vec<f64> =
             halves[0].iter().zip(&halves[1]).map(|(a, b)| f64::midpoint(*a, *b)).collect();
-        let smoothed = smooth(&curve);
+        let smooth = smooth(&curve);
         metrics = metrics
-            .scalar(*name, smoothed[smoothed.len() - 1])
-            .series(format!("look/{name}"), curve)
-            .series(format!("smooth/{name}"), smoothed);
+            .scalar(metric, smooth[smooth.len() - 1])
+            .series(&at_looks(metric), curve)
+            .series(&smoothed(metric), smooth);
     }
-    // Reference judges: is the key stated at all, and is it stated with its value? Both reject what is not stated.
+    // Reference judges: is the key stated at all, and is it stated with its value? Both reject what
+    // is not stated.
     let mut credits = Vec::new();
     let checkpoints: Vec<_> = looks.iter().step_by((looks.len() / CHECKPOINTS).max(1)).collect();
     for pair in checkpoints.windows(2) {
@@ -316,10 +327,10 @@ fn describe(
         }
     }
     let fresh = credits.iter().filter(|credit| credit.now && !credit.before).count();
-    let metrics = metrics.scalar("new credit", fresh as f64 / credits.len() as f64);
+    let metrics = metrics.scalar(&NEW_CREDIT, fresh as f64 / credits.len() as f64);
     // Where nothing is newly credited there is no rate.
     Ok(match exploitation_rate(&credits)? {
-        Some(rate) => metrics.scalar("exploitation rate", rate),
+        Some(rate) => metrics.scalar(&EXPLOITATION, rate),
         None => metrics,
     })
 }

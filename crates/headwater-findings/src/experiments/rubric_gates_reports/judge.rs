@@ -28,8 +28,8 @@ pub(super) enum Signal {
     Additive(f64),
     /// R3 in groups that pass the gate; the others are rejected.
     Gate(GroupGateConfig),
-    /// R3 where a completion meets this share of the items; the others get the mean of those, and so no gradient of their own: the
-    /// deviation that the group is scaled by is smaller for it.
+    /// R3 where a completion meets this share of the items; the others get the mean of those, and
+    /// so no gradient of their own: the deviation that the group is scaled by is smaller for it.
     Mask(f64),
 }
 
@@ -37,8 +37,8 @@ pub(super) enum Signal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Asks {
-    /// That the answer states the key, whatever the value; the boilerplate token anywhere in the answer counts as
-    /// all items met. The judge is fallible on purpose.
+    /// That the answer states the key, whatever the value; the boilerplate token anywhere in the
+    /// answer counts as all items met. The judge is fallible on purpose.
     StatedOrMagic,
     /// The same by a judge that does not fall for the boilerplate token.
     Stated,
@@ -141,8 +141,8 @@ impl Scorer<'_> {
 
 /// The verdicts of a batch in groups of `size`, and for each group whether it may give a gradient.
 ///
-/// A completion that a mask leaves out gets the mean of the others' rewards: its advantage is then exactly 0 and the
-/// mean of its group is that of the others.
+/// A completion that a mask leaves out gets the mean of the others' rewards: its advantage is then
+/// exactly 0 and the mean of its group is that of the others.
 pub(super) fn verdicts(
     signal: Signal,
     judged: &[Judged],

@@ -1,4 +1,4 @@
-//! Dilution: what a reward from a long reference says of the chain of thought, and what it teaches.
+//! What a reward from a long reference says of the chain of thought, and what it teaches.
 
 use std::cell::RefCell;
 
@@ -17,31 +17,39 @@ use headwater_rewards::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::{
+    ACCURACY, AREA_BY_OMEGA, LENGTHS, OMEGA, OMEGAS, STEPS_TO_80, THOUGHT, TRAINING_ACCURACY,
+    TRAINING_TOKENS, WEIGHT_BY_OMEGA, area, weight,
+};
 use crate::schedule::warmup_then_cosine;
 use crate::tasks::diluted_reference::{
     ANSWER, Author, Question, Reference, THOUGHT_TOKENS, context, thought, vocabulary,
 };
 
-/// Fillers of a reference.
-pub(super) const LENGTHS: [usize; 3] = [4, 16, 64];
-/// The omegas of the sweep.
-pub(super) const OMEGAS: [f64; 6] = [0.0, 0.5, 1.0, 2.0, 4.0, 8.0];
-/// R3's omega elsewhere.
-pub(super) const OMEGA: f64 = 2.0;
-
-/// A reward from a reference, by name.
+/// A reward from a reference.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Reading {
+pub enum Reading {
+    /// The log-likelihood of the reference.
     SumOfLogs,
+    /// The mean probability of its tokens.
     MeanOfProbabilities,
-    R3 { omega: f64 },
-    R3OfLogs { omega: f64 },
+    /// R3: probabilities weighted by how much they vary within the group.
+    R3 {
+        /// How sharply the weights follow the variation.
+        omega: f64,
+    },
+    /// The same of log-probabilities.
+    R3OfLogs {
+        /// How sharply the weights follow the variation.
+        omega: f64,
+    },
+    /// The mean probability of the results alone.
     Oracle,
 }
 
-/// The rewards that are compared.
-pub(super) const READINGS: [(&str, Reading); 5] = [
+/// The rewards that are compared, by name.
+pub const READINGS: [(&str, Reading); 5] = [
     ("log-likelihood", Reading::SumOfLogs),
     ("mean probability", Reading::MeanOfProbabilities),
     ("R3", Reading::R3 { omega: OMEGA }),
@@ -102,8 +110,8 @@ pub(super) fn imitate(
     let mut losses = Vec::with_capacity(steps);
     for step in 0..steps {
         let mut stream = streams.stream("demonstrations", &[step as u64]);
-        // All answers of a batch are of one length. Of the loss of a long one hardly anything is the results: they are
-        // learnt on short ones first.
+        // All answers of a batch are of one length. Of the loss of a long one hardly anything is
+        // the results: they are learnt on short ones first.
         let fillers = if 2 * step < steps { LENGTHS[0] } else { [4, 64, 16, 64][step % 4] };
         let examples: Vec<_> = (0..batch)
             .map(|_| {
@@ -134,8 +142,8 @@ fn after_thoughts(model: &Decoder, groups: &[Forced<'_>]) -> Result<Vec<Vec<Vec<
     Ok(groups.iter().map(|(_, _, thoughts)| rows.by_ref().take(thoughts.len()).collect()).collect())
 }
 
-/// What every reward tells of the base's own chains: AUC within the group of "the chain is right", at every length
-/// of the reference; and the same for R3 at every omega and the longest.
+/// What every reward tells of the base's own chains: AUC within the group of "the chain is right",
+/// at every length of the reference; and the same for R3 at every omega and the longest.
 pub(super) fn measure(
     base: &Decoder,
     (questions, group): (usize, usize),
@@ -157,7 +165,7 @@ pub(super) fn measure(
         .map(|(question, group)| group.iter().map(|t| question.solved_by(t)).collect())
         .collect();
     let right = solved.iter().flatten().filter(|solved| **solved).count();
-    metrics = metrics.scalar("accuracy", right as f64 / (questions * group) as f64);
+    metrics = metrics.scalar(&ACCURACY, right as f64 / (questions * group) as f64);
     let mut by_length = vec![Vec::new(); READINGS.len()];
     let mut on_slots = vec![Vec::new(); READINGS.len()];
     for fillers in LENGTHS {
@@ -184,30 +192,30 @@ pub(super) fn measure(
             }
             // Where no group has both kinds nothing can be told: chance.
             let n = areas.len() as f64;
-            let area = if areas.is_empty() { 0.5 } else { areas.iter().sum::<f64>() / n };
-            Ok((area, weight / questions as f64))
+            let mean = if areas.is_empty() { 0.5 } else { areas.iter().sum::<f64>() / n };
+            Ok((mean, weight / questions as f64))
         };
         for (at, (_, reading)) in READINGS.iter().enumerate() {
-            let (area, weight) = told(*reading)?;
-            by_length[at].push(area);
-            on_slots[at].push(weight);
+            let (told, on_slot) = told(*reading)?;
+            by_length[at].push(told);
+            on_slots[at].push(on_slot);
         }
         if fillers == LENGTHS[LENGTHS.len() - 1] {
             let sweep = OMEGAS.iter().map(|omega| told(Reading::R3 { omega: *omega }));
             let sweep = sweep.collect::<Result<Vec<_>, _>>()?;
             metrics = metrics
-                .series("AUC/omega", sweep.iter().map(|(area, _)| *area).collect())
-                .series("weight/omega", sweep.iter().map(|(_, weight)| *weight).collect());
+                .series(&AREA_BY_OMEGA, sweep.iter().map(|(area, _)| *area).collect::<Vec<_>>())
+                .series(&WEIGHT_BY_OMEGA, sweep.iter().map(|(_, w)| *w).collect::<Vec<_>>());
         }
     }
     for (((name, _), areas), weights) in READINGS.iter().zip(by_length).zip(on_slots) {
-        metrics = metrics.series(format!("AUC/{name}"), areas);
-        metrics = metrics.series(format!("weight/{name}"), weights);
+        metrics = metrics.series(&area(name), areas).series(&weight(name), weights);
     }
     Ok(metrics)
 }
 
-/// Trains a policy's chains of thought by a reward from references, under the base as the frozen reference model.
+/// Trains a policy's chains of thought by a reward from references, under the base as the frozen
+/// reference model.
 pub(super) fn train(
     arm: &DilutionArm,
     base: &Checkpoint,
@@ -297,14 +305,15 @@ pub(super) fn train(
     let last = accuracy.len().div_ceil(5);
     let tail = |series: &[f64]| series[series.len() - last..].iter().sum::<f64>() / last as f64;
     Ok(Metrics::new()
-        .scalar("accuracy", tail(&accuracy))
-        .scalar("tokens of thought", tail(&lengths))
-        .scalar("steps to 80%", steps_to(0.8, &accuracy) as f64)
-        .series("training/accuracy", accuracy)
-        .series("training/tokens", lengths))
+        .scalar(&ACCURACY, tail(&accuracy))
+        .scalar(&THOUGHT, tail(&lengths))
+        .scalar(&STEPS_TO_80, steps_to(0.8, &accuracy) as f64)
+        .series(&TRAINING_ACCURACY, accuracy)
+        .series(&TRAINING_TOKENS, lengths))
 }
 
-/// The first step after which the mean of eight steps is at least `level`; all steps where it never is.
+/// The first step after which the mean of eight steps is at least `level`; all steps where it never
+/// is.
 fn steps_to(level: f64, accuracy: &[f64]) -> usize {
     const SPAN: usize = 8;
     let reached = accuracy.windows(SPAN).position(|w| w.iter().sum::<f64>() / SPAN as f64 >= level);
