@@ -1,6 +1,8 @@
 //! Where curves stand, who is named, what is counted.
 
 use super::*;
+use crate::Point;
+use headwater_evaluation::Interval;
 use headwater_protocol::{Metrics, Scalar};
 
 const QUALITY: Scalar = Scalar::new("quality");
@@ -120,4 +122,30 @@ fn references_are_numbers_or_means() {
     let values: Vec<f64> = chart.references.iter().map(|reference| reference.value).collect();
     assert_eq!(values, [2.0, 0.5]);
     assert_eq!(figure.reads().len(), 3);
+}
+
+#[test]
+fn what_no_record_has_may_be_left_out_and_an_estimate_may_have_no_interval() {
+    const SHARE: Estimate = Estimate::new("share");
+    let figure = Figure::lines("T", "x", "y").curve("there", &PATH, &Along::steps(), A).curve(
+        "not there",
+        &Series::new("rare"),
+        &Along::steps(),
+        A,
+    );
+    assert!(figure.chart(&records()).is_err());
+    assert_eq!(figure.if_recorded().chart(&records()).unwrap().series.len(), 1);
+
+    let (low, high) = (0.4, 0.7);
+    let interval = Interval { estimate: 0.5, low, high, level: 0.95, n: 40 };
+    let metrics = Metrics::new().estimate(&SHARE, &interval).scalar(&Scalar::new("bare"), 0.2);
+    let records = Records::new([(A, 0, metrics)]);
+    let figure = Figure::dots("T", ["share", "bare"], "v");
+    let figure = figure.by_estimate("items", &A, [SHARE, Estimate::new("bare")]);
+    let chart = figure.chart(&records).unwrap();
+    let [share, bare] = chart.series[0].points[..] else { panic!("two points") };
+    assert_eq!((share.y, share.interval, share.n), (0.5, Some((low, high)), None));
+    assert_eq!((bare.x, bare.y, bare.interval), (1.0, 0.2, None));
+    let missing = Figure::dots("T", ["x"], "v").by_estimate("items", &A, [Estimate::new("x")]);
+    assert!(missing.chart(&records).is_err());
 }

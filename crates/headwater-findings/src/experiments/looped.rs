@@ -1,13 +1,15 @@
-//! One cell: a loop of serving, logging and retraining in one world, and what is measured of it.
+//! What the experiments with a recommender share: a loop of serving, logging and retraining in one
+//! world, and what is measured of it.
 //!
-//! Whatever users do comes from the streams of the seed alone, so arms are paired in every draw, and
-//! share their first round. Of each round's metrics the finding uses the utility ratio (expected clicks on what was
-//! shown over those on the ideal lists), how exposure is spread, and how it goes with the legacy prior.
+//! Whatever users do comes from the streams of the seed alone, so arms are paired in every draw,
+//! and share their first round. Of each round's metrics the finding uses the utility ratio
+//! (expected clicks on what was shown over those on the ideal lists), how exposure is spread, and
+//! how it goes with the legacy prior.
 
 use headwater_core::{Check, Streams};
 use headwater_evaluation::calibration::auroc;
 use headwater_evaluation::decision::sigmoid;
-use headwater_protocol::{CellError, Metrics};
+use headwater_protocol::{CellError, Metric, Metrics, Scalar, Series, metrics};
 use headwater_recsys::metrics::calibration_by_position;
 use headwater_recsys::{
     Arm, At, BiasCurve, Catalogue, Head, Impression, Items, Log, LogShape, LoopConfig,
@@ -23,26 +25,118 @@ const LEAST_SHARED: usize = 5;
 /// Bins of the calibration error on a slot.
 const BINS: usize = 10;
 
+/// Expected clicks on what was shown over those on the ideal lists, by round.
+pub const UTILITY: Series = Series::new("utility");
+/// The same of likes.
+pub const LIKES: Series = Series::new("likes");
+/// Expected clicks that were missed so far, by round.
+pub const REGRET: Series = Series::new("regret");
+/// Gini coefficient of exposure by round.
+pub const GINI: Series = Series::new("gini");
+/// Share of items shown, by round.
+pub const COVERAGE: Series = Series::new("coverage");
+/// Effective number of items shown, by round.
+pub const EFFECTIVE_ITEMS: Series = Series::new("effective items");
+/// Correlation of exposure with the legacy prior, by round.
+pub const LEGACY: Series = Series::new("legacy");
+/// Mean Jaccard index of what two users have clicked so far, by round.
+pub const HOMOGENEITY: Series = Series::new("homogeneity");
+/// Those numbers of each round.
+const BY_ROUND: [Series; 8] =
+    [UTILITY, LIKES, REGRET, GINI, COVERAGE, EFFECTIVE_ITEMS, LEGACY, HOMOGENEITY];
+
+/// The mean of all rounds but the first, which is the same in every arm.
+#[must_use]
+pub fn mean(of: &Series) -> Scalar {
+    Scalar::from(format!("{}, mean", of.name()))
+}
+
+/// The last round.
+#[must_use]
+pub fn last(of: &Series) -> Scalar {
+    Scalar::from(format!("{}, last", of.name()))
+}
+
+/// The slope per round, without the first.
+#[must_use]
+pub fn slope(of: &Series) -> Scalar {
+    Scalar::from(format!("{}, slope", of.name()))
+}
+
+/// Share of exposure that falls on items which were not there at the start; of all rounds but the
+/// first.
+pub const ARRIVED: Scalar =
+    Scalar::labelled("exposure of arrived, mean", "exposure of arrived items");
+/// AUC of predicted clicks on a log of lists by chance.
+pub const CLICK_AUC: Scalar = Scalar::new("click AUC");
+/// AUC of predicted likes on clicked impressions of that log.
+pub const LIKE_AUC: Scalar = Scalar::new("like AUC");
+/// Mean prediction less click rate by slot, the place given; before the last training.
+pub const CALIBRATION_GIVEN: Series = Series::new("calibration, given place");
+/// The same as it is served, without a place.
+pub const CALIBRATION_SERVED: Series = Series::new("calibration, served");
+/// ECE by slot, mean over slots, the place given.
+pub const ECE_GIVEN: Scalar = Scalar::labelled("ECE, given place", "ECE, place given");
+/// The same as it is served.
+pub const ECE_SERVED: Scalar = Scalar::new("ECE, served");
+/// Share of trainings whose log identifies a bias curve.
+pub const IDENTIFIED: Scalar = Scalar::labelled("identified", "curves reported");
+/// The last bias curve that was identified: log theta by slot, less that of the first.
+pub const CURVE: Series = Series::new("curve");
+/// log theta of its first slot less that of its last.
+pub const CURVE_DEPTH: Scalar = Scalar::labelled("curve, depth", "depth");
+/// Its root mean square error.
+pub const CURVE_RMSE: Scalar = Scalar::labelled("curve, RMSE", "RMSE");
+/// Its depth over the true one.
+pub const CURVE_SHARE: Scalar = Scalar::labelled("curve, share of depth", "share of it");
+/// log theta by slot as it is.
+pub const TRUE_CURVE: Series = Series::new("true curve");
+
+/// Everything that a loop may record.
+pub(crate) fn metrics() -> Vec<Metric> {
+    let mut metrics = metrics![
+        ARRIVED,
+        CLICK_AUC,
+        LIKE_AUC,
+        CALIBRATION_GIVEN,
+        CALIBRATION_SERVED,
+        ECE_GIVEN,
+        ECE_SERVED,
+        IDENTIFIED,
+        CURVE,
+        CURVE_DEPTH,
+        CURVE_RMSE,
+        CURVE_SHARE,
+        TRUE_CURVE,
+    ];
+    for series in BY_ROUND {
+        metrics.extend(metrics![mean(&series), last(&series), slope(&series), series]);
+    }
+    metrics
+}
+
 /// What decides a cell's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LoopedConfig {
-    pub(super) world: WorldConfig,
-    pub(super) rounds: LoopConfig,
-    pub(super) server: Server,
+pub(crate) struct LoopedConfig {
+    pub(crate) world: WorldConfig,
+    pub(crate) rounds: LoopConfig,
+    pub(crate) server: Server,
 }
 
 /// Who serves all rounds but the first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub(super) enum Server {
+pub(crate) enum Server {
     /// A ranker that is retrained on its own log after every round.
     Retrained(NeuralRankerConfig),
     /// The same, trained on the first round only.
     Frozen(NeuralRankerConfig),
-    /// The same, retrained on what the legacy prior is told by the same sessions: as much training without a loop.
+    /// The same, retrained on what the legacy prior is told by the same sessions: as much training
+    /// without a loop.
     OpenLoop(NeuralRankerConfig),
-    /// The same, retrained on its own log with clicks replaced by fresh draws of whether the user would click had they looked.
+    /// The same, retrained on its own log with clicks replaced by fresh draws of whether the user
+    /// would click had they looked.
     Relevance(NeuralRankerConfig),
     /// Chance.
     Random,
@@ -51,7 +145,7 @@ pub(super) enum Server {
 }
 
 /// Runs a loop.
-pub(super) fn run(config: &LoopedConfig, streams: &Streams) -> Result<Metrics, CellError> {
+pub(crate) fn run(config: &LoopedConfig, streams: &Streams) -> Result<Metrics, CellError> {
     let world = config.world.clone().check()?;
     let settings = config.rounds.clone().check()?;
     let streams = streams.child("users and items, of the third run", &[]);
@@ -89,8 +183,8 @@ pub(super) fn run(config: &LoopedConfig, streams: &Streams) -> Result<Metrics, C
     let mut metrics = of_rounds(&rounds);
     if config.world.arriving_items > 0 {
         let later = &arrived[1..];
-        let mean = later.iter().sum::<f64>() / later.len() as f64;
-        metrics = metrics.scalar("exposure of arrived, mean", mean);
+        let share = later.iter().sum::<f64>() / later.len() as f64;
+        metrics = metrics.scalar(&ARRIVED, share);
     }
     match watched {
         None => Ok(metrics),
@@ -112,35 +206,36 @@ fn exposure_of_arrived(round: &Round<'_>, initial: usize) -> f64 {
     arrived / all
 }
 
-/// What is recorded of the rounds. Means and slopes leave out the first, which is the same in every arm.
+/// What is recorded of the rounds. Means and slopes leave out the first, which is the same in every
+/// arm.
 fn of_rounds(rounds: &[RoundMetrics]) -> Metrics {
     let of = |value: fn(&RoundMetrics) -> Option<f64>| -> Option<Vec<f64>> {
         rounds.iter().map(value).collect()
     };
     let mut metrics = Metrics::new();
-    for (name, series) in [
-        ("utility", of(|round| Some(round.served.clicks.ratio()))),
-        ("likes", of(|round| round.served.likes.map(|likes| likes.ratio()))),
-        ("regret", of(|round| Some(round.cumulative_regret))),
-        ("gini", of(|round| Some(round.gini))),
-        ("coverage", of(|round| Some(round.coverage))),
-        ("effective items", of(|round| Some(round.effective_items))),
-        ("legacy", of(|round| round.legacy_correlation)),
-        ("homogeneity", of(|round| round.homogeneity)),
+    for (metric, series) in [
+        (UTILITY, of(|round| Some(round.served.clicks.ratio()))),
+        (LIKES, of(|round| round.served.likes.map(|likes| likes.ratio()))),
+        (REGRET, of(|round| Some(round.cumulative_regret))),
+        (GINI, of(|round| Some(round.gini))),
+        (COVERAGE, of(|round| Some(round.coverage))),
+        (EFFECTIVE_ITEMS, of(|round| Some(round.effective_items))),
+        (LEGACY, of(|round| round.legacy_correlation)),
+        (HOMOGENEITY, of(|round| round.homogeneity)),
     ] {
         let Some(series) = series else { continue };
         let later = &series[1..];
         metrics = metrics
-            .scalar(format!("{name}, mean"), later.iter().sum::<f64>() / later.len() as f64)
-            .scalar(format!("{name}, last"), series[series.len() - 1])
-            .scalar(format!("{name}, slope"), slope(later))
-            .series(name, series);
+            .scalar(&mean(&metric), later.iter().sum::<f64>() / later.len() as f64)
+            .scalar(&last(&metric), series[series.len() - 1])
+            .scalar(&slope(&metric), least_squares_slope(later))
+            .series(&metric, series);
     }
     metrics
 }
 
 /// Least-squares slope per round; 0 of a single round.
-fn slope(values: &[f64]) -> f64 {
+fn least_squares_slope(values: &[f64]) -> f64 {
     let middle = (values.len() as f64 - 1.0) / 2.0;
     let centred = |at: usize| at as f64 - middle;
     let rise: f64 = values.iter().enumerate().map(|(at, value)| centred(at) * value).sum();
@@ -154,7 +249,8 @@ struct Watched {
     shape: LogShape,
     rounds: usize,
     trainings: usize,
-    /// Of every training, the curve as far as the log identified it; nothing where the remedy learns none.
+    /// Of every training, the curve as far as the log identified it; nothing where the remedy
+    /// learns none.
     curves: Vec<Option<BiasCurve>>,
     last: Option<LastRound>,
 }
@@ -189,8 +285,8 @@ impl Watched {
         })
     }
 
-    /// AUC of what is served on a log that is the same for every arm: of lists by chance. On an arm's own log the better server
-    /// would have the harder task, as what it shows is more alike.
+    /// AUC of what is served on a log that is the same for every arm: of lists by chance. On an
+    /// arm's own log the better server would have the harder task, as what it shows is more alike.
     fn common(
         &self,
         mut metrics: Metrics,
@@ -210,7 +306,7 @@ impl Watched {
         let predict = |head| self.ranker.predict(items.catalogue(), &log, head, At::Serving);
         let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
         let clicked: Vec<bool> = log.clicks().iter().map(|&click| click > 0.0).collect();
-        metrics = metrics.scalar("click AUC", auroc(&wide(predict(Head::Click)?), &clicked)?);
+        metrics = metrics.scalar(&CLICK_AUC, auroc(&wide(predict(Head::Click)?), &clicked)?);
         let Some(labels) = log.labels(Head::Like) else { return Ok(metrics) };
         let predicted = match predict(Head::Like) {
             // A ranker without the head.
@@ -220,27 +316,27 @@ impl Watched {
         let rows = predicted.into_iter().zip(labels.values.iter().map(|&like| like > 0.0));
         let rows = rows.zip(clicked).filter(|(_, clicked)| *clicked);
         let (predicted, liked): (Vec<f64>, Vec<bool>) = rows.map(|(row, _)| row).unzip();
-        Ok(metrics.scalar("like AUC", auroc(&predicted, &liked)?))
+        Ok(metrics.scalar(&LIKE_AUC, auroc(&predicted, &liked)?))
     }
 
     fn measure(self, mut metrics: Metrics, world: &World) -> Result<Metrics, CellError> {
         if let Some(last) = &self.last {
-            for (name, predicted) in
-                [("given place", &last.with_position), ("served", &last.served)]
-            {
+            for (calibration, error, predicted) in [
+                (CALIBRATION_GIVEN, ECE_GIVEN, &last.with_position),
+                (CALIBRATION_SERVED, ECE_SERVED, &last.served),
+            ] {
                 let by_slot = calibration_by_position(&last.slots, predicted, &last.clicks, BINS)?;
                 let excess = by_slot.iter().map(|slot| slot.predicted - slot.clicked);
                 let ece = by_slot.iter().map(|slot| slot.ece).sum::<f64>() / by_slot.len() as f64;
-                metrics = metrics
-                    .series(format!("calibration, {name}"), excess.collect())
-                    .scalar(format!("ECE, {name}"), ece);
+                metrics =
+                    metrics.series(&calibration, excess.collect::<Vec<f64>>()).scalar(&error, ece);
             }
         }
         if self.curves.is_empty() {
             return Ok(metrics);
         }
         let identified = self.curves.iter().flatten().count() as f64 / self.curves.len() as f64;
-        metrics = metrics.scalar("identified", identified);
+        metrics = metrics.scalar(&IDENTIFIED, identified);
         // Read position by position on one device, or there is no true curve to compare with.
         let [_] = &world.config().devices[..] else { return Ok(metrics) };
         let theta = world.examination(0).and_then(|examination| examination.theta());
@@ -251,15 +347,15 @@ impl Watched {
         if let Some(curve) = self.curves.iter().flatten().next_back() {
             let values = curve.values();
             metrics = metrics
-                .series("curve", values.iter().map(|value| value - values[0]).collect())
-                .scalar("curve, depth", values[0] - values[values.len() - 1])
-                .scalar("curve, RMSE", curve.rmse(&truth)?);
+                .series(&CURVE, values.iter().map(|value| value - values[0]).collect::<Vec<f64>>())
+                .scalar(&CURVE_DEPTH, values[0] - values[values.len() - 1])
+                .scalar(&CURVE_RMSE, curve.rmse(&truth)?);
             if true_depth > 0.0 {
                 let depth = values[0] - values[values.len() - 1];
-                metrics = metrics.scalar("curve, share of depth", depth / true_depth);
+                metrics = metrics.scalar(&CURVE_SHARE, depth / true_depth);
             }
         }
-        Ok(metrics.series("true curve", truth))
+        Ok(metrics.series(&TRUE_CURVE, truth))
     }
 }
 
@@ -290,8 +386,8 @@ impl Ranker for Watched {
     }
 }
 
-/// A ranker that learns from relevance in the place of clicks: what a ranker without position bias could know from the
-/// same lists.
+/// A ranker that learns from relevance in the place of clicks: what a ranker without position bias
+/// could know from the same lists.
 struct Relabelling {
     ranker: NeuralRanker,
     items: Items,
@@ -376,11 +472,11 @@ mod tests {
 
     #[test]
     fn slopes_by_hand() {
-        assert_eq!(slope(&[1.0, 3.0, 5.0]), 2.0);
-        assert_eq!(slope(&[2.0, 2.0, 2.0, 2.0]), 0.0);
-        assert_eq!(slope(&[7.0]), 0.0);
+        assert_eq!(least_squares_slope(&[1.0, 3.0, 5.0]), 2.0);
+        assert_eq!(least_squares_slope(&[2.0, 2.0, 2.0, 2.0]), 0.0);
+        assert_eq!(least_squares_slope(&[7.0]), 0.0);
         // (-1.5·0 - 0.5·0 + 0.5·0 + 1.5·4) / 5.
-        assert_eq!(slope(&[0.0, 0.0, 0.0, 4.0]), 1.2);
+        assert_eq!(least_squares_slope(&[0.0, 0.0, 0.0, 4.0]), 1.2);
     }
 
     #[test]
@@ -414,21 +510,21 @@ mod tests {
             ("retrained", of(Server::Retrained(ranker.clone()))),
             ("frozen", of(Server::Frozen(ranker))),
         ];
-        let cells = cells.map(|(arm, metrics)| (arm.to_owned(), 0, metrics));
+        let cells = cells.map(|(arm, metrics)| (headwater_protocol::Arm::new(arm), 0, metrics));
         let records = Records::new(cells);
-        let series = |arm: &str| records.series(arm, "utility")[0].1.to_vec();
+        let series = |arm: &str| records.series(&arm.into(), &UTILITY)[0].1.to_vec();
         assert_eq!(series("random")[0], series("frozen")[0]);
         assert_eq!(series("retrained")[..2], series("frozen")[..2]);
         assert_ne!(series("retrained")[2], series("frozen")[2]);
         let series_of_retrained = series("retrained");
-        assert!(records.metric("retrained", "click AUC")[0].1 > 0.5);
+        assert!(records.by_seed(&CLICK_AUC.of("retrained")).unwrap()[0].1 > 0.5);
         assert!(
-            records.metric("frozen", "ECE, served").is_empty(),
+            records.by_seed(&ECE_SERVED.of("frozen")).is_err(),
             "never trained on the last round"
         );
         let Server::Retrained(ranker) = small(1.0).server else { unreachable!() };
-        let records = Records::new([("open".to_owned(), 0, of(Server::OpenLoop(ranker)))]);
-        let open = records.series("open", "utility")[0].1.to_vec();
+        let records = Records::new([("open".into(), 0, of(Server::OpenLoop(ranker)))]);
+        let open = records.series(&"open".into(), &UTILITY)[0].1.to_vec();
         assert_eq!(open[..2], series_of_retrained[..2], "the first training is the same");
         assert_ne!(open[2], series_of_retrained[2]);
     }
