@@ -10,6 +10,7 @@ mod decision_losses;
 mod directive_feedback;
 mod feedback_loop;
 mod negative_reinforcement;
+mod reasoning_judges;
 mod rubric_gates;
 
 /// Every finding, in the order of the report.
@@ -21,6 +22,7 @@ pub fn all(data: &DataDir) -> Vec<Chapter> {
         negative_reinforcement::chapter(),
         directive_feedback::chapter(),
         critique_plateau::chapter(),
+        reasoning_judges::chapter(),
         rubric_gates::chapter(),
         feedback_loop::chapter(data),
     ]

@@ -17,5 +17,6 @@ pub mod feedback_loop_mixtures;
 pub mod feedback_loop_worlds;
 pub mod looped;
 pub mod negative_reinforcement;
+pub mod reasoning_judges;
 pub mod rubric_gates_dilution;
 pub mod rubric_gates_reports;

@@ -10,7 +10,11 @@ use headwater_reward_models::{Labelled, Logistic, LogisticConfig, SparseFeatures
 use rand::RngExt;
 
 use super::train::Judge;
-use super::{DEEP, LEADS, LONGER, PLANTED, TRAINED, TestConfig, VOTES};
+use super::{
+    ACCURACY_DEEP, ACCURACY_LONGER, ACCURACY_TRAINED, BY_LENGTH, CEILING, CONDORCET, CONSISTENT,
+    DEEP, FILTERED, LEADS, LONGER, MOST_FILTERED, MOST_VOTES, NO_VERDICT, PLAIN, PLANTED, STOPPED,
+    STOPPED_CALLS, TAG_ON_RIGHT, TAG_ON_WRONG, TOKENS_BY_LENGTH, TRAINED, TestConfig, VOTES,
+};
 use crate::tasks::chains::{COMPLETION_TOKENS, Pair, Shown, Tags, read_judgement};
 
 /// One judgement of a pair.
@@ -24,8 +28,8 @@ pub(super) struct Judged {
 }
 
 impl Judge {
-    /// `draws` judgements of every pair at temperature 1, or greedy ones. A scalar judge says the same every
-    /// time.
+    /// `draws` judgements of every pair at temperature 1, or greedy ones. A scalar judge says the
+    /// same every time.
     pub(super) fn judge(
         &self,
         pairs: &[Shown<'_>],
@@ -91,8 +95,8 @@ impl Judged {
         Self { preference, tokens, features: (0u32..).zip(values).collect() }
     }
 
-    /// 1 when it names the candidate in place `right`, 0 when it names the other, 1/2 when it names none, as a coin
-    /// would then be right.
+    /// 1 when it names the candidate in place `right`, 0 when it names the other, 1/2 when it names
+    /// none, as a coin would then be right.
     fn credit(&self, right: usize) -> f64 {
         match self.preference {
             Choice::Neither => 0.5,
@@ -133,7 +137,8 @@ fn try_all(judge: &Judge, config: &TestConfig, streams: &Streams) -> Result<Vec<
     for length in &config.lengths {
         let indices = [*length as u64];
         let mut stream = streams.stream("pairs", &indices);
-        // As often on the right candidate as on the wrong one: a judge that follows the tag is right in half of the pairs.
+        // As often on the right candidate as on the wrong one: a judge that follows the tag is
+        // right in half of the pairs.
         let pairs: Vec<Pair> = (0..config.pairs)
             .map(|at| Pair::draw(*length, Tags::OnRight(at % 2 == 0), &mut stream))
             .collect();
@@ -157,7 +162,8 @@ fn try_all(judge: &Judge, config: &TestConfig, streams: &Streams) -> Result<Vec<
     Ok(tried)
 }
 
-/// Mean over pairs and both orders of a greedy judgement's credit, where `keep` holds; `None` where it never does.
+/// Mean over pairs and both orders of a greedy judgement's credit, where `keep` holds; `None` where
+/// it never does.
 fn greedy_accuracy(tried: &[Tried], keep: impl Fn(&Tried) -> bool) -> Option<f64> {
     let credits = tried.iter().filter(|pair| keep(pair)).flat_map(|pair| {
         pair.greedy.iter().enumerate().map(|(right, judged)| judged.credit(right))
@@ -179,30 +185,34 @@ fn accuracy(metrics: Metrics, tried: &[Tried], config: &TestConfig) -> Metrics {
     });
     let mut metrics = metrics
         .series(
-            "accuracy/length",
-            by_length.clone().filter_map(|l| greedy_accuracy(tried, |p| p.length == *l)).collect(),
+            &BY_LENGTH,
+            by_length
+                .clone()
+                .filter_map(|l| greedy_accuracy(tried, |p| p.length == *l))
+                .collect::<Vec<f64>>(),
         )
-        .series("tokens/length", by_length.filter_map(|l| tokens(*l)).collect())
-        .scalar("no verdict", mean(unread).unwrap_or(0.0))
-        .scalar("consistent", mean(consistent).unwrap_or(0.0));
+        .series(&TOKENS_BY_LENGTH, by_length.filter_map(|l| tokens(*l)).collect::<Vec<f64>>())
+        .scalar(&NO_VERDICT, mean(unread).unwrap_or(0.0))
+        .scalar(&CONSISTENT, mean(consistent).unwrap_or(0.0));
     let trained =
         |tagged: bool| move |p: &Tried| TRAINED.contains(&p.length) && p.right_is_tagged == tagged;
-    for (name, accuracy) in [
-        ("accuracy/trained", greedy_accuracy(tried, |p| TRAINED.contains(&p.length))),
-        ("accuracy/longer", greedy_accuracy(tried, |p| LONGER.contains(&p.length))),
-        ("accuracy/deep", greedy_accuracy(tried, |p| DEEP.contains(&p.length))),
-        ("accuracy/tag on right", greedy_accuracy(tried, trained(true))),
-        ("accuracy/tag on wrong", greedy_accuracy(tried, trained(false))),
+    for (metric, accuracy) in [
+        (ACCURACY_TRAINED, greedy_accuracy(tried, |p| TRAINED.contains(&p.length))),
+        (ACCURACY_LONGER, greedy_accuracy(tried, |p| LONGER.contains(&p.length))),
+        (ACCURACY_DEEP, greedy_accuracy(tried, |p| DEEP.contains(&p.length))),
+        (TAG_ON_RIGHT, greedy_accuracy(tried, trained(true))),
+        (TAG_ON_WRONG, greedy_accuracy(tried, trained(false))),
     ] {
         if let Some(accuracy) = accuracy {
-            metrics = metrics.scalar(name, accuracy);
+            metrics = metrics.scalar(&metric, accuracy);
         }
     }
     metrics
 }
 
-/// Tells right judgements from wrong ones by how sure the judge was of its tokens, how many it wrote, and whether
-/// the candidate it names is what its derivation came to. It never sees the right answer.
+/// Tells right judgements from wrong ones by how sure the judge was of its tokens, how many it
+/// wrote, and whether the candidate it names is what its derivation came to. It never sees the
+/// right answer.
 struct Filter(Logistic);
 
 impl Filter {
@@ -234,7 +244,8 @@ impl Filter {
     }
 }
 
-/// Accuracy by number of votes: plain, filtered, stopped at a lead; what independent votes would give, and their limit.
+/// Accuracy by number of votes: plain, filtered, stopped at a lead; what independent votes would
+/// give, and their limit.
 fn votes(
     metrics: Metrics,
     deep: &[&Tried],
@@ -285,14 +296,14 @@ fn votes(
     }
     let [plain, filtered, expected, stopped, calls] = curves;
     Ok(metrics
-        .scalar("votes/ceiling", voting_ceiling(&shares).unwrap_or(0.5))
-        .scalar("votes/most", plain[plain.len() - 1])
-        .scalar("votes/most filtered", filtered[filtered.len() - 1])
-        .series("votes/plain", plain)
-        .series("votes/filtered", filtered)
-        .series("votes/condorcet", expected)
-        .series("votes/stopped", stopped)
-        .series("votes/stopped calls", calls))
+        .scalar(&CEILING, voting_ceiling(&shares).unwrap_or(0.5))
+        .scalar(&MOST_VOTES, plain[plain.len() - 1])
+        .scalar(&MOST_FILTERED, filtered[filtered.len() - 1])
+        .series(&PLAIN, plain)
+        .series(&FILTERED, filtered)
+        .series(&CONDORCET, expected)
+        .series(&STOPPED, stopped)
+        .series(&STOPPED_CALLS, calls))
 }
 
 /// The mean; `None` of nothing.
@@ -304,7 +315,7 @@ pub(super) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headwater_protocol::Records;
+    use headwater_protocol::{Records, Scalar};
 
     fn said(preference: Choice) -> Judged {
         Judged { preference, tokens: 2, features: Vec::new() }
@@ -332,32 +343,27 @@ mod tests {
         let metrics = accuracy(Metrics::new(), &tried, &config);
         let deep: Vec<&Tried> = tried.iter().collect();
         let metrics = votes(metrics, &deep, &filter, &streams).unwrap();
-        Records::new([("judge".to_string(), 0, metrics)])
+        Records::new([("judge".into(), 0, metrics)])
     }
 
-    fn scalar(records: &Records, name: &str) -> f64 {
-        records.seed(0).scalar("judge", name).unwrap()
+    fn scalar(records: &Records, metric: &Scalar) -> f64 {
+        records.seed(0).scalar(&"judge".into(), metric).unwrap()
     }
 
     #[test]
     fn a_judge_that_knows_and_one_that_says_the_other() {
         let right = measured([Choice::First, Choice::Second]);
         let wrong = measured([Choice::Second, Choice::First]);
-        for (name, known) in [
-            ("accuracy/trained", 1.0),
-            ("accuracy/deep", 1.0),
-            ("accuracy/tag on right", 1.0),
-            ("accuracy/tag on wrong", 1.0),
-            ("votes/most", 1.0),
-            ("votes/ceiling", 1.0),
-        ] {
-            assert_eq!(scalar(&right, name), known, "{name}");
-            assert_eq!(scalar(&wrong, name), 1.0 - known, "{name}");
+        for metric in
+            [ACCURACY_TRAINED, ACCURACY_DEEP, TAG_ON_RIGHT, TAG_ON_WRONG, MOST_VOTES, CEILING]
+        {
+            assert_eq!(scalar(&right, &metric), 1.0, "{metric:?}");
+            assert_eq!(scalar(&wrong, &metric), 0.0, "{metric:?}");
         }
         for records in [&right, &wrong] {
-            assert_eq!(scalar(records, "consistent"), 1.0);
+            assert_eq!(scalar(records, &CONSISTENT), 1.0);
             assert_eq!(
-                records.seed(0).series("judge", "votes/stopped calls").unwrap(),
+                records.seed(0).series(&"judge".into(), &STOPPED_CALLS).unwrap(),
                 [1., 2., 3., 4.]
             );
         }
@@ -368,19 +374,19 @@ mod tests {
         let place = measured([Choice::First; 2]);
         let silent = measured([Choice::Neither; 2]);
         for (records, no_verdict) in [(&place, 0.0), (&silent, 1.0)] {
-            for (name, known) in [
-                ("accuracy/deep", 0.5),
-                ("accuracy/tag on wrong", 0.5),
-                ("consistent", 0.0),
-                ("votes/ceiling", 0.5),
-                ("no verdict", no_verdict),
+            for (metric, known) in [
+                (ACCURACY_DEEP, 0.5),
+                (TAG_ON_WRONG, 0.5),
+                (CONSISTENT, 0.0),
+                (CEILING, 0.5),
+                (NO_VERDICT, no_verdict),
             ] {
-                assert_eq!(scalar(records, name), known, "{name}");
+                assert_eq!(scalar(records, &metric), known, "{metric:?}");
             }
         }
         // Orders are drawn, so a judge of places errs at random, and one without verdicts ties.
-        assert_eq!(scalar(&silent, "votes/most"), 0.5);
-        let most = scalar(&place, "votes/most");
+        assert_eq!(scalar(&silent, &MOST_VOTES), 0.5);
+        let most = scalar(&place, &MOST_VOTES);
         assert!((0.2..0.8).contains(&most), "{most}");
     }
 }

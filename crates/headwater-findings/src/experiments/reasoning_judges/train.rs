@@ -8,6 +8,7 @@ use headwater_reward_models::{CandidatePair, ScalarJudge};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
+use super::{ENTROPY, GENERATED, LABELS, LOSS, LOSS_AT_THE_END, REWARD, TOKENS};
 use crate::schedule::warmup_then_cosine;
 use crate::tasks::chains::{Pair, Tags, judgement, verdict_text, vocabulary};
 
@@ -72,8 +73,8 @@ pub(super) struct Trained {
     pub(super) metrics: Metrics,
 }
 
-/// Trains `start` on fresh pairs of one stream, so that judges of a seed see the same pairs and labels in the same
-/// order; one with more steps sees further ones.
+/// Trains `start` on fresh pairs of one stream, so that judges of a seed see the same pairs and
+/// labels in the same order; one with more steps sees further ones.
 pub(super) fn supervise(
     config: &Supervision,
     start: Decoder,
@@ -108,10 +109,10 @@ pub(super) fn supervise(
     }
     let last = &losses[losses.len() - losses.len().div_ceil(10)..];
     let metrics = Metrics::new()
-        .scalar("training/labels", (config.steps * config.batch) as f64)
-        .scalar("training/tokens", tokens as f64)
-        .scalar("training/loss at the end", last.iter().sum::<f64>() / last.len() as f64)
-        .series("training/loss", losses);
+        .scalar(&LABELS, (config.steps * config.batch) as f64)
+        .scalar(&TOKENS, tokens as f64)
+        .scalar(&LOSS_AT_THE_END, last.iter().sum::<f64>() / last.len() as f64)
+        .series(&LOSS, losses);
     Ok(Trained { judge, metrics })
 }
 
@@ -138,8 +139,9 @@ fn written(pairs: &[(Pair, usize)], form: Form, slip: f64, stream: &mut StreamRn
     examples.collect()
 }
 
-/// The reward of a judgement: +1 for the right verdict, -1 for the wrong one or none (Guo et al. 2025, arXiv
-/// 2505.14674; Chen et al. 2025, arXiv 2505.02387). What is written before the verdict is not looked at.
+/// The reward of a judgement: +1 for the right verdict, -1 for the wrong one or none (Guo et al.
+/// 2025, arXiv 2505.14674; Chen et al. 2025, arXiv 2505.02387). What is written before the verdict
+/// is not looked at.
 pub(super) fn verdict_reward(sample: Sample<'_>) -> Score {
     let right = verdict_text(sample.completion).is_some_and(|v| Some(v) == sample.reference);
     Score::Scored(if right { 1.0 } else { -1.0 })
@@ -175,10 +177,10 @@ pub(super) fn reinforce(
         tokens += metrics["num_tokens"];
     }
     let metrics = Metrics::new()
-        .scalar("training/labels", (steps * config.prompts_per_step) as f64)
-        .scalar("training/generated tokens", tokens)
-        .series("training/reward", rewards)
-        .series("training/entropy", entropies);
+        .scalar(&LABELS, (steps * config.prompts_per_step) as f64)
+        .scalar(&GENERATED, tokens)
+        .series(&REWARD, rewards)
+        .series(&ENTROPY, entropies);
     Ok(Trained { judge: Judge::Writing(trainer.policy().clone()), metrics })
 }
 

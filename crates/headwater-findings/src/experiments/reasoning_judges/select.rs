@@ -7,7 +7,10 @@ use headwater_reward_models::judging::{Choice, bradley_terry_ratings, knockout, 
 use rand::RngExt;
 
 use super::train::Judge;
-use super::{KNOCKOUT_VOTES, MOST, TRAINED, TestConfig};
+use super::{
+    BEST_OF_16, BEST_OF_N, BLIND, CALLS, KNOCKOUT, KNOCKOUT_VOTES, MOST, TAGGED, TRAINED,
+    TestConfig,
+};
 use crate::tasks::chains::{Candidate, Chain, Shown};
 
 /// Probability that the generator slips at a step.
@@ -23,7 +26,8 @@ struct Pool {
 }
 
 impl Pool {
-    /// Candidates of a generator that slips at random, and tags at random: in what it writes the tag tells nothing.
+    /// Candidates of a generator that slips at random, and tags at random: in what it writes the
+    /// tag tells nothing.
     fn draw(streams: &Streams, at: u64) -> Self {
         let mut stream = streams.stream("pool", &[at]);
         let chain = Chain::draw(*TRAINED.end(), &mut stream);
@@ -54,11 +58,13 @@ impl Pool {
     }
 }
 
-/// Gold and tag of the selected, n = 1 to 16, by ratings from a round robin; and of the winner of a knockout.
+/// Gold and tag of the selected, n = 1 to 16, by ratings from a round robin; and of the winner of a
+/// knockout.
 ///
-/// Candidates that do not differ are not judged against each other; in a knockout a coin decides between them. Equal
-/// candidates have one rating, so a judge whose ratings tell nothing picks from a whole pool one of the *distinct*
-/// candidates at random: wrong answers are many, so this is right less often than a candidate taken at random.
+/// Candidates that do not differ are not judged against each other; in a knockout a coin decides
+/// between them. Equal candidates have one rating, so a judge whose ratings tell nothing picks from
+/// a whole pool one of the *distinct* candidates at random: wrong answers are many, so this is
+/// right less often than a candidate taken at random.
 pub(super) fn select(
     metrics: Metrics,
     judge: &Judge,
@@ -108,12 +114,12 @@ pub(super) fn select(
     let mean = |sum: f64| sum / config.pools as f64;
     let gold: Vec<f64> = gold.into_iter().map(mean).collect();
     Ok(metrics
-        .scalar("best of 16", gold[MOST - 1])
-        .scalar("best of 16/blind", mean(blind))
-        .scalar("best of 16/calls", mean(calls))
-        .series("best of n", gold)
-        .series("best of n/tagged", tagged.into_iter().map(mean).collect())
-        .series("knockout", knocked_out.map(mean).to_vec()))
+        .scalar(&BEST_OF_16, gold[MOST - 1])
+        .scalar(&BLIND, mean(blind))
+        .scalar(&CALLS, mean(calls))
+        .series(&BEST_OF_N, gold)
+        .series(&TAGGED, tagged.into_iter().map(mean).collect::<Vec<f64>>())
+        .series(&KNOCKOUT, knocked_out.map(mean)))
 }
 
 #[cfg(test)]
@@ -134,8 +140,8 @@ mod tests {
                 tagged += f64::from(candidate.tagged);
             }
         }
-        // A slip goes to each of the four other numbers alike, and later steps only rename them: after k steps
-        // the chance to be right is 1/5 + 4/5 (1 - 5/4 SLIP)^k.
+        // A slip goes to each of the four other numbers alike, and later steps only rename them:
+        // after k steps the chance to be right is 1/5 + 4/5 (1 - 5/4 SLIP)^k.
         let expected = 0.2 + 0.8 * (1.0 - 1.25 * SLIP).powi(*TRAINED.end() as i32);
         let n = (pools as usize * MOST) as f64;
         for (count, expected) in [(right, expected), (tagged, 0.5)] {

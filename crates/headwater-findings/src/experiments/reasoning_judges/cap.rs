@@ -6,12 +6,12 @@ use headwater_protocol::{CellError, Metrics};
 
 use super::measure::mean;
 use super::train::Judge;
-use super::{TRAINED, TestConfig};
+use super::{BY_CAP, TRAINED, TestConfig};
 use crate::tasks::chains::{COMPLETION_TOKENS, Pair, Shown, Tags, VERDICT};
 
-/// Accuracy on the longest trained chains after 0, 1, ... of the judge's own (greedy) partial results: the verdict that is
-/// then the more likely one. Whatever the judge meant to write next is not asked. Nothing for judges that write no
-/// derivation.
+/// Accuracy on the longest trained chains after 0, 1, ... of the judge's own (greedy) partial
+/// results: the verdict that is then the more likely one. Whatever the judge meant to write next is
+/// not asked. Nothing for judges that write no derivation.
 pub(super) fn cap(
     metrics: Metrics,
     judge: &Judge,
@@ -52,7 +52,7 @@ pub(super) fn cap(
         let right = verdicts.into_iter().enumerate();
         curve.extend(mean(right.map(|(at, verdict)| f64::from(verdict == at % 2))));
     }
-    Ok(metrics.series("accuracy/cap", curve))
+    Ok(metrics.series(&BY_CAP, curve))
 }
 
 /// The likelier of the two verdicts, 0 or 1, as the next token after each of `texts`.
