@@ -11,6 +11,7 @@ mod directive_feedback;
 mod feedback_loop;
 mod negative_reinforcement;
 mod rubric_gates;
+mod self_improvement;
 
 /// Every finding, in the order of the report.
 #[must_use]
@@ -23,6 +24,7 @@ pub fn all(data: &DataDir) -> Vec<Chapter> {
         critique_plateau::chapter(),
         rubric_gates::chapter(),
         feedback_loop::chapter(data),
+        self_improvement::chapter(),
     ]
 }
 

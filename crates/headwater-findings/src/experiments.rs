@@ -19,3 +19,8 @@ pub mod looped;
 pub mod negative_reinforcement;
 pub mod rubric_gates_dilution;
 pub mod rubric_gates_reports;
+pub mod self_improvement_classifier;
+pub mod self_improvement_collapse;
+pub mod self_improvement_facts;
+pub mod self_improvement_language;
+pub mod self_improvement_policy;
