@@ -155,8 +155,10 @@ pub const TOP_SHARE_BY_LOOK: Series = Series::new("top share");
 /// pass@16 by look.
 pub const PASS_16_BY_LOOK: Series = Series::new("pass@16");
 
+type Seen = (Series, fn(&Look) -> f64);
+
 /// What is recorded of every look.
-const BY_LOOK: [(Series, fn(&Look) -> f64); 4] = [
+const BY_LOOK: [Seen; 4] = [
     (ACCURACY_BY_LOOK, |look| look.accuracy),
     (TOP_SHARE_BY_LOOK, |look| look.top_share),
     (PASS_16_BY_LOOK, |look| look.pass_at_16),

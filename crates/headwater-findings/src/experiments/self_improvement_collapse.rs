@@ -156,20 +156,23 @@ impl Experiment for SelfImprovementCollapse {
 
 /// Runs the loops of one cell.
 fn run(config: &CollapseConfig, streams: &Streams) -> Result<Metrics, CellError> {
-    let values: Box<dyn Fn(&Streams) -> Vec<f64>> = match config.model {
+    let average = |of: &dyn Fn(&Streams) -> Vec<f64>| {
+        let mut mean = vec![0.0; ROUNDS];
+        for run in 0..config.runs {
+            let values = of(&streams.child("run", &[run]));
+            mean.iter_mut().zip(values).for_each(|(sum, value)| *sum += value / config.runs as f64);
+        }
+        mean
+    };
+    let mean = match config.model {
         Model::Regression(config) => {
             let regression = config.check()?;
-            Box::new(move |streams| regression.run(streams))
+            average(&|streams| regression.run(streams))
         }
-        Model::Gaussian { rows, rounds } => Box::new(move |streams| {
+        Model::Gaussian { rows, rounds } => average(&|streams| {
             gaussian_variances(rows, rounds, &mut streams.stream("gaussian", &[]))
         }),
     };
-    let mut mean = vec![0.0; ROUNDS];
-    for run in 0..config.runs {
-        let values = values(&streams.child("run", &[run]));
-        mean.iter_mut().zip(values).for_each(|(sum, value)| *sum += value / config.runs as f64);
-    }
     let (first, middle, last) = (mean[0], mean[ROUNDS / 2 - 1], mean[ROUNDS - 1]);
     Ok(Metrics::new()
         .scalar(&FIRST, first)

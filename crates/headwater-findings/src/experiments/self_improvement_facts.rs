@@ -82,8 +82,16 @@ const SAMPLES: usize = 32;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 enum FactsConfig {
-    /// Training on facts, guesses and verdicts, so many of each per step.
-    Base { decoder: DecoderConfig, adamw: AdamWConfig, steps: usize, facts: usize, verdicts: usize },
+    /// Training on facts, guesses and verdicts.
+    Base {
+        decoder: DecoderConfig,
+        adamw: AdamWConfig,
+        steps: usize,
+        /// Known facts and guesses per step.
+        facts: usize,
+        /// Verdicts per step.
+        verdicts: usize,
+    },
     /// Rounds of rejection fine-tuning on all keys, by one's own verdicts or by the table.
     Loop { table: bool, rounds: usize, round: RejectionConfig },
 }

@@ -1,11 +1,11 @@
 //! Experiment `self-improvement-language`: a decoder on its own text, of a source whose every
 //! probability is known.
 //!
-//! What of its data is real decides whether it drifts from the source, and its tails go first. Every
-//! round trains new weights. All rounds of all arms but one take the same number of optimiser steps;
-//! where text accumulates they see more of it, each text less often, which is why one arm's steps
-//! grow with its text. Where a round is trained on new real text only there is no loop, and nothing
-//! may drift.
+//! What of its data is real decides whether it drifts from the source, and its tails go first.
+//! Every round trains new weights. All rounds of all arms but one take the same number of optimiser
+//! steps; where text accumulates they see more of it, each text less often, which is why one arm's
+//! steps grow with its text. Where a round is trained on new real text only there is no loop, and
+//! nothing may drift.
 
 use headwater_core::{Check, Streams};
 use headwater_nn::Device;
@@ -82,7 +82,10 @@ pub const QUALITY: Series = Series::new("quality");
 /// Entropy of the source's next symbol, nats.
 pub const SOURCE_ENTROPY: Scalar = Scalar::labelled("source entropy", "source's entropy");
 
-const MEASURED: [(Series, fn(&RoundMeasure) -> f64); 6] = [
+type Measured = (Series, fn(&RoundMeasure) -> f64);
+
+/// What is measured after every round.
+const MEASURED: [Measured; 6] = [
     (EXCESS, |round| round.excess),
     (RARE, |round| round.rare),
     (FREQUENT, |round| round.frequent),

@@ -3,7 +3,7 @@
 use headwater_protocol::{Arm, Scalar};
 use headwater_report::{Along, Column, Figure, Part, Table, Value};
 
-use super::gain;
+use super::measures::gain;
 use crate::experiments::self_improvement_classifier::{
     self as classifier, ACCURACIES, CORRELATIONS, SHARES, corrections, judge, tool,
 };
@@ -126,8 +126,8 @@ fn classifiers() -> Table {
     ];
     Table::of_arms("Every arm after 2,000 steps", "arm", classifier::arms(), columns).note(
         "Exact expectations over answers at temperature 1. Gap: what weighing answers by their own \
-         probability would gain. A label is a right answer given away, a verdict says of one answer \
-         whether it is right. Highest is over looks, and needs the truth to be found.",
+         probability would gain. A label is a right answer given away, a verdict says of one \
+         answer whether it is right. Highest is over looks, and needs the truth to be found.",
     )
 }
 
@@ -216,9 +216,9 @@ fn decoders() -> Table {
     let arms = courses().map(|(arm, label, _)| (label, arm));
     Table::of_arms("A decoder on its own text", "text", arms, columns).note(
         "Excess: KL of the source from the model, nats a symbol. After round 8: log of the model's \
-         probability over the source's, a mean over rare or frequent symbols; the rare symbols' mass \
-         over the source's; entropy of the next symbol; quality, the log-probability under the \
-         source of what the model writes (the source's own text has minus its entropy).",
+         probability over the source's, a mean over rare or frequent symbols; the rare symbols' \
+         mass over the source's; entropy of the next symbol; quality, the log-probability under \
+         the source of what the model writes (the source's own text has minus its entropy).",
     )
 }
 
@@ -254,8 +254,8 @@ fn policies_coverage() -> Figure {
     let filtered = [policy::OWN, policy::THIRD_PARTY, policy::GOLD];
     let arms = filtered.into_iter().chain(MAJORITIES.map(|(arm, ..)| arm));
     policies_by_round("Coverage by round", &PASS_16, arms).caption(
-        "The majority arms are policy-gradient runs of as many generations. Fixed asks the questions \
-         of the first round again.",
+        "The majority arms are policy-gradient runs of as many generations. Fixed asks the \
+         questions of the first round again.",
     )
 }
 
@@ -333,9 +333,9 @@ fn of_facts() -> Table {
         facts::FPR_UNKNOWN,
     ];
     Table::of_arms("Facts", "arm", [facts::BASE, facts::OWN, facts::TABLE], columns).note(
-        "128 keys are known; values of the 512 others were guesses in training, of which 1 in 16 is \
-         right. Their accuracy is among answers that are values, whose share stands beside it. The \
-         gap is what accuracy would gain from keeping accepted answers alone, 0 where none is; \
+        "128 keys are known; values of the 512 others were guesses in training, of which 1 in 16 \
+         is right. Their accuracy is among answers that are values, whose share stands beside it. \
+         The gap is what accuracy would gain from keeping accepted answers alone, 0 where none is; \
          AUROC is of own scores for right among all values.",
     )
 }
