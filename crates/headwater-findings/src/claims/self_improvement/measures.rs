@@ -61,7 +61,7 @@ pub(super) fn guessed(name: &'static str, metric: &Scalar, arm: Arm) -> Measure 
     Measure::computed(name, reads, |read| match (read[0], read[1]) {
         ([values], [metric]) if *values >= LEAST_VALUES => Ok(*metric),
         (values, _) => {
-            let why = format!("{} of its answers to unknown keys are values", values[0]);
+            let why = format!("{} of the answers to unknown keys are values", values[0]);
             Err(ProtocolError::Undefined(why))
         }
     })
