@@ -12,6 +12,7 @@ mod feedback_loop;
 mod negative_reinforcement;
 mod reasoning_judges;
 mod rubric_gates;
+mod self_improvement;
 
 /// Every finding, in the order of the report.
 #[must_use]
@@ -25,6 +26,7 @@ pub fn all(data: &DataDir) -> Vec<Chapter> {
         reasoning_judges::chapter(),
         rubric_gates::chapter(),
         feedback_loop::chapter(data),
+        self_improvement::chapter(),
     ]
 }
 

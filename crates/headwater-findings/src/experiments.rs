@@ -20,3 +20,8 @@ pub mod negative_reinforcement;
 pub mod reasoning_judges;
 pub mod rubric_gates_dilution;
 pub mod rubric_gates_reports;
+pub mod self_improvement_classifier;
+pub mod self_improvement_collapse;
+pub mod self_improvement_facts;
+pub mod self_improvement_language;
+pub mod self_improvement_policy;

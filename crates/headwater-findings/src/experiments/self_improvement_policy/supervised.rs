@@ -3,24 +3,31 @@
 use headwater_core::{Check, Streams};
 use headwater_nn::{AdamW, AdamWConfig, Decoder, Example, supervised_step};
 use headwater_protocol::CellError;
+use headwater_self_improvement::verification::VerificationFormat;
 use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
 
-use super::format;
 use crate::schedule::warmup_then_cosine;
 use crate::tasks::countdown::Split;
-use crate::tasks::two_sum::TwoSum;
+use crate::tasks::two_sum::{TwoSum, VERIFICATION};
+
+/// How the policy is asked for verdicts.
+pub(super) fn format() -> VerificationFormat {
+    let [query, right, wrong] = VERIFICATION;
+    VerificationFormat { query, right, wrong }
+}
 
 /// What a decoder is shown.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in super::super) struct Supervision {
+pub(super) struct Supervision {
     pub(super) steps: usize,
     /// Demonstrated answers per step, each to a fresh question.
     pub(super) demonstrations: usize,
     /// Share of them that are wrong.
     pub(super) slip: f64,
-    /// Demonstrated targets per step, each to the numbers of a fresh question: how questions are proposed.
+    /// Demonstrated targets per step, each to the numbers of a fresh question: how questions are
+    /// proposed.
     pub(super) proposals: usize,
     /// Demonstrated verdicts per step; 0 for a decoder that never learns to verify.
     pub(super) verdicts: usize,
