@@ -5,6 +5,7 @@ use headwater_report::Chapter;
 use crate::data::DataDir;
 
 mod calibration;
+mod cascade;
 mod critique_plateau;
 mod decision_losses;
 mod directive_feedback;
@@ -23,6 +24,7 @@ pub fn all(data: &DataDir) -> Vec<Chapter> {
         critique_plateau::chapter(),
         rubric_gates::chapter(),
         feedback_loop::chapter(data),
+        cascade::chapter(data),
     ]
 }
 
