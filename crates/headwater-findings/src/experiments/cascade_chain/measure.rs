@@ -46,8 +46,11 @@ pub const PATH_OVERCONFIDENCE: Series =
 const SHARE_AGREEING: Scalar = Scalar::new("agreement");
 const STOPPED_AT: Scalar = Scalar::new("stopped/look");
 
-/// What is recorded of a policy, given what was measured of the base on the same streams.
-const LOOK: [(Scalar, fn(&Measured, &Measured) -> f64); 10] = [
+/// A number of a policy, given what was measured of the base on the same streams.
+type OfLook = fn(&Measured, &Measured) -> f64;
+
+/// What is recorded of a policy.
+const LOOK: [(Scalar, OfLook); 10] = [
     (LOG_ODDS, |look, base| look.log_odds - base.log_odds),
     (SHARE_AGREEING, |look, _| look.agreement),
     (AGREEMENTS, |look, _| look.agreements),
@@ -60,8 +63,11 @@ const LOOK: [(Scalar, fn(&Measured, &Measured) -> f64); 10] = [
     (KL, |look, _| look.kl),
 ];
 
+/// A number of one look on the way.
+type OnPath = fn(&Measured) -> f64;
+
 /// What is recorded of every look on the way.
-const PATH: [(Series, fn(&Measured) -> f64); 6] = [
+const PATH: [(Series, OnPath); 6] = [
     (PATH_QUALITY, |look| look.quality),
     (PATH_PROXY, |look| look.proxy),
     (Series::new("path/kl"), |look| look.kl),
@@ -166,7 +172,7 @@ pub(super) fn look_metrics(
     base: &Measured,
     named: fn(Scalar) -> Scalar,
 ) -> Metrics {
-    let add = |metrics: Metrics, (metric, value): (Scalar, fn(&Measured, &Measured) -> f64)| {
+    let add = |metrics: Metrics, (metric, value): (Scalar, OfLook)| {
         metrics.scalar(&named(metric), value(look, base))
     };
     LOOK.into_iter().fold(metrics, add)
