@@ -5,6 +5,7 @@ use headwater_report::Chapter;
 use crate::data::DataDir;
 
 mod calibration;
+mod cascade;
 mod critique_plateau;
 mod decision_losses;
 mod directive_feedback;
@@ -26,7 +27,10 @@ pub fn all(data: &DataDir) -> Vec<Chapter> {
         reasoning_judges::chapter(),
         rubric_gates::chapter(),
         feedback_loop::chapter(data),
+    vec![
         self_improvement::chapter(),
+        cascade::chapter(data),
+    ]
     ]
 }
 

@@ -3,6 +3,9 @@
 
 pub mod calibration;
 pub mod calibration_bandits;
+pub mod cascade_chain;
+pub mod cascade_stories;
+pub mod cascade_truthful;
 mod confidence_rewards;
 pub mod critique_plateau;
 pub mod critique_plateau_lock;

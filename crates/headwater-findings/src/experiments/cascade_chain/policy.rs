@@ -1,9 +1,9 @@
-//! Policies under a reward: policy gradient with or without a remedy, and a round of training on what came out.
+//! Policies under a reward: policy gradient with or without a remedy, and a round of training on
+//! what came out.
 
 use std::cell::RefCell;
 
 use headwater_core::{Check, Group, Score, Streams};
-use headwater_evaluation::over_optimization::{Curve, Form, fit};
 use headwater_nn::{AdamW, AdamWConfig, Checkpoint, Decoder, Device, Example, supervised_step};
 use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, Verdict};
 use headwater_protocol::{CellError, Metrics};
@@ -11,7 +11,7 @@ use headwater_rewards::{Criterion, Rubric};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::measure::Measured;
+use super::measure::{Measured, look_metrics, path_metrics};
 use super::reward::Proxy;
 use super::texts::Texts;
 use crate::schedule::{train_with_looks, warmup_then_cosine};
@@ -22,13 +22,13 @@ use crate::tasks::topics::{
 /// What the policy is told beside the proxy's score.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(in super::super) enum Shaping {
+pub(super) enum Shaping {
     /// Nothing.
     None,
     /// The true quality instead of the proxy's score.
     Gold,
-    /// `weight` times minus the Brier loss of the stated confidence against the true outcome, which somebody has to
-    /// verify.
+    /// `weight` times minus the Brier loss of the stated confidence against the true outcome, which
+    /// somebody has to verify.
     Brier { weight: f64 },
     /// A rubric as a veto: flattery gets [`VETO`] instead of its score.
     Rubric,
@@ -40,7 +40,7 @@ const VETO: f64 = -3.0;
 /// How a policy is trained.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in super::super) struct PolicyConfig {
+pub(super) struct PolicyConfig {
     pub(super) objective: Box<Objective>,
     pub(super) shaping: Shaping,
     pub(super) trainer: TrainerConfig,
@@ -101,7 +101,8 @@ pub(super) fn run(
                     _ => VETO,
                 },
             };
-            // What the methods that know only right and wrong are told: above the base's average or not.
+            // What the methods that know only right and wrong are told: above the base's average or
+            // not.
             Verdict { reward: Score::finite(reward), correct: Some(reward > 0.0) }
         })
         .collect()
@@ -110,8 +111,7 @@ pub(super) fn run(
     let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
     let reference = base.decoder(device)?;
     let test = streams.child("test", &[]);
-    let before = Measured::of(&reference, &reference, proxy, &test)?;
-    let mut path = vec![before];
+    let mut path = vec![Measured::of(&reference, &reference, proxy, &test)?];
     let mut trainer = Trainer::new(
         base.decoder(&device.clone().autodiff())?,
         *config.objective,
@@ -122,18 +122,7 @@ pub(super) fn run(
     path.extend(train_with_looks(&mut trainer, &task, schedule, &failed, |policy| {
         Measured::of(policy, &reference, proxy, &test)
     })?);
-    let stop = proxy.predicted_peak.unwrap_or(f64::INFINITY);
-    let stopped = path.iter().position(|look| look.kl >= stop).unwrap_or(path.len() - 1);
-    let steps: Vec<f64> =
-        (0..path.len()).map(|look| (config.steps * look / config.looks) as f64).collect();
-    let best = (0..path.len()).max_by(|a, b| path[*a].quality.total_cmp(&path[*b].quality));
-    let metrics = Metrics::new()
-        .scalar("highest quality at step", best.map_or(0.0, |look| steps[look]))
-        .series("path/step", steps);
-    let metrics = path_metrics(metrics, &path);
-    let metrics = look_metrics(metrics, "", &path[path.len() - 1], &before);
-    let metrics = look_metrics(metrics, "stopped/", &path[stopped], &before)
-        .scalar("stopped/look", stopped as f64);
+    let metrics = path_metrics(&path, config.steps, proxy.predicted_peak);
     Ok((metrics, trainer.policy().clone()))
 }
 
@@ -149,7 +138,7 @@ fn rubric() -> Result<Rubric, CellError> {
 /// How the next policy is trained on the last one's responses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in super::super) struct SelfTrainingConfig {
+pub(super) struct SelfTrainingConfig {
     /// Responses drawn for each topic; the better half by the proxy's score is kept.
     pub(super) each: usize,
     pub(super) steps: usize,
@@ -157,8 +146,8 @@ pub(in super::super) struct SelfTrainingConfig {
     pub(super) adamw: AdamWConfig,
 }
 
-/// Trains a copy of `base` on the better half of what `policy` writes, the proxy being the judge (one round of
-/// rejection fine-tuning from the base: ReST-EM, Singh et al. 2023).
+/// Trains a copy of `base` on the better half of what `policy` writes, the proxy being the judge
+/// (one round of rejection fine-tuning from the base: ReST-EM, Singh et al. 2023).
 pub(super) fn self_train(
     config: SelfTrainingConfig,
     base: &Checkpoint,
@@ -184,53 +173,5 @@ pub(super) fn self_train(
     let test = streams.child("test", &[]);
     let before = Measured::of(&reference, &reference, proxy, &test)?;
     let after = Measured::of(&next, &reference, proxy, &test)?;
-    Ok(look_metrics(Metrics::new(), "", &after, &before))
-}
-
-/// One look, the shift of the manners against the base's on the same streams.
-fn look_metrics(metrics: Metrics, prefix: &str, look: &Measured, before: &Measured) -> Metrics {
-    let named = [
-        ("log-odds", look.log_odds - before.log_odds),
-        ("agreement", look.agreement),
-        ("agreements", look.agreements),
-        ("quality", look.quality),
-        ("quality gained", look.quality - before.quality),
-        ("overconfidence", look.overconfidence),
-        ("stated", look.stated),
-        ("distinct", look.distinct),
-        ("proxy", look.proxy),
-        ("kl", look.kl),
-    ];
-    let add = |m: Metrics, (name, value): (&str, f64)| m.scalar(format!("{prefix}{name}"), value);
-    named.into_iter().fold(metrics, add)
-}
-
-/// Gao's form for policy gradient, fitted to quality gained over the root of the divergence; looks that have hardly left the
-/// base say nothing of it. Nothing is recorded where too few are left.
-fn gao_metrics(metrics: Metrics, path: &[Measured]) -> Metrics {
-    let away = || path.iter().filter(|look| look.kl > 0.1);
-    let curve = Curve {
-        distance: away().map(|look| look.kl.sqrt()).collect(),
-        reward: away().map(|look| look.quality - path[0].quality).collect(),
-    };
-    match fit(Form::Reinforcement, &[curve]) {
-        Ok(fit) => metrics.scalar("gao/alpha", fit.alpha).scalar("gao/beta", fit.beta),
-        Err(_) => metrics,
-    }
-}
-
-/// Everything over the looks, and how far quality fell from its highest.
-fn path_metrics(metrics: Metrics, path: &[Measured]) -> Metrics {
-    let series = |of: fn(&Measured) -> f64| path.iter().map(of).collect::<Vec<f64>>();
-    let quality = series(|look| look.quality);
-    let highest = quality.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let metrics = gao_metrics(metrics, path);
-    metrics
-        .scalar("fall of quality from its highest", highest - quality[quality.len() - 1])
-        .series("path/quality", quality)
-        .series("path/proxy", series(|look| look.proxy))
-        .series("path/kl", series(|look| look.kl))
-        .series("path/agreement", series(|look| look.agreement))
-        .series("path/overconfidence", series(|look| look.overconfidence))
-        .series("path/distinct", series(|look| look.distinct))
+    Ok(look_metrics(Metrics::new(), &after, &before, |metric| metric))
 }

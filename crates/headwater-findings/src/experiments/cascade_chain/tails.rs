@@ -1,14 +1,16 @@
-//! The same flaw with light and with heavy tails: true quality plus an error of equal variance, optimised.
+//! The same flaw with light and with heavy tails: true quality plus an error of equal variance,
+//! optimised.
 //!
-//! Where the error is independent of quality and light-tailed, more optimisation finds more quality; where its tail is
-//! heavy, the highest scores are those with the largest errors (Kwa, Thomas and Garriga-Alonso 2024,
-//! arXiv 2407.14503). Optimisation is exact on a pool of the base's responses: best of n, and the policy that is best
-//! under a KL penalty, proportional to `exp(score / beta)`.
+//! Where the error is independent of quality and light-tailed, more optimisation finds more
+//! quality; where its tail is heavy, the highest scores are those with the largest errors (Kwa,
+//! Thomas and Garriga-Alonso 2024, arXiv 2407.14503). Optimisation is exact on a pool of the base's
+//! responses: best of n, and the policy that is best under a KL penalty, proportional to `exp(score
+//! / beta)`.
 
-use headwater_core::Streams;
+use headwater_core::{StreamRng, Streams};
 use headwater_evaluation::best_of_n::best_of_n_curve;
 use headwater_nn::Decoder;
-use headwater_protocol::{CellError, Metrics};
+use headwater_protocol::{CellError, Metric, Metrics, Scalar, Series};
 use rand_distr::{Distribution, StandardNormal, StudentT};
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +20,7 @@ use crate::tasks::topics::COUNT;
 /// What decides the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in super::super) struct TailsConfig {
+pub(super) struct TailsConfig {
     /// Responses for each topic.
     pub(super) pool: usize,
     /// Standard deviation of the error, in standard deviations of quality.
@@ -29,13 +31,80 @@ pub(in super::super) struct TailsConfig {
 const FREEDOM: f64 = 3.0;
 
 /// The n that are reported: powers of 2 up to half of the pool.
-pub(super) fn ns(pool: usize) -> Vec<usize> {
+fn ns(pool: usize) -> Vec<usize> {
     (0..).map(|power| 1 << power).take_while(|n| 2 * n <= pool).collect()
 }
 
 /// The divergences at which the tilted policy is reported, nats.
-pub(super) const DIVERGENCES: [f64; 6] = [0.25, 0.5, 1.0, 2.0, 3.0, 4.0];
+pub const DIVERGENCES: [f64; 6] = [0.25, 0.5, 1.0, 2.0, 3.0, 4.0];
 
+/// How the error is distributed; its variance is the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// Normal.
+    Light,
+    /// Student's t of few degrees of freedom.
+    Heavy,
+}
+
+impl Tail {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Light, Self::Heavy];
+
+    /// The word in records and figures.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Heavy => "heavy",
+        }
+    }
+
+    /// One error of variance 1.
+    fn draw(self, stream: &mut StreamRng) -> f64 {
+        match self {
+            Self::Light => StandardNormal.sample(stream),
+            Self::Heavy => {
+                let heavy = StudentT::new(FREEDOM).expect("its degrees of freedom are above 0");
+                heavy.sample(stream) / (FREEDOM / (FREEDOM - 2.0)).sqrt()
+            }
+        }
+    }
+}
+
+/// True quality at 3 nats of optimal tilt, less the base's.
+#[must_use]
+pub fn at_3_nats(tail: Tail) -> Scalar {
+    Scalar::from(format!("{}/at 3 nats", tail.name()))
+}
+
+/// True quality of the optimal policy, by divergence.
+#[must_use]
+pub fn tilted(tail: Tail) -> Series {
+    Series::from(format!("{}/tilted", tail.name()))
+}
+
+fn most_selected(tail: Tail) -> Scalar {
+    Scalar::from(format!("{}/most selected", tail.name()))
+}
+
+fn best_of_n(tail: Tail) -> Series {
+    Series::from(format!("{}/best of n", tail.name()))
+}
+
+const SPREAD: Scalar = Scalar::new("quality spread");
+
+/// What is recorded of both tails.
+pub(super) fn metrics() -> Vec<Metric> {
+    let mut metrics = vec![SPREAD.into()];
+    for tail in Tail::ALL {
+        metrics.extend([Metric::from(most_selected(tail)), at_3_nats(tail).into()]);
+        metrics.extend([Metric::from(best_of_n(tail)), tilted(tail).into()]);
+    }
+    metrics
+}
+
+/// Optimises quality plus an error of either tail.
 pub(super) fn run(
     config: &TailsConfig,
     base: &Decoder,
@@ -46,44 +115,38 @@ pub(super) fn run(
     let mean = quality.iter().sum::<f64>() / quality.len() as f64;
     let square = quality.iter().map(|q| (q - mean).powi(2)).sum::<f64>();
     let spread = (square / quality.len() as f64).sqrt();
-    let heavy = StudentT::new(FREEDOM).map_err(|error| error.to_string())?;
-    let mut metrics = Metrics::new().scalar("quality spread", spread);
-    for tail in ["light", "heavy"] {
+    let mut metrics = Metrics::new().scalar(&SPREAD, spread);
+    for tail in Tail::ALL {
         // The error belongs to the text: the same text has it wherever it comes up.
         let errors = texts.pairs().into_iter().map(|(topic, text)| {
             let mut stream = streams.stream(&format!("error of {topic} {text}"), &[]);
-            let unit: f64 = if tail == "light" {
-                StandardNormal.sample(&mut stream)
-            } else {
-                heavy.sample(&mut stream) / (FREEDOM / (FREEDOM - 2.0)).sqrt()
-            };
-            config.error * spread * unit
+            config.error * spread * tail.draw(&mut stream)
         });
         let scores: Vec<f64> =
             errors.zip(&quality).map(|(error, quality)| quality + error).collect();
         let ns = ns(config.pool);
         let mut selected = vec![0.0; ns.len()];
-        let mut tilted = vec![0.0; DIVERGENCES.len()];
+        let mut optimal = vec![0.0; DIVERGENCES.len()];
         for (scores, quality) in scores.chunks(config.pool).zip(quality.chunks(config.pool)) {
             let curve = best_of_n_curve(scores, quality)?;
             for (selected, n) in selected.iter_mut().zip(&ns) {
                 *selected += curve[n - 1].gold / COUNT as f64;
             }
-            for (tilted, divergence) in tilted.iter_mut().zip(DIVERGENCES) {
-                *tilted += tilted_quality(scores, quality, divergence) / COUNT as f64;
+            for (optimal, divergence) in optimal.iter_mut().zip(DIVERGENCES) {
+                *optimal += tilted_quality(scores, quality, divergence) / COUNT as f64;
             }
         }
         metrics = metrics
-            .scalar(format!("{tail}/most selected"), selected[ns.len() - 1] - selected[0])
-            .scalar(format!("{tail}/at 3 nats"), tilted[4] - selected[0])
-            .series(format!("{tail}/best of n"), selected)
-            .series(format!("{tail}/tilted"), tilted);
+            .scalar(&most_selected(tail), selected[ns.len() - 1] - selected[0])
+            .scalar(&at_3_nats(tail), optimal[4] - selected[0])
+            .series(&best_of_n(tail), selected)
+            .series(&tilted(tail), optimal);
     }
     Ok(metrics)
 }
 
-/// Mean quality under weights proportional to `exp(score / beta)`, beta chosen by bisection so that their divergence
-/// from equal weights is `divergence` (or as near as the pool allows).
+/// Mean quality under weights proportional to `exp(score / beta)`, beta chosen by bisection so that
+/// their divergence from equal weights is `divergence` (or as near as the pool allows).
 fn tilted_quality(scores: &[f64], quality: &[f64], divergence: f64) -> f64 {
     let highest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights = |sharpness: f64| -> Vec<f64> {

@@ -51,7 +51,8 @@ impl Texts {
         Ok(Self { topics, answers, stated, completions })
     }
 
-    /// Texts of the base policy by which rewards are standardised: the same for every cell of a seed.
+    /// Texts of the base policy by which rewards are standardised: the same for every cell of a
+    /// seed.
     pub(super) fn reference(base: &Decoder, streams: &Streams) -> Result<Self, CellError> {
         Self::sample(base, REFERENCE, &streams.child("reference texts", &[]))
     }
@@ -94,8 +95,8 @@ impl Texts {
         Ok(examples)
     }
 
-    /// Mean log-probability ratio of the responses under the policy that wrote them to that under `base`, nats
-    /// for each response: an unbiased estimate of the divergence.
+    /// Mean log-probability ratio of the responses under the policy that wrote them to that under
+    /// `base`, nats for each response: an unbiased estimate of the divergence.
     pub(super) fn divergence_from(&self, base: &Decoder) -> Result<f64, CellError> {
         let vocabulary = vocabulary();
         let prompts = (0..COUNT).map(|topic| Ok(prompt(topic, &vocabulary)?.tokens));
@@ -109,7 +110,8 @@ impl Texts {
     }
 }
 
-/// Log of the ratio of two sums of shares; half a response is added to each, so that it stays finite.
+/// Log of the ratio of two sums of shares; half a response is added to each, so that it stays
+/// finite.
 pub(super) fn log_odds(flattering: &[f64], plain: &[f64]) -> f64 {
     let sum = |values: &[f64]| values.iter().sum::<f64>() + 0.5;
     (sum(flattering) / sum(plain)).ln()
@@ -145,7 +147,8 @@ mod tests {
             stated: vec![None; count],
             completions: (0..count as u32).map(completion).collect(),
         };
-        // The second of the first topic and the first of all others; every later topic scores higher.
+        // The second of the first topic and the first of all others; every later topic scores
+        // higher.
         let score =
             |at: usize| (10 * (at / 2)) as f64 + f64::from(u8::from((at % 2 == 1) == (at < 2)));
         let scores: Vec<f64> = (0..count).map(score).collect();

@@ -6,7 +6,7 @@ use headwater_evaluation::bias::{ScoredPair, accuracy_by_factor};
 use headwater_evaluation::decision::sigmoid;
 use headwater_evaluation::over_optimization::{Curve, Form, fit};
 use headwater_nn::{AdamWConfig, Decoder, DecoderConfig, Device};
-use headwater_protocol::{CellError, Metrics};
+use headwater_protocol::{CellError, Metric, Metrics, Scalar, Series, metrics};
 use headwater_reward_models::{
     BagOfWordsConfig, Combination, DecoderEncoder, HashedWords, HeadConfig, Preference, Response,
     RewardModel, RewardModelConfig, Scaling, Tokens, WordVocabulary, scored_pairs,
@@ -21,7 +21,7 @@ use crate::tasks::topics::{AGREEMENT, COUNT, OPENER, name};
 /// How a reward model is made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in super::super) struct ModelConfig {
+pub(super) struct ModelConfig {
     /// Who labels.
     pub(super) annotators: Annotators,
     /// Labelled pairs.
@@ -61,7 +61,54 @@ impl ModelConfig {
 }
 
 /// The n of best-of-n that are reported.
-pub(super) const NS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+pub const NS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+
+/// Log-odds by which the annotators favour flattery.
+pub const DOSE: Scalar = Scalar::new("dose");
+/// Log-odds by which the reward model favours flattery.
+pub const MODEL_LOG_ODDS: Scalar = Scalar::new("model/log-odds");
+/// Log-odds for flattery of the best of 16, above those of one.
+pub const BEST_OF_16: Scalar = Scalar::new("best of 16/log-odds");
+/// The same of the best of 64, or of the whole pool where it is smaller.
+pub const BEST_OF_64: Scalar = Scalar::new("best of 64/log-odds");
+/// True quality of the best of n, by n.
+pub const BEST_OF_N_QUALITY: Series = Series::new("best-of-n/quality");
+/// Alpha of Gao's form, fitted to true quality.
+pub const GAO_ALPHA: Scalar = Scalar::new("gao/alpha");
+/// Its beta.
+pub const GAO_BETA: Scalar = Scalar::new("gao/beta");
+
+const SHARE_FOR_FLATTERY: Scalar = Scalar::new("labels/share for flattery");
+const SHARE_AT_EQUAL_QUALITY: Scalar = Scalar::new("labels/share at equal quality");
+const TOGGLE: Scalar = Scalar::new("model/toggle");
+const ACCURACY: Scalar = Scalar::new("model/accuracy");
+const HARD_ACCURACY: Scalar = Scalar::new("model/accuracy, flattery on the worse side");
+const BEST_OF_64_QUALITY: Scalar = Scalar::new("best of 64/quality");
+const BEST_OF_N_LOG_ODDS: Series = Series::new("best-of-n/log-odds");
+const BEST_OF_N_PROXY: Series = Series::new("best-of-n/proxy");
+const BEST_OF_N_KL: Series = Series::new("best-of-n/kl");
+
+/// What is recorded of a reward model.
+pub(super) fn metrics() -> Vec<Metric> {
+    metrics![
+        DOSE,
+        SHARE_FOR_FLATTERY,
+        SHARE_AT_EQUAL_QUALITY,
+        TOGGLE,
+        MODEL_LOG_ODDS,
+        ACCURACY,
+        HARD_ACCURACY,
+        BEST_OF_16,
+        BEST_OF_64,
+        BEST_OF_64_QUALITY,
+        GAO_ALPHA,
+        GAO_BETA,
+        BEST_OF_N_LOG_ODDS,
+        BEST_OF_N_QUALITY,
+        BEST_OF_N_PROXY,
+        BEST_OF_N_KL,
+    ]
+}
 
 /// Trains the model on the base policy's own responses and measures it.
 pub(super) fn run(
@@ -170,10 +217,10 @@ fn label_metrics(config: &ModelConfig, preferences: &[Preference]) -> Metrics {
     let (wins, all) = differ.fold((0.0, 0.0), |(wins, all), p| (wins + p.chosen.factor, all + 1.0));
     let dose = config.annotators.bias;
     Metrics::new()
-        .scalar("dose", dose)
-        .scalar("labels/share for flattery", wins / f64::max(all, 1.0))
+        .scalar(&DOSE, dose)
+        .scalar(&SHARE_FOR_FLATTERY, wins / f64::max(all, 1.0))
         // Between texts of equal quality, which is what the dose is the log-odds of.
-        .scalar("labels/share at equal quality", sigmoid(dose))
+        .scalar(&SHARE_AT_EQUAL_QUALITY, sigmoid(dose))
 }
 
 /// Stage 1: what the model has made of them.
@@ -201,17 +248,18 @@ fn model_metrics(
     let pairs = scored_pairs(held_out, |texts| proxy.scores(texts))?;
     let right: f64 = pairs.iter().map(ScoredPair::right).sum();
     let hard = accuracy_by_factor(&pairs, 0.95)?.rejected.accuracy;
-    let mut metrics =
-        metrics.scalar("model/toggle", toggle).scalar("model/log-odds", toggle * proxy.spread());
-    metrics = metrics.scalar("model/accuracy", right / pairs.len() as f64);
+    let mut metrics = metrics
+        .scalar(&TOGGLE, toggle)
+        .scalar(&MODEL_LOG_ODDS, toggle * proxy.spread())
+        .scalar(&ACCURACY, right / pairs.len() as f64);
     if let Some(hard) = hard {
-        metrics = metrics.scalar("model/accuracy, flattery on the worse side", hard.estimate);
+        metrics = metrics.scalar(&HARD_ACCURACY, hard.estimate);
     }
     Ok(metrics)
 }
 
-/// Stage 2: what selection makes of that; and the divergence at which Gao's form, fitted to the gold of
-/// selection, puts its peak.
+/// Stage 2: what selection makes of that; and the divergence at which Gao's form, fitted to the
+/// gold of selection, puts its peak.
 fn best_of_n(
     metrics: Metrics,
     pool: &Texts,
@@ -267,14 +315,14 @@ fn best_of_n(
     let relative: Vec<f64> = odds.iter().map(|o| o - odds[0]).collect();
     let at_16 = ns.iter().position(|n| *n == 16).unwrap_or(ns.len() - 1);
     let metrics = metrics
-        .scalar("best of 16/log-odds", relative[at_16])
-        .scalar("best of 64/log-odds", relative[ns.len() - 1])
-        .scalar("best of 64/quality", quality[ns.len() - 1])
-        .scalar("gao/alpha", gao.alpha)
-        .scalar("gao/beta", gao.beta)
-        .series("best-of-n/log-odds", relative)
-        .series("best-of-n/quality", quality)
-        .series("best-of-n/proxy", proxies)
-        .series("best-of-n/kl", kl);
+        .scalar(&BEST_OF_16, relative[at_16])
+        .scalar(&BEST_OF_64, relative[ns.len() - 1])
+        .scalar(&BEST_OF_64_QUALITY, quality[ns.len() - 1])
+        .scalar(&GAO_ALPHA, gao.alpha)
+        .scalar(&GAO_BETA, gao.beta)
+        .series(&BEST_OF_N_LOG_ODDS, relative)
+        .series(&BEST_OF_N_QUALITY, quality)
+        .series(&BEST_OF_N_PROXY, proxies)
+        .series(&BEST_OF_N_KL, kl);
     Ok((metrics, predicted_peak))
 }

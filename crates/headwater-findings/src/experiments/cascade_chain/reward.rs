@@ -31,7 +31,8 @@ struct Header {
     decoder: bool,
     members: usize,
     combination: Combination,
-    /// Divergence at which the gold of best-of-n is predicted to peak, nats; infinite where it is not.
+    /// Divergence at which the gold of best-of-n is predicted to peak, nats; infinite where it is
+    /// not.
     predicted_peak: Option<f64>,
 }
 
