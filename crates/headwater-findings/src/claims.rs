@@ -5,6 +5,7 @@ use headwater_report::Chapter;
 use crate::data::DataDir;
 
 mod calibration;
+mod causal_rewards;
 mod critique_plateau;
 mod decision_losses;
 mod directive_feedback;
@@ -21,6 +22,7 @@ pub fn all(data: &DataDir) -> Vec<Chapter> {
         negative_reinforcement::chapter(),
         directive_feedback::chapter(),
         critique_plateau::chapter(),
+        causal_rewards::chapter(data),
         rubric_gates::chapter(),
         feedback_loop::chapter(data),
     ]

@@ -3,6 +3,13 @@
 
 pub mod calibration;
 pub mod calibration_bandits;
+mod causal;
+pub mod causal_rewards_concept;
+pub mod causal_rewards_discrimination;
+pub mod causal_rewards_length;
+pub mod causal_rewards_planted;
+pub mod causal_rewards_recorded;
+pub mod causal_rewards_sycophancy;
 mod confidence_rewards;
 pub mod critique_plateau;
 pub mod critique_plateau_lock;
