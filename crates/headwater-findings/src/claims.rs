@@ -6,6 +6,7 @@ use crate::data::DataDir;
 
 mod calibration;
 mod cascade;
+mod causal_rewards;
 mod critique_plateau;
 mod decision_losses;
 mod directive_feedback;
@@ -24,7 +25,10 @@ pub fn all(data: &DataDir) -> Vec<Chapter> {
         negative_reinforcement::chapter(),
         directive_feedback::chapter(),
         critique_plateau::chapter(),
+    vec![
+        causal_rewards::chapter(data),
         reasoning_judges::chapter(),
+    ]
         rubric_gates::chapter(),
         feedback_loop::chapter(data),
     vec![

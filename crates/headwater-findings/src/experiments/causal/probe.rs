@@ -1,13 +1,14 @@
-//! What the parts measure alike of a trained reward.
+//! What the experiments measure alike of a trained reward.
 
-use headwater_evaluation::bias::{ScoredPair, toggle_effect};
+use headwater_evaluation::Interval;
+use headwater_evaluation::bias::{ScoredPair, accuracy_by_factor, toggle_effect};
 use headwater_protocol::CellError;
 use headwater_reward_models::{Preference, scored_pairs};
 
 use super::methods::{Trained, responses};
 
 /// The preferences, none of them a tie, with their scores.
-pub(super) fn score_pairs(
+pub(in crate::experiments) fn score_pairs(
     trained: &Trained,
     preferences: &[Preference],
 ) -> Result<Vec<ScoredPair>, CellError> {
@@ -21,13 +22,22 @@ pub(super) fn score_pairs(
 }
 
 /// Share of pairs that are ranked as people ranked them, ties half.
-pub(super) fn accuracy(pairs: &[ScoredPair]) -> f64 {
+pub(in crate::experiments) fn accuracy(pairs: &[ScoredPair]) -> f64 {
     pairs.iter().map(ScoredPair::right).sum::<f64>() / pairs.len() as f64
 }
 
-/// Scores relative to the mean of their pair, to the scale of single scores: what a prompt adds to all of its
-/// responses ranks nothing, so the spread that a bias competes with is the one within pairs.
-pub(super) fn spread(pairs: &[ScoredPair]) -> Vec<f64> {
+/// Accuracy on the pairs whose better response has more of the factor, and on those whose worse one
+/// has.
+pub(in crate::experiments) fn sides(pairs: &[ScoredPair]) -> Result<[f64; 2], CellError> {
+    let cells = accuracy_by_factor(pairs, 0.95)?;
+    let of = |accuracy: Option<Interval>| accuracy.map_or(f64::NAN, |interval| interval.estimate);
+    Ok([of(cells.chosen.accuracy), of(cells.rejected.accuracy)])
+}
+
+/// Scores relative to the mean of their pair, to the scale of single scores: what a prompt adds to
+/// all of its responses ranks nothing, so the spread that a bias competes with is the one within
+/// pairs.
+pub(in crate::experiments) fn spread(pairs: &[ScoredPair]) -> Vec<f64> {
     pairs
         .iter()
         .map(|pair| (pair.chosen.score - pair.rejected.score) / std::f64::consts::SQRT_2)
@@ -35,8 +45,13 @@ pub(super) fn spread(pairs: &[ScoredPair]) -> Vec<f64> {
         .collect()
 }
 
-/// Mean change of the score with the factor against without it, in standard deviations of `reference`.
-pub(super) fn toggle(with: &[f64], without: &[f64], reference: &[f64]) -> Result<f64, CellError> {
+/// Mean change of the score with the factor against without it, in standard deviations of
+/// `reference`.
+pub(in crate::experiments) fn toggle(
+    with: &[f64],
+    without: &[f64],
+    reference: &[f64],
+) -> Result<f64, CellError> {
     let clusters: Vec<usize> = (0..with.len()).collect();
     Ok(toggle_effect(with, without, &clusters, reference, 0.95)?.effect.estimate)
 }

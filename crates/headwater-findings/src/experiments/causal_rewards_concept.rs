@@ -1,41 +1,50 @@
-//! A concept as the spurious factor: restaurant reviews (`cebab`), whose sentiment is to be told, and whether they
-//! speak of the food.
+//! Experiment `causal-rewards-concept`: a concept as the spurious factor, restaurant reviews
+//! (`cebab`), whose sentiment is to be told, and whether they speak of the food.
 //!
-//! The prompt is the review, the responses are `positive` and `negative`, and the better one is what most raters
-//! gave stars for. The training set is biased after Zhou et al. 2023 (arXiv 2311.08648), as Wang et al. take it over: of
-//! the training reviews that speak of the food only the positive ones are kept; the others, and all test reviews,
-//! stay as they are. In the arm `fair` as many are kept of either kind.
+//! The prompt is the review, the responses are `positive` and `negative`, and the better one is
+//! what most raters gave stars for. The training set is biased after Zhou et al. 2023 (arXiv
+//! 2311.08648), as Wang et al. take it over: of the training reviews that speak of the food only
+//! the positive ones are kept; the others, and all test reviews, stay as they are. In the arm
+//! `fair` as many are kept of either kind.
 //!
-//! The factor belongs to the prompt, which both responses share. Over all responses the score of one cancels that of
-//! the other, and only their distance can depend on the factor. Binned within each answer, it is the answer that must not
-//! depend on it; but here it should, a little, since the reviews that were kept are the positive ones. Selection by
-//! the label calls for independence given answer and label together.
+//! The factor belongs to the prompt, which both responses share. Over all responses the score of
+//! one cancels that of the other, and only their distance can depend on the factor. Binned within
+//! each answer, it is the answer that must not depend on it; but here it should, a little, since
+//! the reviews that were kept are the positive ones. Selection by the label calls for independence
+//! given answer and label together.
 //!
-//! Bias is the accuracy on positive test reviews that speak of the food less that on negative ones, and what the human edits
-//! that add or remove the food, and leave the stars as they were, move the score.
+//! Bias is the accuracy on positive test reviews that speak of the food less that on negative ones,
+//! and what the human edits that add or remove the food, and leave the stars as they were, move the
+//! score.
 
 use headwater_core::Streams;
 use headwater_nn::Device;
 use headwater_protocol::{
-    CellError, Contrast, Control, Direction, Figure, Metrics, ProtocolError, Records, Registered,
-    SeedRecords, Table, TableValue,
+    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
+    Scalar, Settings, Workbench, metrics,
 };
 use headwater_reward_models::{Grouping, Preference, Response};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::methods::{Method, Trained, Training};
-use super::probe::toggle;
+use super::causal;
+use super::causal::methods::{Method, Trained, Training};
+use super::causal::probe::toggle;
 use crate::data::cebab::{Aspect, Concept, Review, edit_pairs};
 use crate::data::{DataDir, Split};
+use crate::device::device;
 
-/// The sets that this part reads.
-pub(super) const SETS: &[&str] = &["cebab"];
+/// The experiment; it reads `cebab`.
+#[derive(Debug, Clone)]
+pub struct CausalRewardsConcept {
+    /// Where the data lies.
+    pub data: DataDir,
+}
 
 /// What counts as one answer in [`Grouping::WithinAnswer`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Answers {
+pub enum Answers {
     /// The response.
     Response,
     /// The response and whether it is the better one.
@@ -45,7 +54,7 @@ enum Answers {
 /// What decides a cell's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ConceptConfig {
+struct ConceptConfig {
     /// Whether the negative training reviews that speak of the food are left out.
     biased: bool,
     method: Method,
@@ -56,7 +65,7 @@ pub(super) struct ConceptConfig {
 }
 
 /// Name, whether the data are biased, method, answers.
-const ARMS: [(&str, bool, Method, Answers); 7] = [
+pub const METHODS: [(&str, bool, Method, Answers); 7] = [
     ("fair", false, Method::Vanilla, Answers::Response),
     ("vanilla", true, Method::Vanilla, Answers::Response),
     ("conditional", true, Method::causal(Grouping::Conditional), Answers::Response),
@@ -74,23 +83,52 @@ const ARMS: [(&str, bool, Method, Answers); 7] = [
 /// The responses.
 const RESPONSES: [&str; 2] = ["positive", "negative"];
 
-fn arm(name: &str) -> String {
-    format!("cebab-{name}")
+/// The arm of that name.
+#[must_use]
+pub fn arm(name: &str) -> Arm {
+    format!("cebab-{name}").into()
 }
 
-/// The arms with what decides their results.
-pub(super) fn arms(smoke: bool) -> Vec<(String, ConceptConfig)> {
-    let all = ARMS.into_iter().map(|(name, biased, method, answers)| {
-        let config = ConceptConfig {
-            biased,
-            method,
-            answers,
-            training: Training::real(1 << 14, true, if smoke { 1 } else { 160 }, 3e-2),
-            each: if smoke { 100 } else { 1300 },
-        };
-        (arm(name), config)
-    });
-    all.collect()
+/// Accuracy on reviews that do not speak of the food.
+pub const WITHOUT: Scalar = Scalar::labelled("accuracy, without", "accuracy without the concept");
+/// Accuracy on those that do.
+pub const WITH: Scalar = Scalar::labelled("accuracy, with", "with it");
+/// Accuracy on the positive ones of these.
+pub const WITH_POSITIVE: Scalar = Scalar::labelled("accuracy, with, positive", "with it, positive");
+/// Accuracy on the negative ones of these.
+pub const WITH_NEGATIVE: Scalar = Scalar::labelled("accuracy, with, negative", "with it, negative");
+/// The former less the latter.
+pub const BIAS: Scalar = Scalar::new("bias");
+/// Its size.
+pub const BIAS_SIZE: Scalar = Scalar::new("bias, size");
+/// What the edits move the score by, in standard deviations over reviews.
+pub const TOGGLE: Scalar = Scalar::labelled("toggle", "toggle by human edits");
+/// Edits that this was measured on.
+pub const TOGGLED: Scalar = Scalar::new("toggled reviews");
+
+impl Experiment for CausalRewardsConcept {
+    fn id(&self) -> &'static str {
+        "causal-rewards-concept"
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        metrics![WITHOUT, WITH, WITH_POSITIVE, WITH_NEGATIVE, BIAS, BIAS_SIZE, TOGGLE, TOGGLED]
+    }
+
+    fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
+        let smoke = settings.preset == Preset::Smoke;
+        let arms = METHODS.map(|(name, biased, method, answers)| {
+            let training = Training::real(1 << 14, true, if smoke { 1 } else { 160 }, 3e-2);
+            let each = if smoke { 100 } else { 1300 };
+            (arm(name), ConceptConfig { biased, method, answers, training, each })
+        });
+        causal::plan(arms.into(), |_| &["cebab"], &self.data, settings)
+    }
+
+    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+        let device = device(workbench.device)?;
+        Ok(measure(&cell.config()?, &self.data, &workbench.streams, &device)?.into())
+    }
 }
 
 /// A review of known sentiment that is known to speak of the food or not to.
@@ -101,7 +139,8 @@ struct Example<'a> {
 }
 
 impl<'a> Example<'a> {
-    /// None where most raters gave three stars or did not agree, or the labellers of the concept did not.
+    /// None where most raters gave three stars or did not agree, or the labellers of the concept
+    /// did not.
     fn of(review: &'a Review) -> Option<Self> {
         let positive = match review.review_majority? {
             1 | 2 => false,
@@ -133,7 +172,7 @@ fn speaks_of_food(review: &Review) -> Option<bool> {
 }
 
 /// Trains by the config's method and measures.
-pub(super) fn run(
+fn measure(
     config: &ConceptConfig,
     data: &DataDir,
     streams: &Streams,
@@ -185,14 +224,14 @@ pub(super) fn run(
     }
     let toggle = toggle(&leanings(&trained, &with)?, &leanings(&trained, &without)?, &lean)?;
     Ok(Metrics::new()
-        .scalar("accuracy, without", accuracy(&|example| !example.food))
-        .scalar("accuracy, with", accuracy(&|example| example.food))
-        .scalar("accuracy, with, positive", positive)
-        .scalar("accuracy, with, negative", negative)
-        .scalar("bias", positive - negative)
-        .scalar("bias, size", (positive - negative).abs())
-        .scalar("toggle", toggle)
-        .scalar("toggled reviews", with.len() as f64))
+        .scalar(&WITHOUT, accuracy(&|example| !example.food))
+        .scalar(&WITH, accuracy(&|example| example.food))
+        .scalar(&WITH_POSITIVE, positive)
+        .scalar(&WITH_NEGATIVE, negative)
+        .scalar(&BIAS, positive - negative)
+        .scalar(&BIAS_SIZE, (positive - negative).abs())
+        .scalar(&TOGGLE, toggle)
+        .scalar(&TOGGLED, with.len() as f64))
 }
 
 /// How much more `positive` scores as an answer to each review than `negative`.
@@ -215,100 +254,15 @@ fn right(lean: f64, positive: bool) -> f64 {
     if lean == 0.0 { 0.5 } else { f64::from(u8::from(lean > 0.0)) }
 }
 
-fn difference(
-    seed: &SeedRecords<'_>,
-    metric: &str,
-    name: &str,
-    against: &str,
-) -> Result<f64, ProtocolError> {
-    seed.difference(metric, &arm(name), &arm(against))
-}
-
-pub(super) fn contrasts() -> Vec<Contrast> {
-    let contrast = |name, direction, smallest_effect, per_seed| {
-        Contrast::new(name, direction, smallest_effect, Registered::AfterPilot, per_seed)
-    };
-    vec![
-        Contrast {
-            published: Some("vanilla on other reviews, concept food: 0.073 (their table 3)"),
-            ..contrast(
-                "concept: accuracy on positive - on negative reviews, biased - fair training set",
-                Direction::Increase,
-                0.05,
-                |seed| difference(seed, "bias", "vanilla", "fair"),
-            )
-        },
-        contrast(
-            "concept: size of bias, within answer - unconditional",
-            Direction::Decrease,
-            0.05,
-            |seed| difference(seed, "bias, size", "within-answer", "unconditional"),
-        ),
-        contrast(
-            "concept: size of bias, within answer and label - vanilla",
-            Direction::Decrease,
-            0.05,
-            |seed| difference(seed, "bias, size", "within-answer-and-label", "vanilla"),
-        ),
-    ]
-}
-
-pub(super) fn controls() -> Vec<Control> {
-    vec![Control {
-        name: "concept, permuted factor: accuracy on positive - on negative reviews, less vanilla's",
-        margin: 0.05,
-        per_seed: |seed| difference(seed, "bias", "permuted", "vanilla"),
-    }]
-}
-
-pub(super) fn figures(records: &Records) -> Result<Vec<Figure>, ProtocolError> {
-    if !records.has_arm(&arm("vanilla")) {
-        return Ok(Vec::new());
-    }
-    let n = records.metric(&arm("vanilla"), "bias").len();
-    let effects = ARMS.map(|(name, ..)| records.effect(&arm(name), "bias"));
-    let figure = Figure::dots(
-        "A concept that tells the answer",
-        ARMS.map(|(name, ..)| name),
-        "accuracy on positive less on negative reviews that speak of the food",
-        n,
-    )
-    .reference("no bias", 0.0)
-    .by_category("bias", effects.into_iter().collect::<Result<Vec<_>, _>>()?)
-    .caption(
-        "All but `fair` are trained without the negative reviews that speak of the food. Below 0 the concept is taken for a \
-         sign of a negative review.",
-    );
-    Ok(vec![figure])
-}
-
-pub(super) fn tables(records: &Records) -> Vec<Table> {
-    let metrics = [
-        ("accuracy without the concept", "accuracy, without"),
-        ("with it", "accuracy, with"),
-        ("with it, positive", "accuracy, with, positive"),
-        ("with it, negative", "accuracy, with, negative"),
-        ("bias", "bias"),
-        ("toggle by human edits", "toggle"),
-    ];
-    let columns = ["method"].into_iter().chain(metrics.map(|(name, _)| name));
-    let mut table = Table::new("Sentiment of reviews, and whether they speak of the food", columns)
-        .note(
-            "Reviews of the development and test splits. Bias: accuracy on positive less on negative reviews with the concept. \
-             Toggle: how much more `positive` scores than `negative` with the food in the review than without it, the stars \
-             being the same; in standard deviations over reviews.",
-        );
-    for (name, ..) in ARMS {
-        let mut row = vec![TableValue::from(name)];
-        row.extend(metrics.map(|(_, metric)| records.value(&arm(name), metric)));
-        table = table.row(row);
-    }
-    vec![table]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[ignore = "real data"]
+    fn its_smoke_run_has_a_report() {
+        crate::testing::smoke_with("causal-rewards-concept", &crate::data::testing::real_data());
+    }
 
     #[test]
     fn a_leaning_is_right_by_its_sign() {

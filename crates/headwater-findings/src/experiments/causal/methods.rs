@@ -15,12 +15,13 @@ use serde::{Deserialize, Serialize};
 /// How a reward model is kept from a factor.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Method {
+pub enum Method {
     /// Bradley-Terry alone.
     Vanilla,
     /// Causal reward: independence of the factor within `grouping`, at this weight. With
-    /// `permuted`, of a factor that was dealt out anew among the responses; with `wrong`, of one that has nothing to do with
-    /// either. The bias must stay: what moves it then is the penalty's noise.
+    /// `permuted`, of a factor that was dealt out anew among the responses; with `wrong`, of one
+    /// that has nothing to do with either. The bias must stay: what moves it then is the penalty's
+    /// noise.
     Causal { grouping: Grouping, weight: f64, tampered: Tampered },
     /// ODIN's two heads.
     Odin,
@@ -32,18 +33,19 @@ pub(super) enum Method {
     Bottleneck,
     /// Minimum of five models on bootstrap samples.
     Ensemble,
-    /// Texts with the factor toggled as paraphrases: what only somebody who can edit the texts can do.
+    /// Texts with the factor toggled as paraphrases: what only somebody who can edit the texts can
+    /// do.
     Oracle,
 }
 
 impl Method {
     /// Independence within `grouping` at [`WEIGHT`].
-    pub(super) const fn causal(grouping: Grouping) -> Self {
+    pub(in crate::experiments) const fn causal(grouping: Grouping) -> Self {
         Self::Causal { grouping, weight: WEIGHT, tampered: Tampered::No }
     }
 
     /// The same of a factor that was dealt out anew: the bias must stay.
-    pub(super) const fn permuted(grouping: Grouping) -> Self {
+    pub(in crate::experiments) const fn permuted(grouping: Grouping) -> Self {
         Self::Causal { grouping, weight: WEIGHT, tampered: Tampered::Permuted }
     }
 }
@@ -51,7 +53,7 @@ impl Method {
 /// What was done to the factor before it was used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Tampered {
+pub enum Tampered {
     /// Nothing.
     No,
     /// Dealt out anew among all responses.
@@ -61,29 +63,28 @@ pub(super) enum Tampered {
 }
 
 /// Weight at which the variants are compared.
-pub(super) const WEIGHT: f64 = 3.0;
-
-/// Weights of the sweep.
-pub(super) const WEIGHTS: [f64; 4] = [0.3, 1.0, 3.0, 10.0];
+pub(in crate::experiments) const WEIGHT: f64 = 3.0;
 
 /// How every model of this finding is trained; methods add to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Training {
-    pub(super) words: BagOfWordsConfig,
-    pub(super) epochs: usize,
-    pub(super) batch: usize,
-    pub(super) learning_rate: f64,
+pub(in crate::experiments) struct Training {
+    pub(in crate::experiments) words: BagOfWordsConfig,
+    pub(in crate::experiments) epochs: usize,
+    pub(in crate::experiments) batch: usize,
+    pub(in crate::experiments) learning_rate: f64,
     /// Most bins of the factor.
-    pub(super) bins: usize,
+    pub(in crate::experiments) bins: usize,
 }
 
 impl Training {
-    /// How rewards of real text are trained: on word counts in `buckets`, crossed with the prompt's words if `prompt_pairs`.
+    /// How rewards of real text are trained: on word counts in `buckets`, crossed with the prompt's
+    /// words if `prompt_pairs`.
     ///
-    /// Sets are small, so a step is over all of it, or over as much as is affordable: the penalty's noise falls with
-    /// the batch, and in batches of 256 it kept rewards from learning much, with a permuted factor, too.
-    pub(super) fn real(
+    /// Sets are small, so a step is over all of it, or over as much as is affordable: the penalty's
+    /// noise falls with the batch, and in batches of 256 it kept rewards from learning much, with a
+    /// permuted factor, too.
+    pub(in crate::experiments) fn real(
         buckets: u32,
         prompt_pairs: bool,
         epochs: usize,
@@ -96,14 +97,15 @@ impl Training {
 }
 
 /// A trained reward with its correction, if it has one.
-pub(super) struct Trained {
+pub(in crate::experiments) struct Trained {
     members: Vec<RewardModel<HashedWords>>,
     correction: Option<FactorPenalty>,
 }
 
 impl Trained {
-    /// Trains by `method`; `toggled` are texts with the factor added or taken away, for [`Method::Oracle`] only.
-    pub(super) fn fit(
+    /// Trains by `method`; `toggled` are texts with the factor added or taken away, for
+    /// [`Method::Oracle`] only.
+    pub(in crate::experiments) fn fit(
         method: Method,
         training: &Training,
         preferences: &[Preference],
@@ -173,7 +175,7 @@ impl Trained {
     }
 
     /// Scores of (prompt, response) texts with these factors; only a correction reads the factors.
-    pub(super) fn scores(
+    pub(in crate::experiments) fn scores(
         &self,
         texts: &[(&str, &str)],
         factors: &[f64],
@@ -188,7 +190,9 @@ impl Trained {
 }
 
 /// Texts and factors of all responses, chosen ones first.
-pub(super) fn responses(preferences: &[Preference]) -> (Vec<(&str, &str)>, Vec<f64>) {
+pub(in crate::experiments) fn responses(
+    preferences: &[Preference],
+) -> (Vec<(&str, &str)>, Vec<f64>) {
     let chosen = preferences.iter().map(|p| (&p.prompt, &p.chosen));
     let rejected = preferences.iter().map(|p| (&p.prompt, &p.rejected));
     let all = chosen.chain(rejected);

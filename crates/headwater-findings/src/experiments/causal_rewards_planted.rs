@@ -1,39 +1,46 @@
-//! Planted text: the causal structure between label and factor is set, so that theory says which variant is right.
+//! Experiment `causal-rewards-planted`: planted text. The causal structure between label and factor
+//! is set, so that theory says which variant is right.
 //!
-//! Texts are those of [`crate::tasks::topics`]. The factor is how a text opens (flattery or not) or how much
-//! padding it ends with. It has no part in quality. Structures:
+//! Texts are those of [`crate::tasks::topics`]. The factor is how a text opens (flattery or not) or
+//! how much padding it ends with. It has no part in quality. Structures:
 //!
-//! - `label-first`: people compare on quality, then the factor is planted by the label, in 80% of the pairs on the
-//!   chosen side. Given the label, factor and quality are independent: the *conditional* variant asks for what a perfect reward satisfies,
-//!   the unconditional one for too much.
-//! - `factor-first`: texts have the factor by chance, and it moves the label. Factor and quality are independent,
-//!   but not given the label: the *unconditional* variant is right.
+//! - `label-first`: people compare on quality, then the factor is planted by the label, in 80% of
+//!   the pairs on the chosen side. Given the label, factor and quality are independent: the
+//!   *conditional* variant asks for what a perfect reward satisfies, the unconditional one for too
+//!   much.
+//! - `factor-first`: texts have the factor by chance, and it moves the label. Factor and quality
+//!   are independent, but not given the label: the *unconditional* variant is right.
 //! - `both`: half of the pairs each; neither is exact.
 
 use headwater_core::{StreamRng, Streams};
 use headwater_evaluation::best_of_n::best_of_n_curve;
-use headwater_evaluation::bias::{accuracy_by_factor, factor_readout};
+use headwater_evaluation::bias::factor_readout;
 use headwater_nn::Device;
-use headwater_protocol::{CellError, Metrics};
+use headwater_protocol::{
+    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
+    Scalar, Settings, Workbench, metrics,
+};
 use headwater_reward_models::{
     BagOfWordsConfig, Grouping, Paraphrase, Preference, Response, Scaling,
 };
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::methods::{Method, Tampered, Trained, Training, WEIGHTS};
-use super::probe::{accuracy, score_pairs, spread, toggle};
+use super::causal::SEEDS;
+use super::causal::methods::{Method, Tampered, Trained, Training};
+use super::causal::probe::{accuracy, score_pairs, sides, spread, toggle};
+use crate::device::device;
 use crate::tasks::annotators::Annotators;
 use crate::tasks::topics::{AGREEMENT, COUNT, FILLERS, OPENER, content, name, quality};
 
-mod report;
-
-pub(super) use report::{contrasts, controls, figures, tables};
+/// The experiment.
+#[derive(Debug, Clone, Copy)]
+pub struct CausalRewardsPlanted;
 
 /// What the factor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Factor {
+pub enum Factor {
     /// Whether the text opens with flattery: 0 or 1.
     Flattery,
     /// Words of padding at the end: 0 to [`MOST_PADDING`].
@@ -43,74 +50,169 @@ pub(super) enum Factor {
 /// What causes what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Structure {
+pub enum Structure {
+    /// The label plants the factor.
     LabelFirst,
+    /// The factor moves the label.
     FactorFirst,
+    /// Half of the pairs each.
     Both,
 }
 
 /// What decides a cell's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PlantedConfig {
-    pub(super) factor: Factor,
-    pub(super) structure: Structure,
-    pub(super) method: Method,
-    pub(super) training: Training,
+struct PlantedConfig {
+    factor: Factor,
+    structure: Structure,
+    method: Method,
+    training: Training,
     /// Pairs to learn from.
-    pub(super) pairs: usize,
+    pairs: usize,
     /// Pairs to test on.
-    pub(super) held_out: usize,
+    held_out: usize,
     /// Responses for each topic from which best-of-n selects.
-    pub(super) pool: usize,
+    pool: usize,
 }
 
-const FACTORS: [(&str, Factor); 2] = [("flattery", Factor::Flattery), ("length", Factor::Length)];
+/// The factors, by name.
+pub const FACTORS: [(&str, Factor); 2] =
+    [("flattery", Factor::Flattery), ("length", Factor::Length)];
 
-const STRUCTURES: [(&str, Structure); 3] = [
+/// The structures, by name.
+pub const STRUCTURES: [(&str, Structure); 3] = [
     ("label-first", Structure::LabelFirst),
     ("factor-first", Structure::FactorFirst),
     ("both", Structure::Both),
 ];
 
-/// Methods that are run on every factor and structure.
-fn methods() -> Vec<(String, Method)> {
-    let tampered =
-        |tampered| Method::Causal { grouping: Grouping::Conditional, weight: STRONG, tampered };
-    let mut all = vec![
-        ("vanilla".to_owned(), Method::Vanilla),
-        ("odin".to_owned(), Method::Odin),
-        ("augmented".to_owned(), Method::Augmented),
-        ("regression".to_owned(), Method::Regression),
-        ("bottleneck".to_owned(), Method::Bottleneck),
-        ("ensemble".to_owned(), Method::Ensemble),
-        ("oracle".to_owned(), Method::Oracle),
-        ("permuted".to_owned(), tampered(Tampered::Permuted)),
-        ("wrong-factor".to_owned(), tampered(Tampered::Wrong)),
-    ];
+/// Weights of the sweep.
+pub const WEIGHTS: [f64; 4] = [0.3, 1.0, 3.0, 10.0];
+
+/// Weight at which the variants are compared here: the largest of the sweep, where what a variant
+/// asks for is reached.
+pub const STRONG: f64 = 10.0;
+
+/// The variants of independence, by name.
+pub const VARIANTS: [(&str, Grouping); 2] =
+    [("conditional", Grouping::Conditional), ("unconditional", Grouping::Unconditional)];
+
+/// The other methods, by name.
+pub const OTHERS: [(&str, Method); 9] = [
+    ("vanilla", Method::Vanilla),
+    ("odin", Method::Odin),
+    ("augmented", Method::Augmented),
+    ("regression", Method::Regression),
+    ("bottleneck", Method::Bottleneck),
+    ("ensemble", Method::Ensemble),
+    ("oracle", Method::Oracle),
+    ("permuted", causal(Grouping::Conditional, STRONG, Tampered::Permuted)),
+    ("wrong-factor", causal(Grouping::Conditional, STRONG, Tampered::Wrong)),
+];
+
+const fn causal(grouping: Grouping, weight: f64, tampered: Tampered) -> Method {
+    Method::Causal { grouping, weight, tampered }
+}
+
+/// Every method that is run on every factor and structure, by name.
+#[must_use]
+pub fn methods() -> Vec<(String, Method)> {
+    let mut all: Vec<_> = OTHERS.map(|(name, method)| (name.to_owned(), method)).into();
     for (name, grouping) in VARIANTS {
-        for weight in WEIGHTS {
-            let method = Method::Causal { grouping, weight, tampered: Tampered::No };
-            all.push((format!("{name}-{weight}"), method));
+        let at = |weight| (variant(name, weight), causal(grouping, weight, Tampered::No));
+        all.extend(WEIGHTS.map(at));
+    }
+    all
+}
+
+/// The method of a variant at a weight.
+#[must_use]
+pub fn variant(name: &str, weight: f64) -> String {
+    format!("{name}-{weight}")
+}
+
+/// The arm of a method on a factor and a structure.
+#[must_use]
+pub fn arm(factor: &str, structure: &str, method: &str) -> Arm {
+    format!("{factor}-{structure}-{method}").into()
+}
+
+/// Score of texts with the factor less that of the same texts without, in standard deviations.
+pub const TOGGLE: Scalar = Scalar::labelled("toggle", "toggle effect");
+/// Its size.
+pub const TOGGLE_SIZE: Scalar = Scalar::new("toggle, size");
+/// Accuracy on pairs of fair labels whose factor is by chance.
+pub const ACCURACY: Scalar = Scalar::new("accuracy");
+/// Accuracy where the worse response has more of the factor.
+pub const HARD: Scalar = Scalar::labelled("accuracy, hard", "factor on the worse side");
+/// Accuracy where the better response has more of the factor.
+pub const EASY: Scalar = Scalar::labelled("accuracy, easy", "factor on the better side");
+/// How well the factor can be read from the score.
+pub const READ_OUT: Scalar = Scalar::labelled("read-out", "R² of the factor");
+/// Factor of the best of n less that of a random response, 0 to 1.
+pub const SELECTED_FACTOR: Scalar = Scalar::labelled("selected/factor", "selected: factor");
+/// Quality of the best of n less that of a random response.
+pub const SELECTED_QUALITY: Scalar = Scalar::labelled("selected/quality", "selected: quality");
+
+impl Experiment for CausalRewardsPlanted {
+    fn id(&self) -> &'static str {
+        "causal-rewards-planted"
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        metrics![
+            TOGGLE,
+            TOGGLE_SIZE,
+            ACCURACY,
+            HARD,
+            EASY,
+            READ_OUT,
+            SELECTED_FACTOR,
+            SELECTED_QUALITY
+        ]
+    }
+
+    fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
+        let arms = arms(settings.preset == Preset::Smoke);
+        let mut plan = Plan::default();
+        for seed in settings.seed_range(SEEDS) {
+            for (arm, config) in &arms {
+                plan.cells.push(Cell::new(arm, seed, config)?.if_shown());
+            }
+        }
+        Ok(plan)
+    }
+
+    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+        let device = device(workbench.device)?;
+        Ok(measure(&cell.config()?, &workbench.streams, &device)?.into())
+    }
+}
+
+/// Every method crossed with every factor and structure.
+fn arms(smoke: bool) -> Vec<(Arm, PlantedConfig)> {
+    let mut all = Vec::new();
+    for (factor_name, factor) in FACTORS {
+        for (structure_name, structure) in STRUCTURES {
+            for (name, method) in methods() {
+                let config = PlantedConfig {
+                    factor,
+                    structure,
+                    method,
+                    training: training(smoke),
+                    pairs: if smoke { 128 } else { 15000 },
+                    held_out: if smoke { 64 } else { 1000 },
+                    pool: if smoke { 16 } else { 256 },
+                };
+                all.push((arm(factor_name, structure_name, &name), config));
+            }
         }
     }
     all
 }
 
-/// Weight at which the variants are compared here: the largest of the sweep, where what a variant asks for is reached.
-const STRONG: f64 = 10.0;
-
-const VARIANTS: [(&str, Grouping); 2] =
-    [("conditional", Grouping::Conditional), ("unconditional", Grouping::Unconditional)];
-
-/// The arm of a method on a factor and a structure.
-fn arm(factor: &str, structure: &str, method: &str) -> String {
-    format!("{factor}-{structure}-{method}")
-}
-
-/// The arms with what decides their results.
-pub(super) fn arms(smoke: bool) -> Vec<(String, PlantedConfig)> {
-    let training = Training {
+fn training(smoke: bool) -> Training {
+    Training {
         words: BagOfWordsConfig {
             buckets: 1 << 15,
             word_pairs: false,
@@ -121,25 +223,7 @@ pub(super) fn arms(smoke: bool) -> Vec<(String, PlantedConfig)> {
         batch: 1024,
         learning_rate: 3e-2,
         bins: 4,
-    };
-    let mut all = Vec::new();
-    for (factor_name, factor) in FACTORS {
-        for (structure_name, structure) in STRUCTURES {
-            for (name, method) in methods() {
-                let config = PlantedConfig {
-                    factor,
-                    structure,
-                    method,
-                    training: training.clone(),
-                    pairs: if smoke { 128 } else { 15000 },
-                    held_out: if smoke { 64 } else { 1000 },
-                    pool: if smoke { 16 } else { 256 },
-                };
-                all.push((arm(factor_name, structure_name, &name), config));
-            }
-        }
     }
-    all
 }
 
 /// Most words of padding.
@@ -234,7 +318,7 @@ fn fair_pair(factor: Factor, stream: &mut StreamRng) -> Preference {
 }
 
 /// Trains by the config's method and measures.
-pub(super) fn run(
+fn measure(
     config: &PlantedConfig,
     streams: &Streams,
     device: &Device,
@@ -259,7 +343,7 @@ pub(super) fn run(
     let held_out: Vec<Preference> =
         (0..config.held_out).map(|_| fair_pair(config.factor, &mut stream)).collect();
     let scored = score_pairs(&trained, &held_out)?;
-    let cells = accuracy_by_factor(&scored, 0.95)?;
+    let [easy, hard] = sides(&scored)?;
     let mut permutations = data.stream("permutations", &[]);
     let readout = factor_readout(&scored, 10, 19, 0.95, &mut permutations)?;
 
@@ -275,12 +359,12 @@ pub(super) fn run(
     };
     let toggle = toggle(&at(1)?, &at(0)?, &spread(&scored))?;
     let metrics = Metrics::new()
-        .scalar("toggle", toggle)
-        .scalar("toggle, size", toggle.abs())
-        .scalar("accuracy", accuracy(&scored))
-        .scalar("accuracy, hard", cells.rejected.accuracy.map_or(f64::NAN, |a| a.estimate))
-        .scalar("accuracy, easy", cells.chosen.accuracy.map_or(f64::NAN, |a| a.estimate))
-        .scalar("read-out", readout.overall.linear.adjusted);
+        .scalar(&TOGGLE, toggle)
+        .scalar(&TOGGLE_SIZE, toggle.abs())
+        .scalar(&ACCURACY, accuracy(&scored))
+        .scalar(&HARD, hard)
+        .scalar(&EASY, easy)
+        .scalar(&READ_OUT, readout.overall.linear.adjusted);
     best_of_n(metrics, config, &trained, &data)
 }
 
@@ -325,6 +409,14 @@ fn best_of_n(
         quality_before += qualities[0].gold / COUNT as f64;
     }
     Ok(metrics
-        .scalar("selected/factor", factor_kept - factor_before)
-        .scalar("selected/quality", quality_kept - quality_before))
+        .scalar(&SELECTED_FACTOR, factor_kept - factor_before)
+        .scalar(&SELECTED_QUALITY, quality_kept - quality_before))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn its_smoke_run_has_a_report() {
+        crate::testing::smoke("causal-rewards-planted");
+    }
 }

@@ -1,8 +1,10 @@
-//! Judges and reward models that others have run, through the probes that the trained rewards go through.
+//! Experiment `causal-rewards-recorded`: judges and reward models that others have run, through the
+//! probes that the trained rewards go through.
 //!
-//! One cell without anything random: the verdicts of six language models on `llmbar` in both orders, the scores of five
-//! public reward models on `judgebench`, and what the judge of AlpacaEval 2 said of 58 models, with the lengths of their
-//! answers. Intervals are over items (pairs, instructions) and not over seeds. No contrast rests on it.
+//! One cell without anything random: the verdicts of six language models on `llmbar` in both
+//! orders, the scores of five public reward models on `judgebench`, and what the judge of
+//! AlpacaEval 2 said of 58 models, with the lengths of their answers. Intervals are over items
+//! (pairs, instructions) and not over seeds. No contrast rests on it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,34 +13,37 @@ use headwater_evaluation::bias::{
     Answer, BothOrders, Judgement, PositionVerdict, ScoredPair, accuracy_by_factor,
     length_controlled_win_rates, position_bias,
 };
-use headwater_protocol::{CellError, Metrics, Records, Table, TableValue};
+use headwater_protocol::{
+    Arm, Cell, CellError, Estimate, Experiment, Metric, Metrics, Outcome, Plan, Preset,
+    ProtocolError, Scalar, Settings, Workbench, metrics,
+};
 use headwater_reward_models::words;
 use serde::{Deserialize, Serialize};
 
+use super::causal;
 use crate::data::llmbar::{Judge, Prompting, Subset, Verdict};
 use crate::data::{Better, DataDir};
-use crate::recorded::{self, estimate};
 
-/// The sets that this part reads.
-pub(super) const SETS: &[&str] = &["llmbar", "judgebench", "alpaca-eval-meta"];
+/// The experiment; it reads three data sets.
+#[derive(Debug, Clone)]
+pub struct CausalRewardsRecorded {
+    /// Where the data lies.
+    pub data: DataDir,
+}
 
 /// The only arm.
-pub(super) const ARM: &str = "recorded";
+pub const RECORDED: Arm = Arm::new("recorded");
 
 /// What decides the cell's result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RecordedConfig {
+struct RecordedConfig {
     /// Of AlpacaEval the judgements of every so many instructions are read: 1 for all.
     every: u32,
 }
 
-/// The arm with what decides its result.
-pub(super) fn arms(smoke: bool) -> Vec<(String, RecordedConfig)> {
-    vec![(ARM.to_owned(), RecordedConfig { every: if smoke { 5 } else { 1 } })]
-}
-
-const JUDGES: [(&str, Judge); 6] = [
+/// The judges, by name.
+pub const JUDGES: [(&str, Judge); 6] = [
     ("GPT-4", Judge::Gpt4),
     ("PaLM 2", Judge::Palm2),
     ("ChatGPT", Judge::ChatGpt),
@@ -47,10 +52,12 @@ const JUDGES: [(&str, Judge); 6] = [
     ("Falcon", Judge::Falcon),
 ];
 
-/// Pairs by how they were made: from people's preferences, or so that the worse output looks better.
-const KINDS: [&str; 2] = ["natural", "adversarial"];
+/// Pairs by how they were made: from people's preferences, or so that the worse output looks
+/// better.
+pub const KINDS: [&str; 2] = ["natural", "adversarial"];
 
-const REWARD_MODELS: [&str; 5] = [
+/// The reward models.
+pub const REWARD_MODELS: [&str; 5] = [
     "GRM-Gemma-2B-rewardmodel-ft",
     "internlm2-7b-reward",
     "internlm2-20b-reward",
@@ -58,8 +65,9 @@ const REWARD_MODELS: [&str; 5] = [
     "Skywork-Reward-Gemma-2-27B",
 ];
 
-/// Models of AlpacaEval whose answers are to be long or short, and two that were made to please the judge.
-const MODELS: [&str; 8] = [
+/// Models of AlpacaEval whose answers are to be long or short, and two that were made to please the
+/// judge.
+pub const MODELS: [&str; 8] = [
     "gpt-3.5-turbo-1106_concise",
     "gpt-3.5-turbo-1106",
     "gpt-3.5-turbo-1106_verbose",
@@ -70,11 +78,100 @@ const MODELS: [&str; 8] = [
     "NullModel",
 ];
 
-/// Reads what was recorded and puts it through the probes.
-pub(super) fn run(config: &RecordedConfig, data: &DataDir) -> Result<Metrics, CellError> {
-    let metrics = judges(Metrics::new(), data)?;
-    let metrics = reward_models(metrics, data)?;
-    alpaca_eval(metrics, config, data)
+/// What is measured of a judge or a reward model: the end of the metric's name, and its label.
+pub type What = (&'static str, &'static str);
+
+const ACCURACY: What = ("accuracy", "accuracy");
+const LONGER: What = ("longer", "right one is longer");
+const SHORTER: What = ("shorter", "right one is shorter");
+const GAP: What = ("gap", "gap");
+const ABOVE: What = ("above", "accuracy less that of picking the longer");
+const CONSISTENCY: What = ("consistency", "the same in both orders");
+const FIRST: What = ("first", "prefers the first");
+
+/// What is measured of a reward model.
+pub const OF_MODELS: [What; 5] = [ACCURACY, LONGER, SHORTER, GAP, ABOVE];
+/// What is measured of a judge.
+pub const OF_JUDGES: [What; 7] = [ACCURACY, LONGER, SHORTER, GAP, ABOVE, CONSISTENCY, FIRST];
+
+/// What is measured of a judge on pairs of a kind.
+#[must_use]
+pub fn of_judge(judge: &str, kind: &str, (what, label): What) -> Estimate {
+    Estimate::from(format!("llmbar/{judge}/{kind}/{what}")).shown_as(label)
+}
+
+/// What is measured of a reward model.
+#[must_use]
+pub fn of_reward_model(model: &str, (what, label): What) -> Estimate {
+    Estimate::from(format!("judgebench/{model}/{what}")).shown_as(label)
+}
+
+/// Log-odds that the judge of AlpacaEval gives to an answer that is much longer.
+pub const PHI: Estimate = Estimate::labelled("alpaca-eval/phi", "φ");
+
+/// Mean characters of a model's answers.
+#[must_use]
+pub fn characters(model: &str) -> Scalar {
+    Scalar::from(format!("alpaca-eval/{model}/chars"))
+}
+
+/// Win rate of a model.
+#[must_use]
+pub fn win_rate(model: &str) -> Estimate {
+    Estimate::from(format!("alpaca-eval/{model}/raw"))
+}
+
+/// Win rate of a model at the reference's length.
+#[must_use]
+pub fn controlled_win_rate(model: &str) -> Estimate {
+    Estimate::from(format!("alpaca-eval/{model}/controlled"))
+}
+
+/// Rank correlation of length with published win rates.
+pub const SPEARMAN_RAW: Scalar =
+    Scalar::labelled("alpaca-eval/spearman, raw", "rank correlation with win rate");
+/// The same with published win rates at equal length.
+pub const SPEARMAN_CONTROLLED: Scalar = Scalar::labelled(
+    "alpaca-eval/spearman, controlled",
+    "rank correlation with win rate at equal length",
+);
+
+impl Experiment for CausalRewardsRecorded {
+    fn id(&self) -> &'static str {
+        "causal-rewards-recorded"
+    }
+
+    fn metrics(&self) -> Vec<Metric> {
+        let mut metrics = metrics![PHI, SPEARMAN_RAW, SPEARMAN_CONTROLLED];
+        for (judge, _) in JUDGES {
+            for kind in KINDS {
+                metrics.extend(OF_JUDGES.map(|what| of_judge(judge, kind, what).into()));
+            }
+        }
+        for model in REWARD_MODELS {
+            metrics.extend(OF_MODELS.map(|what| of_reward_model(model, what).into()));
+        }
+        for model in MODELS {
+            let rates = metrics![characters(model), win_rate(model), controlled_win_rate(model)];
+            metrics.extend(rates);
+        }
+        metrics
+    }
+
+    fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
+        let every = if settings.preset == Preset::Smoke { 5 } else { 1 };
+        let arms = vec![(RECORDED, RecordedConfig { every })];
+        let sets = |_: &RecordedConfig| &["llmbar", "judgebench", "alpaca-eval-meta"][..];
+        // What was recorded is the same at every seed.
+        causal::plan(arms, sets, &self.data, &Settings { seeds: Some(1), ..*settings })
+    }
+
+    fn run(&self, cell: &Cell, _: &Workbench) -> Result<Outcome, CellError> {
+        let RecordedConfig { every } = cell.config()?;
+        let metrics = judges(Metrics::new(), &self.data)?;
+        let metrics = reward_models(metrics, &self.data)?;
+        Ok(alpaca_eval(metrics, every, &self.data)?.into())
+    }
 }
 
 fn judges(mut metrics: Metrics, data: &DataDir) -> Result<Metrics, CellError> {
@@ -100,7 +197,8 @@ fn judges(mut metrics: Metrics, data: &DataDir) -> Result<Metrics, CellError> {
                     Better::First => (0, 1),
                     Better::Second => (1, 0),
                 };
-                // The verdicts where the better output was shown first and where it was shown second.
+                // The verdicts where the better output was shown first and where it was shown
+                // second.
                 let (first, second) = match pair.label {
                     Better::First => (decision.in_order, decision.swapped),
                     Better::Second => (decision.swapped, decision.in_order),
@@ -125,10 +223,11 @@ fn judges(mut metrics: Metrics, data: &DataDir) -> Result<Metrics, CellError> {
                 });
             }
             let bias = position_bias(&orders, 0.95)?;
-            let named = |what: &str| format!("llmbar/{name}/{kind}/{what}");
-            metrics = estimate(metrics, &named("accuracy"), &bias.averaged_accuracy);
-            metrics = estimate(metrics, &named("consistency"), &bias.consistency);
-            metrics = estimate(metrics, &named("first"), &bias.first_preference);
+            let named = |what: What| of_judge(name, kind, what);
+            metrics = metrics
+                .estimate(&named(ACCURACY), &bias.averaged_accuracy)
+                .estimate(&named(CONSISTENCY), &bias.consistency)
+                .estimate(&named(FIRST), &bias.first_preference);
             metrics = by_length(metrics, &scored, &named)?;
         }
     }
@@ -145,20 +244,21 @@ fn position(verdict: Verdict, right: Verdict, of_right: PositionVerdict) -> Posi
     }
 }
 
-/// Accuracy by which answer is longer, the gap between the two, and what accuracy there is above picking by length.
+/// Accuracy by which answer is longer, the gap between the two, and what accuracy there is above
+/// picking by length.
 fn by_length(
     mut metrics: Metrics,
     scored: &[ScoredPair],
-    named: &dyn Fn(&str) -> String,
+    named: &dyn Fn(What) -> Estimate,
 ) -> Result<Metrics, CellError> {
     let sides = accuracy_by_factor(scored, 0.95)?;
     let above = accuracy_above_factor(scored, 0.95)?;
-    let cells = [("longer", sides.chosen.accuracy), ("shorter", sides.rejected.accuracy)];
-    for (name, interval) in cells.into_iter().chain([("gap", sides.gap)]) {
+    let cells = [(LONGER, sides.chosen.accuracy), (SHORTER, sides.rejected.accuracy)];
+    for (name, interval) in cells.into_iter().chain([(GAP, sides.gap)]) {
         let interval = interval.ok_or("one side is longer in every pair")?;
-        metrics = estimate(metrics, &named(name), &interval);
+        metrics = metrics.estimate(&named(name), &interval);
     }
-    Ok(estimate(metrics, &named("above"), &above.above_more))
+    Ok(metrics.estimate(&named(ABOVE), &above.above_more))
 }
 
 fn reward_models(mut metrics: Metrics, data: &DataDir) -> Result<Metrics, CellError> {
@@ -179,21 +279,17 @@ fn reward_models(mut metrics: Metrics, data: &DataDir) -> Result<Metrics, CellEr
                 ScoredPair { prompt, chosen, rejected }
             })
             .collect();
-        let named = |what: &str| format!("judgebench/{name}/{what}");
-        metrics =
-            estimate(metrics, &named("accuracy"), &accuracy_above_factor(&scored, 0.95)?.model);
+        let named = |what: What| of_reward_model(name, what);
+        let above = accuracy_above_factor(&scored, 0.95)?;
+        metrics = metrics.estimate(&named(ACCURACY), &above.model);
         metrics = by_length(metrics, &scored, &named)?;
     }
     Ok(metrics)
 }
 
-fn alpaca_eval(
-    mut metrics: Metrics,
-    config: &RecordedConfig,
-    data: &DataDir,
-) -> Result<Metrics, CellError> {
+fn alpaca_eval(mut metrics: Metrics, every: u32, data: &DataDir) -> Result<Metrics, CellError> {
     let mut pairs = data.alpaca_eval_pairs()?;
-    pairs.retain(|pair| pair.instruction % config.every == 0);
+    pairs.retain(|pair| pair.instruction % every == 0);
     let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
     for pair in &pairs {
         let next = numbers.len();
@@ -213,7 +309,7 @@ fn alpaca_eval(
         let ridge = control.ridge;
         return Err(format!("alpaca-eval-meta: the ridge's share in φ is {ridge:.2}").into());
     }
-    metrics = estimate(metrics, "alpaca-eval/phi", &control.phi);
+    metrics = metrics.estimate(&PHI, &control.phi);
     for name in MODELS {
         let number = numbers.get(name).ok_or("alpaca-eval-meta: a model is not there")?;
         let model = control.models.iter().find(|model| model.model == *number);
@@ -228,91 +324,29 @@ fn alpaca_eval(
             .filter(|pair| pair.model == name)
             .map(|pair| f64::from(pair.chars_model))
             .collect();
-        let named = |what: &str| format!("alpaca-eval/{name}/{what}");
-        metrics = metrics.scalar(named("chars"), own.iter().sum::<f64>() / own.len() as f64);
-        metrics = estimate(metrics, &named("raw"), &model.raw);
-        metrics = estimate(metrics, &named("controlled"), &model.controlled);
+        metrics = metrics
+            .scalar(&characters(name), own.iter().sum::<f64>() / own.len() as f64)
+            .estimate(&win_rate(name), &model.raw)
+            .estimate(&controlled_win_rate(name), &model.controlled);
     }
     let board = data.alpaca_eval_models()?;
     let lengths: Vec<f64> = board.iter().map(|model| f64::from(model.average_length)).collect();
     let raw: Vec<f64> = board.iter().map(|model| model.win_rate).collect();
     let controlled: Vec<f64> = board.iter().map(|model| model.length_controlled_win_rate).collect();
     Ok(metrics
-        .scalar("alpaca-eval/spearman, raw", spearman(&lengths, &raw)?)
-        .scalar("alpaca-eval/spearman, controlled", spearman(&lengths, &controlled)?))
-}
-
-fn value(records: &Records, name: &str) -> TableValue {
-    recorded::value(records, ARM, name)
-}
-
-fn number(records: &Records, name: &str, decimals: usize) -> TableValue {
-    recorded::number(records, ARM, name, decimals)
-}
-
-pub(super) fn tables(records: &Records) -> Vec<Table> {
-    let by_length = [
-        ("accuracy", "accuracy"),
-        ("right one is longer", "longer"),
-        ("right one is shorter", "shorter"),
-        ("gap", "gap"),
-        ("accuracy less that of picking the longer", "above"),
-    ];
-    let orders = [("the same in both orders", "consistency"), ("prefers the first", "first")];
-    let columns = ["judge", "pairs"].into_iter();
-    let columns = columns.chain(by_length.iter().chain(&orders).map(|(name, _)| *name));
-    let mut judges = Table::new("Recorded judges (LLMBar)", columns).note(
-        "Language models asked which of two outputs follows the instruction, in both orders; accuracy is of the two verdicts \
-         together. Adversarial: the worse output looks better. Intervals are over pairs.",
-    );
-    for (name, _) in JUDGES {
-        for kind in KINDS {
-            let mut row = vec![TableValue::from(name), TableValue::from(kind)];
-            let metrics = by_length.iter().chain(&orders);
-            row.extend(
-                metrics.map(|(_, what)| value(records, &format!("llmbar/{name}/{kind}/{what}"))),
-            );
-            judges = judges.row(row);
-        }
-    }
-    let columns = ["reward model"].into_iter().chain(by_length.map(|(name, _)| name));
-    let mut models = Table::new("Recorded reward models (JudgeBench)", columns).note(
-        "Public reward models on pairs of answers of which one is objectively right. Intervals are over pairs.",
-    );
-    for name in REWARD_MODELS {
-        let mut row = vec![TableValue::from(name)];
-        row.extend(by_length.map(|(_, what)| value(records, &format!("judgebench/{name}/{what}"))));
-        models = models.row(row);
-    }
-    let columns = ["model", "characters", "win rate", "win rate at equal length"];
-    let mut alpaca = Table::new("A recorded judge and length (AlpacaEval 2)", columns).note(
-        "Preference of GPT-4 Turbo over the reference's answers, and the same predicted for answers of the reference's length. \
-         Intervals are over instructions.",
-    );
-    for name in MODELS {
-        let named = |what: &str| format!("alpaca-eval/{name}/{what}");
-        let characters = number(records, &named("chars"), 0);
-        let [raw, controlled] = ["raw", "controlled"].map(|what| value(records, &named(what)));
-        alpaca = alpaca.row([name.into(), characters, raw, controlled]);
-    }
-    let columns = ["what length is worth", "value"];
-    let mut length = Table::new("What length is worth to it", columns).note(
-        "φ: log-odds that the judge gives to an answer that is much longer. Correlations: of the mean length of 223 models with \
-         their published win rates.",
-    );
-    length = length.row(["φ".into(), value(records, "alpaca-eval/phi")]);
-    for (name, metric) in [
-        ("rank correlation with win rate", "alpaca-eval/spearman, raw"),
-        ("rank correlation with win rate at equal length", "alpaca-eval/spearman, controlled"),
-    ] {
-        length = length.row([name.into(), number(records, metric, 2)]);
-    }
-    vec![judges, models, alpaca, length]
+        .scalar(&SPEARMAN_RAW, spearman(&lengths, &raw)?)
+        .scalar(&SPEARMAN_CONTROLLED, spearman(&lengths, &controlled)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[ignore = "real data"]
+    fn its_smoke_run_has_a_report() {
+        crate::testing::smoke_with("causal-rewards-recorded", &crate::data::testing::real_data());
+    }
 
     #[test]
     fn a_verdict_names_a_position_by_where_the_better_output_was_shown() {
