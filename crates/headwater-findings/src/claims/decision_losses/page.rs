@@ -11,7 +11,7 @@ use crate::experiments::decision_losses::{
 };
 use crate::experiments::decision_losses_table::{EX_POST, TABLE, WEIGHTED};
 
-const SOURCES: [(&str, &[&'static str]); 3] =
+const SOURCES: [(&str, &[&str]); 3] =
     [("adult", &ADULT), ("adult, training cut short", &[SHORT]), ("x-rays", &XRAY)];
 
 pub(super) fn part() -> Part {
