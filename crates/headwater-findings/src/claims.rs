@@ -25,16 +25,12 @@ pub fn all(data: &DataDir) -> Vec<Chapter> {
         negative_reinforcement::chapter(),
         directive_feedback::chapter(),
         critique_plateau::chapter(),
-    vec![
         causal_rewards::chapter(data),
         reasoning_judges::chapter(),
-    ]
         rubric_gates::chapter(),
         feedback_loop::chapter(data),
-    vec![
         self_improvement::chapter(),
         cascade::chapter(data),
-    ]
     ]
 }
 
