@@ -1,5 +1,5 @@
-//! Tells the command line which compiler built it: other compilers may round otherwise, so that is part of
-//! what keys a record.
+//! Tells the command line which compiler built it: other compilers may round otherwise, so that is
+//! part of what keys a record.
 #![allow(clippy::print_stdout, reason = "a build script answers cargo on standard output")]
 
 use std::process::Command;

@@ -31,8 +31,8 @@ use clap::{Parser, Subcommand};
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
 use headwater_findings::data::DataDir;
 
-/// A step makes and drops tensors of some megabytes; the system's allocator gives their pages back each time, and the
-/// kernel clears them again.
+/// A step makes and drops tensors of some megabytes; the system's allocator gives their pages back
+/// each time, and the kernel clears them again.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -112,7 +112,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The error's text and, after colons, what it was caused by. Many errors already end in their cause's text.
+/// The error's text and, after colons, what it was caused by. Many errors already end in their
+/// cause's text.
 fn with_causes(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -131,8 +132,9 @@ pub(crate) fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-/// Where data sets are looked for: in the `--data` directory and nowhere else if it is given, or else in
-/// `$HEADWATER_DATA`, `./data`, `../shared/data`, and the folder into which `data fetch` puts them.
+/// Where data sets are looked for: in the `--data` directory and nowhere else if it is given, or
+/// else in `$HEADWATER_DATA`, `./data`, `../shared/data`, and the folder into which `data fetch`
+/// puts them.
 pub(crate) fn data_dir(given: Option<PathBuf>) -> anyhow::Result<DataDir> {
     // Named by the user, so that a slip of the pen must not pass for "no data sets here".
     let named = |what: &str, directory: PathBuf| {

@@ -1,8 +1,8 @@
-//! What cargo resolves: the workspace's packages, and whether every build of the workspace asks the same of the
-//! packages below the tensor library.
+//! What cargo resolves: the workspace's packages, and whether every build of the workspace asks the
+//! same of the packages below the tensor library.
 //!
-//! A feature that one build turns on and another does not makes cargo compile that package, and everything above
-//! it, a second time: minutes on two cores.
+//! A feature that one build turns on and another does not makes cargo compile that package, and
+//! everything above it, a second time: minutes on two cores.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -83,7 +83,8 @@ impl Metadata {
         self.packages.iter().filter(|package| self.workspace_members.contains(&package.id))
     }
 
-    /// Names of all that a package depends on, itself included; what only tests need does not count.
+    /// Names of all that a package depends on, itself included; what only tests need does not
+    /// count.
     pub(crate) fn reachable(&self, package: &str) -> impl Iterator<Item = &str> {
         let edges: HashMap<&str, &[Edge]> =
             self.resolve.nodes.iter().map(|node| (node.id.as_str(), &node.deps[..])).collect();
@@ -113,8 +114,8 @@ pub(crate) fn metadata(workspace: &Path) -> anyhow::Result<Metadata> {
 /// The features of every package at or below the tensor library, in one build.
 type Features = BTreeMap<String, String>;
 
-/// Packages at or below the tensor library that are built with other features by `cargo test --workspace`, or by
-/// `cargo test -p` of a crate on it, than by `cargo xtask`.
+/// Packages at or below the tensor library that are built with other features by `cargo test
+/// --workspace`, or by `cargo test -p` of a crate on it, than by `cargo xtask`.
 pub(crate) fn differences(workspace: &Path, metadata: &Metadata) -> anyhow::Result<Vec<String>> {
     let tree = |selected: &[&str]| {
         let common = ["tree", "--locked", "--no-dedupe", "--prefix", "depth"];

@@ -147,8 +147,8 @@ fn in_text(name: &str, text: &str, machine_paths: &[String]) -> Vec<String> {
     violations
 }
 
-/// Functions that are long and do not say why. The code is formatted, so a function ends where a brace
-/// stands as far in as it began.
+/// Functions that are long and do not say why. The code is formatted, so a function ends where a
+/// brace stands as far in as it began.
 fn long_functions(name: &str, text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let mut violations = Vec::new();

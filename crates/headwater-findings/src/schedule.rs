@@ -13,9 +13,11 @@ pub(crate) fn warmup_then_cosine(step: usize, steps: usize) -> f64 {
     rise * 0.5 * (1.0 + (std::f64::consts::PI * step as f64 / steps as f64).cos())
 }
 
-/// Trains for `steps` and looks at the policy `looks` times, evenly spaced, the last time at the end.
+/// Trains for `steps` and looks at the policy `looks` times, evenly spaced, the last time at the
+/// end.
 ///
-/// A grader cannot return an error: one that failed leaves it in `failed`, and training ends with it.
+/// A grader cannot return an error: one that failed leaves it in `failed`, and training ends with
+/// it.
 pub(crate) fn train_with_looks<T>(
     trainer: &mut Trainer,
     task: &Task<'_>,

@@ -1,6 +1,7 @@
 //! The one place where a number over seeds gets its interval and its p value: Student's t.
 //!
-//! Differences between arms are taken seed by seed before they come here, so this is the paired t test.
+//! Differences between arms are taken seed by seed before they come here, so this is the paired t
+//! test.
 
 use headwater_evaluation::intervals::t_interval;
 use headwater_evaluation::significance::t_test;
@@ -21,14 +22,16 @@ pub struct Effect {
     pub n: usize,
 }
 
-/// Spread, relative to the size of the values, below which they count as equal. A difference of two numbers
-/// inherits their rounding, so it may be off by far more units in its own last place than they are; what
-/// a run measures (shares of samples, single-precision losses) varies by 1e-7 or more if it varies.
+/// Spread, relative to the size of the values, below which they count as equal. A difference of two
+/// numbers inherits their rounding, so it may be off by far more units in its own last place than
+/// they are; what a run measures (shares of samples, single-precision losses) varies by 1e-7 or
+/// more if it varies.
 pub(crate) const ROUNDING: f64 = 1e-12;
 
 /// The one value that all of `values` are up to rounding; `None` if they vary or there are none.
 ///
-/// `unit` is a size that matters in the unit of the values, or 0: next to it what is only rounding is 0.
+/// `unit` is a size that matters in the unit of the values, or 0: next to it what is only rounding
+/// is 0.
 pub(crate) fn common_value(values: &[f64], unit: f64) -> Option<f64> {
     let (&first, size) = (values.first()?, values.iter().fold(unit, |size, v| size.max(v.abs())));
     let low = values.iter().copied().fold(first, f64::min);
@@ -43,8 +46,8 @@ pub(crate) fn common_value(values: &[f64], unit: f64) -> Option<f64> {
 impl Effect {
     /// The effect of one value per seed.
     ///
-    /// With two or more values that are equal up to rounding the interval is that one value, and there is no
-    /// p value: nothing varied, so there is nothing to test against.
+    /// With two or more values that are equal up to rounding the interval is that one value, and
+    /// there is no p value: nothing varied, so there is nothing to test against.
     ///
     /// # Errors
     /// When a value is not finite.

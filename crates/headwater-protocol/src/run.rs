@@ -13,9 +13,7 @@ use crate::results::result;
 use crate::schedule::{Ending, Event, Job, Surroundings, execute, reusable};
 use crate::settings::MOST_SEEDS;
 use crate::store::Store;
-use crate::{
-    Arm, Build, Experiment, Finding, FindingResult, Metric, NotRun, Plan, ProtocolError, Settings,
-};
+use crate::{Arm, Build, Finding, FindingResult, Metric, NotRun, Plan, ProtocolError, Settings};
 
 /// How and where to run.
 #[derive(Debug, Clone)]
@@ -243,8 +241,9 @@ fn jobs<'a>(
             let needs = needs.copied().collect();
             positions.insert((&cell.arm, cell.seed), jobs.len());
             // A finding's plan is put together of its experiments' cells.
-            let of_cell = |e: &&Box<dyn Experiment>| e.id() == cell.experiment;
-            let experiment = &**finding.experiments.iter().find(of_cell).expect("of the finding");
+            let mut experiments = finding.experiments.iter().map(|experiment| &**experiment);
+            let experiment =
+                experiments.find(|e| e.id() == cell.experiment).expect("of the finding");
             let declared = &declared[cell.experiment];
             jobs.push(Job { experiment, declared, cell, key, needs });
         }

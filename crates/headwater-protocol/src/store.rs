@@ -1,4 +1,5 @@
-//! The run directory: records, artifacts, timings, the manifest and the report. All writes are atomic.
+//! The run directory: records, artifacts, timings, the manifest and the report. All writes are
+//! atomic.
 //!
 //! ```text
 //! run.json                                    what was run, under which conditions
@@ -136,7 +137,8 @@ impl Store {
         })
     }
 
-    /// Writes what a finished cell leaves. The record comes last: once it is there, all of it is there.
+    /// Writes what a finished cell leaves. The record comes last: once it is there, all of it is
+    /// there.
     pub(crate) fn write_cell(
         &self,
         cell: CellName<'_>,
@@ -175,7 +177,8 @@ impl Store {
         Err(ProtocolError::BadArtifact { path, reason })
     }
 
-    /// Wall time of the cell when it ran, in seconds; `None` where its timing is lost, which harms nothing.
+    /// Wall time of the cell when it ran, in seconds; `None` where its timing is lost, which harms
+    /// nothing.
     pub(crate) fn seconds(&self, cell: CellName<'_>) -> Option<f64> {
         let bytes = fs::read(self.cell_file("timings", cell)).ok()?;
         serde_json::from_slice::<Timing>(&bytes).ok().map(|timing| timing.seconds)
@@ -253,8 +256,8 @@ fn read(path: &Path) -> Result<Content, ProtocolError> {
     }
 }
 
-/// The first entry of a directory that no killed run can have left: before its `run.json` there are only
-/// partial files. `None` also where there is no directory.
+/// The first entry of a directory that no killed run can have left: before its `run.json` there are
+/// only partial files. `None` also where there is no directory.
 fn foreign_entry(root: &Path) -> Result<Option<String>, ProtocolError> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
@@ -274,8 +277,8 @@ fn foreign_entry(root: &Path) -> Result<Option<String>, ProtocolError> {
     Ok(foreign.into_iter().next())
 }
 
-/// Writes a cell's file. An empty directory in its place goes; one that holds something is an error, because
-/// what is in it is not ours to delete.
+/// Writes a cell's file. An empty directory in its place goes; one that holds something is an
+/// error, because what is in it is not ours to delete.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), ProtocolError> {
     if path.is_dir() {
         fs::remove_dir(path)
@@ -284,13 +287,15 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), ProtocolError> {
     write_atomically(path, bytes)
 }
 
-/// Temp file in the same directory, flushed to the disk, renamed, and the directory flushed: after a kill
-/// or a power cut at any moment the path holds the old content, the new content or nothing, never a part.
+/// Temp file in the same directory, flushed to the disk, renamed, and the directory flushed: after
+/// a kill or a power cut at any moment the path holds the old content, the new content or nothing,
+/// never a part.
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ProtocolError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory).map_err(|source| failed("create", directory, source))?;
     let mut partial = path.as_os_str().to_owned();
-    // The process id keeps two runs over one directory apart; within a run one thread writes a cell.
+    // The process id keeps two runs over one directory apart; within a run one thread writes a
+    // cell.
     partial.push(format!(".{}.partial", std::process::id()));
     let partial = PathBuf::from(partial);
     let rename = |file| {

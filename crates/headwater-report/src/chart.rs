@@ -154,7 +154,8 @@ impl Chart {
         self
     }
 
-    /// Adds a named series with one effect per category, in their order; one without estimate leaves a gap.
+    /// Adds a named series with one effect per category, in their order; one without estimate
+    /// leaves a gap.
     #[must_use]
     pub fn by_category(
         self,

@@ -193,8 +193,8 @@ impl Figure {
         self
     }
 
-    /// One number with its interval over items for each category, in their order; without an interval
-    /// where only the number was recorded.
+    /// One number with its interval over items for each category, in their order; without an
+    /// interval where only the number was recorded.
     #[must_use]
     pub fn by_estimate(
         mut self,

@@ -92,8 +92,8 @@ impl Grid {
         self
     }
 
-    /// One text per column whose metric is missing from every arm that has records: the table asks for
-    /// something that no cell measures.
+    /// One text per column whose metric is missing from every arm that has records: the table asks
+    /// for something that no cell measures.
     pub(crate) fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
         for (at, column) in self.columns.iter().enumerate() {
@@ -113,8 +113,8 @@ impl Grid {
         missing
     }
 
-    /// For each value of a row its n, if another of the table has more; before the row where all of its have the
-    /// same.
+    /// For each value of a row its n, if another of the table has more; before the row where all of
+    /// its have the same.
     pub(crate) fn fewer(&self, row: &[GridValue]) -> Vec<Option<usize>> {
         let n = |value: &GridValue| match value {
             GridValue::Effect(effect) => Some(effect.n),

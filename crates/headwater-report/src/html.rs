@@ -1,4 +1,5 @@
-//! The report as one HTML page that needs nothing else: no script, no font, no image from elsewhere.
+//! The report as one HTML page that needs nothing else: no script, no font, no image from
+//! elsewhere.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -17,7 +18,8 @@ mod summary;
 const TWO_SEEDS: &str = "Intervals over n = 2 seeds mean nothing: with one degree of freedom they are 13 times as \
                          wide as the two values lie apart.";
 
-/// A table that scrolls sideways on a screen too narrow for its columns, instead of breaking every word.
+/// A table that scrolls sideways on a screen too narrow for its columns, instead of breaking every
+/// word.
 fn wide(columns: usize, table: Markup) -> Markup {
     let width = format!("min-width:{}rem", 6 * columns);
     html! { div.wide tabindex="0" { table style=[(columns > 6).then_some(width)] { (table) } } }

@@ -19,7 +19,8 @@ use marks::{colour, draw_marker, draw_path, draw_sample, marked};
 
 const WIDTH: u32 = 720;
 const TEXT_SIZE: i32 = 15;
-/// Width of an average letter at [`TEXT_SIZE`]: no font is measured, so that output is the same everywhere.
+/// Width of an average letter at [`TEXT_SIZE`]: no font is measured, so that output is the same
+/// everywhere.
 const LETTER: f64 = 7.6;
 const ROW: i32 = 24;
 
@@ -50,7 +51,8 @@ pub fn render(figure: &Chart) -> Result<String, ReportError> {
     draw(figure, &legend, legend_height, SVGBackend::with_string(&mut text, size)).map_err(
         |error| ReportError::Figure { figure: figure.title.clone(), reason: error.to_string() },
     )?;
-    // The size becomes the page's business; what the figure shows becomes its name for screen readers.
+    // The size becomes the page's business; what the figure shows becomes its name for screen
+    // readers.
     let fixed_size = format!("<svg width=\"{}\" height=\"{}\"", size.0, size.1);
     let label = figure.title.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
     Ok(text.replacen(&fixed_size, &format!("<svg role=\"img\" aria-label=\"{label}\""), 1))

@@ -1,14 +1,15 @@
 //! What a recommender shows decides what it learns, and what is done about it.
 //!
-//! Zhao et al. 2019 ("Recommending What Video to Watch Next", RecSys): a ranker that takes clicks for
-//! relevance learns its own decisions; a shallow tower for position takes the bias out, where position as
-//! an input feature does not; and a mixture of experts with a gate for each task (MMoE, Ma et al. 2018)
-//! learns tasks that conflict better than a shared bottom.
+//! Zhao et al. 2019 ("Recommending What Video to Watch Next", RecSys): a ranker that takes clicks
+//! for relevance learns its own decisions; a shallow tower for position takes the bias out, where
+//! position as an input feature does not; and a mixture of experts with a gate for each task (MMoE,
+//! Ma et al. 2018) learns tasks that conflict better than a shared bottom.
 //!
 //! Controls take the cause away: every slot examined, no legacy prior.
 //!
-//! Contrasts, directions and smallest effects were fixed after pilots on other users and items. That
-//! position as a feature hurts was expected not to reproduce, and is registered as the paper has it.
+//! Contrasts, directions and smallest effects were fixed after pilots on other users and items.
+//! That position as a feature hurts was expected not to reproduce, and is registered as the paper
+//! has it.
 
 use headwater_protocol::{Claim, Contrast, Control, Finding, Measure, Registered, Scalar};
 use headwater_report::Chapter;
@@ -141,8 +142,8 @@ fn amplifies() -> Claim {
                 legacy("a", NAIVE, TOWER),
                 0.02,
             ),
-            // Against a ranker that was trained as often, on as many sessions, of lists that it did not
-            // make.
+            // Against a ranker that was trained as often, on as many sessions, of lists that it did
+            // not make.
             Contrast::increase(
                 "A, correlation with the legacy prior: naive in the loop - in an open loop",
                 legacy("a", NAIVE, OPEN_LOOP),
@@ -264,8 +265,8 @@ fn of_remedies() -> Vec<Contrast> {
             0.005,
         )
         .registered(Registered::PostHoc),
-        // A frozen ranker is behind wherever one round is too little to learn from; this is what drift
-        // adds to that.
+        // A frozen ranker is behind wherever one round is too little to learn from; this is what
+        // drift adds to that.
         Contrast::increase(
             "utility, last round, naive - frozen: drifting interests - lasting ones",
             utility_last("drift", NAIVE, FROZEN) - utility_last("lasting", NAIVE, FROZEN),

@@ -1,10 +1,12 @@
-//! `adult`: people of the 1994 census and whether they earn above 50,000 dollars (Becker & Kohavi 1996).
+//! `adult`: people of the 1994 census and whether they earn above 50,000 dollars (Becker & Kohavi
+//! 1996).
 
 use super::content::Content;
 use super::table::{Table, TableRow};
 use super::{DataDir, DataError};
 
-/// One person. A category is an index into its list of names; `?`, a value that was not given, is one of them.
+/// One person. A category is an index into its list of names; `?`, a value that was not given, is
+/// one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Person {
     /// Years, 17 to 90.

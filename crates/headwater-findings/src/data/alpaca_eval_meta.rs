@@ -1,11 +1,12 @@
-//! `alpaca-eval-meta`: win rates, lengths and judge biases of AlpacaEval 2, numbers only (Dubois et al. 2024,
-//! arXiv 2404.04475).
+//! `alpaca-eval-meta`: win rates, lengths and judge biases of AlpacaEval 2, numbers only (Dubois et
+//! al. 2024, arXiv 2404.04475).
 
 use super::content::Content;
 use super::table::Table;
 use super::{DataDir, DataError};
 
-/// One answer against the reference's answer to the same instruction, as the weighted GPT-4 Turbo judge sees them.
+/// One answer against the reference's answer to the same instruction, as the weighted GPT-4 Turbo
+/// judge sees them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JudgedPair {
     /// The model that answers.

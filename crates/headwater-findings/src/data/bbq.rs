@@ -1,5 +1,5 @@
-//! `bias-probes`, BBQ: questions that a stereotype answers before the context does (Parrish et al. 2022,
-//! arXiv 2110.08193; six of its categories).
+//! `bias-probes`, BBQ: questions that a stereotype answers before the context does (Parrish et al.
+//! 2022, arXiv 2110.08193; six of its categories).
 //!
 //! The questions state stereotypes: none of them belongs in a test, a log or a report.
 
@@ -76,8 +76,9 @@ pub struct Question {
     pub answer_groups: [String; 3],
     /// Index of the one answer that says it is unknown, 0 to 2.
     pub unknown: usize,
-    /// The groups to which the stereotype is applied, one or more, in the words of the set. For nationalities
-    /// these are other words than those of `answer_groups`; elsewhere exactly one of the answers names one of them.
+    /// The groups to which the stereotype is applied, one or more, in the words of the set. For
+    /// nationalities these are other words than those of `answer_groups`; elsewhere exactly one of
+    /// the answers names one of them.
     pub stereotyped_groups: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
-//! `cad-imdb`: film reviews and human edits that turn their sentiment round (Kaushik, Hovy and Lipton 2020,
-//! arXiv 1909.12434).
+//! `cad-imdb`: film reviews and human edits that turn their sentiment round (Kaushik, Hovy and
+//! Lipton 2020, arXiv 1909.12434).
 
 use super::content::{Content, Place};
 use super::table::Table;
@@ -27,11 +27,13 @@ impl Sentiment {
 
 /// A review and its edit, which says the opposite and is otherwise as alike as it can be.
 ///
-/// The set does not mark which is which; the first row of a pair is taken for the original. In all three splits
-/// the first rows are as long in total as the file in which the authors keep the originals alone, to 0.05 %, and
-/// the second rows are not; and of some thirty originals that were looked up, each is a first row.
+/// The set does not mark which is which; the first row of a pair is taken for the original. In all
+/// three splits the first rows are as long in total as the file in which the authors keep the
+/// originals alone, to 0.05 %, and the second rows are not; and of some thirty originals that were
+/// looked up, each is a first row.
 ///
-/// One edit in train and one in test has the text of its original, so that one of its labels is wrong.
+/// One edit in train and one in test has the text of its original, so that one of its labels is
+/// wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReviewPair {
     /// Number that the two rows share, unique within a split.
@@ -54,7 +56,8 @@ const TABLE: Table = Table {
 };
 
 impl DataDir {
-    /// The pairs of one split of the set `cad-imdb`, in file order: 1,707, 245 and 488 in train, dev and test.
+    /// The pairs of one split of the set `cad-imdb`, in file order: 1,707, 245 and 488 in train,
+    /// dev and test.
     ///
     /// # Errors
     /// As [`DataDir::read`]; [`DataError::Row`] for a row that is not as it should be.

@@ -40,8 +40,8 @@ pub enum Aspect {
 pub struct Edit {
     /// The one concept to change.
     pub concept: Concept,
-    /// What the edited text should say of it: positive, negative or unknown. One edit in eight does not
-    /// get that label from its labellers.
+    /// What the edited text should say of it: positive, negative or unknown. One edit in eight does
+    /// not get that label from its labellers.
     pub goal: Aspect,
 }
 
@@ -54,7 +54,8 @@ pub struct Review {
     pub original: u32,
     /// The edit's number, 0 for the original.
     pub edit_number: u32,
-    /// The split, which an original shares with its edits. Training reviews are the inclusive training set.
+    /// The split, which an original shares with its edits. Training reviews are the inclusive
+    /// training set.
     pub split: Split,
     /// In the exclusive training set: for each training original, it or one of its edits.
     pub in_train_exclusive: bool,
@@ -62,7 +63,8 @@ pub struct Review {
     pub in_train_observational: bool,
     /// What was edited; none for an original.
     pub edit: Option<Edit>,
-    /// The rating, 1 to 5 stars, that three or more of the five raters gave; none where there is no such.
+    /// The rating, 1 to 5 stars, that three or more of the five raters gave; none where there is no
+    /// such.
     pub review_majority: Option<u8>,
     /// How many of the five raters gave 1, 2, 3, 4 and 5 stars.
     pub votes: [u8; 5],
@@ -97,8 +99,8 @@ impl Review {
     }
 }
 
-/// The edits of one concept among `reviews`, each with its original: pairs (original, edit) in the order of the
-/// edits. An edit whose original is not among `reviews` is left out.
+/// The edits of one concept among `reviews`, each with its original: pairs (original, edit) in the
+/// order of the edits. An edit whose original is not among `reviews` is left out.
 #[must_use]
 pub fn edit_pairs(reviews: &[Review], concept: Concept) -> Vec<(&Review, &Review)> {
     let originals: HashMap<u32, &Review> = reviews

@@ -1,4 +1,5 @@
-//! `digits-8x8`: handwritten digits as images of 8 by 8 pixels (Alpaydin & Kaynak 1998; scikit-learn's copy).
+//! `digits-8x8`: handwritten digits as images of 8 by 8 pixels (Alpaydin & Kaynak 1998;
+//! scikit-learn's copy).
 
 use std::io::{BufRead, BufReader};
 

@@ -41,7 +41,8 @@ pub struct Preferences {
 }
 
 impl DataDir {
-    /// The pairs of one domain of the set `hh-rlhf`: 2,343 of 2,354 helpful, 2,307 of 2,312 harmless.
+    /// The pairs of one domain of the set `hh-rlhf`: 2,343 of 2,354 helpful, 2,307 of 2,312
+    /// harmless.
     ///
     /// # Errors
     /// As [`DataDir::read`]; [`DataError::Row`] for a row that is not as it should be.

@@ -1,5 +1,5 @@
-//! `judgebench`: pairs of which one is objectively right, and the scores of five reward models (Tan et al. 2025,
-//! arXiv 2410.12784).
+//! `judgebench`: pairs of which one is objectively right, and the scores of five reward models (Tan
+//! et al. 2025, arXiv 2410.12784).
 
 use super::content::{Content, FINITE};
 use super::table::Table;

@@ -1,5 +1,5 @@
-//! `llmbar`: pairs of which one follows the instruction, and what six language models judged (Zeng et al. 2024,
-//! arXiv 2310.07641).
+//! `llmbar`: pairs of which one follows the instruction, and what six language models judged (Zeng
+//! et al. 2024, arXiv 2310.07641).
 
 use super::content::Content;
 use super::table::Table;
@@ -67,7 +67,8 @@ pub enum Prompting {
     RatingNoRules,
 }
 
-/// What a judge said of a pair, in the pair's own numbering whatever the order in which it was shown.
+/// What a judge said of a pair, in the pair's own numbering whatever the order in which it was
+/// shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// The pair's first output is better.

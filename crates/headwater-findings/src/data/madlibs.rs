@@ -1,5 +1,5 @@
-//! `bias-probes`, identity-term templates: toxic and harmless sentences that differ in one term (Dixon et al.
-//! 2018, Measuring and Mitigating Unintended Bias in Text Classification).
+//! `bias-probes`, identity-term templates: toxic and harmless sentences that differ in one term
+//! (Dixon et al. 2018, Measuring and Mitigating Unintended Bias in Text Classification).
 //!
 //! The phrases are offensive in part: none of them belongs in a test, a log or a report.
 
@@ -22,7 +22,8 @@ pub enum Template {
     Verb,
     /// "You are a ADJECTIVE TERM".
     YouAre,
-    /// "You are a ADJECTIVE TERM", where the term is an occupation; it is an identity term in all others.
+    /// "You are a ADJECTIVE TERM", where the term is an occupation; it is an identity term in all
+    /// others.
     YouOccupation,
 }
 
@@ -86,8 +87,8 @@ impl Phrase {
         &self.text[self.term.clone()]
     }
 
-    /// What stands before and after the term: phrases of one template with the same frame differ in their
-    /// terms only.
+    /// What stands before and after the term: phrases of one template with the same frame differ in
+    /// their terms only.
     #[must_use]
     pub fn frame(&self) -> (&str, &str) {
         (&self.text[..self.term.start], &self.text[self.term.end..])

@@ -11,8 +11,8 @@ use super::content::{Content, Place};
 /// What `each` makes of every line, each a JSON object with exactly these fields, in file order.
 ///
 /// # Errors
-/// [`DataError::Row`] for a line that cannot be decompressed, is no such object or has other fields; the
-/// first error of `each`.
+/// [`DataError::Row`] for a line that cannot be decompressed, is no such object or has other
+/// fields; the first error of `each`.
 pub(super) fn lines<T>(
     content: &mut Content,
     fields: &[&str],
@@ -31,8 +31,8 @@ pub(super) fn lines<T>(
 /// What `each` makes of every object of the one array that the file is, in file order.
 ///
 /// # Errors
-/// As [`lines`], with the number of the object in place of the line; [`DataError::Io`] for a file that cannot
-/// be decompressed, [`DataError::Row`] for one that is not an array.
+/// As [`lines`], with the number of the object in place of the line; [`DataError::Io`] for a file
+/// that cannot be decompressed, [`DataError::Row`] for one that is not an array.
 pub(super) fn array<T>(
     content: &mut Content,
     fields: &[&str],

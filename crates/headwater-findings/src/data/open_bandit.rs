@@ -1,7 +1,8 @@
-//! `open-bandit`: recommendations of a fashion shop as two policies logged them (Saito et al. 2020, arXiv 2008.07146),
-//! 10,000 rows for each policy and campaign.
+//! `open-bandit`: recommendations of a fashion shop as two policies logged them (Saito et al. 2020,
+//! arXiv 2008.07146), 10,000 rows for each policy and campaign.
 //!
-//! A page shows three items side by side; a row is one of them. Clicks are rare, 287 of 60,000 rows.
+//! A page shows three items side by side; a row is one of them. Clicks are rare, 287 of 60,000
+//! rows.
 
 use super::content::Content;
 use super::table::Table;
@@ -56,7 +57,8 @@ impl Campaign {
 pub enum LoggingPolicy {
     /// Every item as likely.
     Random,
-    /// Bernoulli Thompson sampling, which knows nothing of the user; its propensities were simulated by the source.
+    /// Bernoulli Thompson sampling, which knows nothing of the user; its propensities were
+    /// simulated by the source.
     Thompson,
 }
 
@@ -95,7 +97,8 @@ const TABLE: Table = Table {
 };
 
 impl DataDir {
-    /// The 20,000 rows of one campaign of the set `open-bandit`, in file order. Features of users are left aside.
+    /// The 20,000 rows of one campaign of the set `open-bandit`, in file order. Features of users
+    /// are left aside.
     ///
     /// # Errors
     /// As [`DataDir::read`]; [`DataError::Row`] for a row that is not as it should be.

@@ -1,8 +1,9 @@
-//! `pneumoniamnist`: chest X-rays of children, 28 by 28 pixels, with and without pneumonia (Kermany et al. 2018;
-//! MedMNIST v2, Yang et al. 2023).
+//! `pneumoniamnist`: chest X-rays of children, 28 by 28 pixels, with and without pneumonia (Kermany
+//! et al. 2018; MedMNIST v2, Yang et al. 2023).
 //!
-//! Images of the official training and validation splits come from one source, those of its test split from
-//! another; here the training split is reduced (see `docs/data.md`). Not for clinical use.
+//! Images of the official training and validation splits come from one source, those of its test
+//! split from another; here the training split is reduced (see `docs/data.md`). Not for clinical
+//! use.
 
 use std::io::Read;
 
@@ -36,7 +37,8 @@ impl DataDir {
     /// The images of one split of the set `pneumoniamnist`, in file order.
     ///
     /// # Errors
-    /// As [`DataDir::read`]; [`DataError::Row`] names the byte of a header, or the image, that is not as it should be.
+    /// As [`DataDir::read`]; [`DataError::Row`] names the byte of a header, or the image, that is
+    /// not as it should be.
     pub fn pneumoniamnist(&self, split: ChestSplit) -> Result<Vec<ChestImage>, DataError> {
         let name = match split {
             ChestSplit::Train => "train",
@@ -67,8 +69,9 @@ fn read(images: &mut Content, labels: &mut Content) -> Result<Vec<ChestImage>, D
     Ok(read)
 }
 
-/// Number of entries and all bytes of an IDX file of unsigned bytes whose entries have these dimensions: two zeros, the
-/// type 8, the number of dimensions, each dimension as a big-endian number, then the values.
+/// Number of entries and all bytes of an IDX file of unsigned bytes whose entries have these
+/// dimensions: two zeros, the type 8, the number of dimensions, each dimension as a big-endian
+/// number, then the values.
 fn values(content: &mut Content, dimensions: &[u32]) -> Result<(usize, Vec<u8>), DataError> {
     let path = content.path.clone();
     let place = |at: usize| Place { path: &path, unit: "byte", number: at + 1 };

@@ -1,7 +1,7 @@
 //! The data sets Headwater knows: names, licences, sources, and the exact content of every file.
 //!
-//! The hashes are code, and the code version is part of every record's key: a record never outlives the
-//! data it was computed on.
+//! The hashes are code, and the code version is part of every record's key: a record never outlives
+//! the data it was computed on.
 
 use super::DataSet;
 

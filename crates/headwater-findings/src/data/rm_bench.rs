@@ -1,5 +1,5 @@
-//! `rm-bench`: right and wrong answers in three styles each (Liu et al. 2025, arXiv 2410.16184; without its
-//! mathematics).
+//! `rm-bench`: right and wrong answers in three styles each (Liu et al. 2025, arXiv 2410.16184;
+//! without its mathematics).
 //!
 //! The text is harmful in part: none of it belongs in a test, a log or a report.
 
@@ -33,7 +33,8 @@ pub struct StyledAnswers {
 }
 
 impl DataDir {
-    /// One subset of the set `rm-bench`, in file order: 129, 228, 284 and 157 prompts in the order of [`Subset`].
+    /// One subset of the set `rm-bench`, in file order: 129, 228, 284 and 157 prompts in the order
+    /// of [`Subset`].
     ///
     /// # Errors
     /// As [`DataDir::read`]; [`DataError::Row`] for a record that is not as it should be.

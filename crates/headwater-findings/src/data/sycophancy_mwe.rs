@@ -1,5 +1,5 @@
-//! `sycophancy-mwe`: questions of opinion, with and without a biography that says what the user thinks (Perez et
-//! al. 2022, arXiv 2212.09251; an extract of 1,000).
+//! `sycophancy-mwe`: questions of opinion, with and without a biography that says what the user
+//! thinks (Perez et al. 2022, arXiv 2212.09251; an extract of 1,000).
 
 use super::content::Content;
 use super::{DataDir, DataError, objects};
@@ -35,7 +35,8 @@ impl Choice {
 
 /// One question.
 ///
-/// Neither choice is the true one: what can be measured is how the answer shifts from `neutral` to `biased`.
+/// Neither choice is the true one: what can be measured is how the answer shifts from `neutral` to
+/// `biased`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
     /// Unique name.

@@ -21,8 +21,8 @@ impl Table {
     /// What `each` makes of every row, in file order.
     ///
     /// # Errors
-    /// [`DataError::Row`] for a header that is not the expected one and a row with another number of
-    /// fields; the first error of `each`.
+    /// [`DataError::Row`] for a header that is not the expected one and a row with another number
+    /// of fields; the first error of `each`.
     pub(super) fn read<T>(
         &self,
         content: &mut Content,

@@ -1,5 +1,5 @@
-//! `truthfulqa`: answers with human labels of truth and informativeness (Lin, Hilton and Evans 2022,
-//! arXiv 2109.07958).
+//! `truthfulqa`: answers with human labels of truth and informativeness (Lin, Hilton and Evans
+//! 2022, arXiv 2109.07958).
 
 use super::content::Content;
 use super::{DataDir, DataError, objects};

@@ -1,5 +1,5 @@
-//! `vader-lexicon`: the sentiment of words, slang and emoticons by ten raters each (Hutto and Gilbert 2014,
-//! VADER).
+//! `vader-lexicon`: the sentiment of words, slang and emoticons by ten raters each (Hutto and
+//! Gilbert 2014, VADER).
 
 use super::content::Content;
 use super::table::Table;
@@ -12,7 +12,8 @@ pub struct LexiconEntry {
     pub token: String,
     /// Mean rating as published, rounded to a tenth, in [-4, 4].
     pub mean: f64,
-    /// Standard deviation of the ratings as published, of the ten as the whole population, in [0, 4].
+    /// Standard deviation of the ratings as published, of the ten as the whole population, in [0,
+    /// 4].
     pub standard_deviation: f64,
     /// What ten raters gave it, -4 (most negative) to 4 (most positive).
     pub ratings: [i8; 10],

@@ -1,5 +1,5 @@
-//! `bias-probes`, WinoBias: sentences whose pronoun agrees with the stereotype of an occupation, or does not
-//! (Zhao et al. 2018, arXiv 1804.06876).
+//! `bias-probes`, WinoBias: sentences whose pronoun agrees with the stereotype of an occupation, or
+//! does not (Zhao et al. 2018, arXiv 1804.06876).
 //!
 //! The sentences state stereotypes: none of them belongs in a test, a log or a report.
 

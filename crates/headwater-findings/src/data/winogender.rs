@@ -30,7 +30,8 @@ const TABLE: Table =
     Table { delimiter: b'\t', quoting: false, header: true, columns: &["sentid", "sentence"] };
 
 impl DataDir {
-    /// The 240 Winogender sentences in the set `bias-probes`, by occupation, participant and meaning.
+    /// The 240 Winogender sentences in the set `bias-probes`, by occupation, participant and
+    /// meaning.
     ///
     /// # Errors
     /// As [`DataDir::read`]; [`DataError::Row`] for a row that is not as it should be.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::topics::{name, right_words};
 
-/// Annotators whose labels follow Bradley-Terry: the log-odds that the first of two texts is preferred are
-/// `certainty * (difference in right words) + bias * (difference in the factor)`.
+/// Annotators whose labels follow Bradley-Terry: the log-odds that the first of two texts is
+/// preferred are `certainty * (difference in right words) + bias * (difference in the factor)`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Annotators {

@@ -1,12 +1,15 @@
-//! A report under a budget: read values, then state them, and run out of room when too much was read.
+//! A report under a budget: read values, then state them, and run out of room when too much was
+//! read.
 //!
-//! The prompt `a=3b=1...h=0?b?d?g:` shows eight keys with values and flags the keys that are asked for; every
-//! flag is flipped with probability 0.08, so the flags are not quite the three keys really requested. A report is a
-//! chain of thought of reads, `>b1;` (four tokens each), then `|` and statements, `b1` (two tokens each), in
-//! any order. A report may hold the boilerplate token `*`, which says nothing.
+//! The prompt `a=3b=1...h=0?b?d?g:` shows eight keys with values and flags the keys that are asked
+//! for; every flag is flipped with probability 0.08, so the flags are not quite the three keys
+//! really requested. A report is a chain of thought of reads, `>b1;` (four tokens each), then `|`
+//! and statements, `b1` (two tokens each), in any order. A report may hold the boilerplate token
+//! `*`, which says nothing.
 //!
-//! Demonstrations state what they read, and bluff: a key that was not read is stated with a value drawn at random.
-//! So a model of the demonstrations copies values from its reads and from nowhere else.
+//! Demonstrations state what they read, and bluff: a key that was not read is stated with a value
+//! drawn at random. So a model of the demonstrations copies values from its reads and from nowhere
+//! else.
 
 use headwater_core::StreamRng;
 use headwater_nn::{BOS, EOS, Example, Vocabulary};
@@ -29,7 +32,8 @@ pub const READ_TOKENS: usize = 4;
 pub const STATEMENT_TOKENS: usize = 2;
 /// Most tokens of a prompt: start, pairs, flags, colon.
 pub const PROMPT_TOKENS: usize = 2 * KEYS + 2;
-/// Tokens of a policy's completion: 26 of reads, statements and boilerplate, besides `|` and the end.
+/// Tokens of a policy's completion: 26 of reads, statements and boilerplate, besides `|` and the
+/// end.
 pub const BUDGET: usize = 26 + 2;
 /// Most tokens of a demonstration, which may read and state all keys.
 pub const MOST_TOKENS: usize = KEYS * (READ_TOKENS + STATEMENT_TOKENS) + 3;
@@ -184,7 +188,8 @@ impl Report {
         }
     }
 
-    /// What a model reads before it says how sure it is of a reference: prompt, this chain of thought, `|`.
+    /// What a model reads before it says how sure it is of a reference: prompt, this chain of
+    /// thought, `|`.
     #[must_use]
     pub fn context(&self, prompt: &[u32]) -> Vec<u32> {
         [prompt, &self.thought, &[ANSWER]].concat()

@@ -1,9 +1,10 @@
 //! Chains of modular arithmetic with two candidate answers: a question whose depth is known.
 //!
-//! A chain starts from a number below 5 and applies 1 to 12 steps, each `+1`, `+2`, `*2` or `*3` modulo 5.
-//! The order of the steps matters, so the result cannot be had by adding up what stands there: it takes as many
-//! dependent look-ups as the chain has steps. One candidate is the result; the other is what comes out when
-//! one step slips. Every step is a bijection modulo 5, so a slip always shows in the end.
+//! A chain starts from a number below 5 and applies 1 to 12 steps, each `+1`, `+2`, `*2` or `*3`
+//! modulo 5. The order of the steps matters, so the result cannot be had by adding up what stands
+//! there: it takes as many dependent look-ups as the chain has steps. One candidate is the result;
+//! the other is what comes out when one step slips. Every step is a bijection modulo 5, so a slip
+//! always shows in the end.
 //!
 //! A candidate may carry a tag, which says nothing about the chain.
 
@@ -14,8 +15,8 @@ use rand::RngExt;
 
 /// Numbers are taken modulo this prime.
 pub const MODULUS: u32 = 5;
-/// Steps of the longest chain; shorter ones are filled up with empty slots, so that step t stands in the same
-/// distance from partial result t whatever the chain's length.
+/// Steps of the longest chain; shorter ones are filled up with empty slots, so that step t stands
+/// in the same distance from partial result t whatever the chain's length.
 pub const SLOTS: usize = 12;
 /// Tokens that a judge reads: start, slots, two candidates with their tags, the start again.
 pub const PROMPT_TOKENS: usize = SLOTS + 6;
@@ -110,8 +111,8 @@ impl Chain {
         self.steps.iter().fold(self.start, |number, step| STEPS[*step].apply(number))
     }
 
-    /// The partial results of someone who slips to another number after each step for which `slips` says so, and
-    /// goes on from there.
+    /// The partial results of someone who slips to another number after each step for which `slips`
+    /// says so, and goes on from there.
     #[must_use]
     pub fn results_with_slips(
         &self,
@@ -178,8 +179,8 @@ pub struct Pair {
 /// How a pair's tags are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Tags {
-    /// In 15% of the pairs none carries the tag, in 15% both do; in the rest exactly one, the right candidate with
-    /// this probability.
+    /// In 15% of the pairs none carries the tag, in 15% both do; in the rest exactly one, the right
+    /// candidate with this probability.
     Planted(f64),
     /// Exactly one carries it: the right candidate if true, else the wrong one.
     OnRight(bool),
@@ -245,8 +246,8 @@ pub fn judgement(results: &[u32], place: usize) -> Vec<u32> {
     results.chain([VERDICT + place as u32, EOS]).collect()
 }
 
-/// A judgement read back: its partial results and the place it decides for. `None` unless it is numbers, one
-/// verdict, and the end.
+/// A judgement read back: its partial results and the place it decides for. `None` unless it is
+/// numbers, one verdict, and the end.
 #[must_use]
 pub fn read_judgement(tokens: &[u32]) -> Option<(Vec<u32>, usize)> {
     let [results @ .., verdict, EOS] = tokens else { return None };

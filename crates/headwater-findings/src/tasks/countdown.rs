@@ -1,9 +1,10 @@
 //! Countdown with several right answers: reach a target with four numbers.
 //!
-//! The prompt `2 3 5 7 = 36` gives four numbers in ascending order and a target; an answer such as `7*5+3-2`
-//! is the four numbers, each used once, joined by three of `+ - *` with the usual precedence. There are
-//! at most 648 answers to a prompt; puzzles are drawn so that 2 to 12 of them are right. By their numbers they
-//! fall into three sets: those demonstrated, those optimised on, and those held out.
+//! The prompt `2 3 5 7 = 36` gives four numbers in ascending order and a target; an answer such as
+//! `7*5+3-2` is the four numbers, each used once, joined by three of `+ - *` with the usual
+//! precedence. There are at most 648 answers to a prompt; puzzles are drawn so that 2 to 12 of them
+//! are right. By their numbers they fall into three sets: those demonstrated, those optimised on,
+//! and those held out.
 
 use headwater_core::StreamRng;
 use headwater_nn::{Example, NnError, Vocabulary};
@@ -63,7 +64,8 @@ pub fn verifier() -> CountdownConfig {
 }
 
 impl Puzzle {
-    /// A puzzle of `split`: four random numbers, and a random target with a fitting number of right answers.
+    /// A puzzle of `split`: four random numbers, and a random target with a fitting number of right
+    /// answers.
     #[must_use]
     pub fn draw(split: Split, stream: &mut StreamRng) -> Self {
         loop {
@@ -80,7 +82,8 @@ impl Puzzle {
                     *right += 1;
                 }
             }
-            // Answers are counted by position: equal numbers give each text as often as they can be swapped.
+            // Answers are counted by position: equal numbers give each text as often as they can be
+            // swapped.
             let same = repeats(numbers);
             let fits = |target: &i64| RIGHT.contains(&(right[*target as usize] / same));
             if let Some(target) = (0..=MOST).filter(fits).choose(stream) {
@@ -124,8 +127,9 @@ impl Puzzle {
         texts
     }
 
-    /// An imperfect demonstration: the right answer with small numbers first and sums before products, for an author
-    /// has one way of writing, or, with probability `slip`, any answer at random.
+    /// An imperfect demonstration: the right answer with small numbers first and sums before
+    /// products, for an author has one way of writing, or, with probability `slip`, any answer at
+    /// random.
     ///
     /// # Errors
     /// Never for this task's own vocabulary.

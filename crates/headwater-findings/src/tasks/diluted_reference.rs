@@ -1,12 +1,13 @@
 //! A long reference of which two tokens depend on the reasoning.
 //!
-//! The prompt `a1b4c2=` shows three numbers below 5. A chain of thought begins with one to three tokens of its
-//! style, `~2~2`, and has two results, `x2` = a + 1 and `y3` = c + 1 modulo 5; it is right when both are. The reference answer has T tokens of
-//! filler and the two results, one in the middle and one at the end, each behind a marker.
+//! The prompt `a1b4c2=` shows three numbers below 5. A chain of thought begins with one to three
+//! tokens of its style, `~2~2`, and has two results, `x2` = a + 1 and `y3` = c + 1 modulo 5; it is
+//! right when both are. The reference answer has T tokens of filler and the two results, one in the
+//! middle and one at the end, each behind a marker.
 //!
-//! Fillers are synonyms drawn at random. In demonstrations an answer keeps to the style of its chain of thought in
-//! half of its fillers, so that how likely a reference's fillers are depends a little on the chain's style and not
-//! at all on whether the chain is right.
+//! Fillers are synonyms drawn at random. In demonstrations an answer keeps to the style of its
+//! chain of thought in half of its fillers, so that how likely a reference's fillers are depends a
+//! little on the chain's style and not at all on whether the chain is right.
 
 use headwater_core::StreamRng;
 use headwater_nn::{BOS, EOS, Example, Vocabulary};
@@ -22,7 +23,8 @@ pub const STYLES: u32 = 4;
 pub const PROMPT_TOKENS: usize = 5;
 /// Most tokens of style of a demonstration.
 pub const MOST_STYLE: usize = 3;
-/// Most tokens of a chain of thought that a policy is given: style, results, `|`, and room for more.
+/// Most tokens of a chain of thought that a policy is given: style, results, `|`, and room for
+/// more.
 pub const THOUGHT_TOKENS: usize = MOST_STYLE + 7;
 
 // Ids in the order of the vocabulary, after its three special tokens.
@@ -103,7 +105,8 @@ impl Question {
         Prompt { text: vocabulary.decode(&tokens), tokens, reference: None }
     }
 
-    /// A reference of `fillers` tokens besides the results (at least 2, the markers among them), in no style.
+    /// A reference of `fillers` tokens besides the results (at least 2, the markers among them), in
+    /// no style.
     #[must_use]
     pub fn reference(&self, fillers: usize, stream: &mut StreamRng) -> Reference {
         answer(self.results().map(Some), fillers, None, stream)

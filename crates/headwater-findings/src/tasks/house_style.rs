@@ -1,8 +1,9 @@
 //! A hidden house style: sort four digits, and write three style tokens as a user wants them.
 //!
-//! The prompt `3917a.bDc.>` is four digits, a pair of tag and value for each slot, and a separator; `.` stands where there
-//! is no hint. The response is a style token, the digits sorted, two more style tokens, the end. Which values a user
-//! wants is not in the prompt: it shows only in how the user reacts to a response.
+//! The prompt `3917a.bDc.>` is four digits, a pair of tag and value for each slot, and a separator;
+//! `.` stands where there is no hint. The response is a style token, the digits sorted, two more
+//! style tokens, the end. Which values a user wants is not in the prompt: it shows only in how the
+//! user reacts to a response.
 
 use headwater_core::{ConfigError, StreamRng, require};
 use headwater_nn::{EOS, Example, Vocabulary};
@@ -73,7 +74,8 @@ impl Request {
         Self { digits: std::array::from_fn(|_| stream.random_range(0..10)) }
     }
 
-    /// What the policy reads: the digits, for each slot its tag and the value hinted, the separator.
+    /// What the policy reads: the digits, for each slot its tag and the value hinted, the
+    /// separator.
     #[must_use]
     pub fn prompt(&self, hints: &[Hint]) -> Vec<u32> {
         let mut tokens: Vec<u32> = self.digits.iter().map(|digit| DIGIT + digit).collect();
@@ -105,7 +107,8 @@ impl Request {
         response.get(at.clone()) == self.response([0; SLOTS]).get(at)
     }
 
-    /// A demonstration: each slot is hinted with probability one half, and obeyed; the rest of the style is random.
+    /// A demonstration: each slot is hinted with probability one half, and obeyed; the rest of the
+    /// style is random.
     pub fn demonstration(stream: &mut StreamRng) -> Example {
         let (request, style) = (Self::draw(stream), any_style(stream));
         let hinted = (0..SLOTS).filter(|_| stream.random::<bool>());
@@ -120,7 +123,8 @@ impl Request {
 pub struct UserConfig {
     /// Slots that the user cares about, 1 to [`SLOTS`].
     pub cares: usize,
-    /// Whether OK and REDO say if the response is as wanted; a user of whom it is false always says OK.
+    /// Whether OK and REDO say if the response is as wanted; a user of whom it is false always says
+    /// OK.
     pub evaluates: bool,
     /// Probability that OK and REDO are exchanged, in [0, 1].
     pub verdict_noise: f64,
@@ -128,12 +132,14 @@ pub struct UserConfig {
     pub hint_density: f64,
     /// Probability that the value named is not the wanted one, in [0, 1].
     pub hint_noise: f64,
-    /// Hints name a slot and a value at random, whatever the user wants and whether anything is wrong.
+    /// Hints name a slot and a value at random, whatever the user wants and whether anything is
+    /// wrong.
     pub blind_hints: bool,
 }
 
 impl UserConfig {
-    /// One who says truthfully whether all is as wanted and, if not, names a wrong slot and its value.
+    /// One who says truthfully whether all is as wanted and, if not, names a wrong slot and its
+    /// value.
     #[must_use]
     pub fn clear(cares: usize) -> Self {
         Self {
@@ -189,7 +195,8 @@ impl User {
     pub fn draw(config: UserConfig, stream: &mut StreamRng) -> Result<Self, ConfigError> {
         config.check_ranges()?;
         let style = any_style(stream);
-        // Which slots matter is drawn even where all do, so that users who care about fewer want the same there.
+        // Which slots matter is drawn even where all do, so that users who care about fewer want
+        // the same there.
         let mut slots: Vec<usize> = (0..SLOTS).collect();
         let first = stream.random_range(0..SLOTS);
         slots.rotate_left(first);

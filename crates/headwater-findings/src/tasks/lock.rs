@@ -1,8 +1,9 @@
 //! A combination lock: a hidden sequence of symbols, opened by nothing but the whole of it.
 //!
-//! A secret has 2 to 4 of eight symbols. A failed attempt may come back with a mark at each of its places: right, wrong,
-//! or what would be right; after the first wrong place there is none. Demonstrations show how to take marks, for secrets
-//! drawn afresh every time: keep what is right, do not repeat what is wrong, guess what is not marked.
+//! A secret has 2 to 4 of eight symbols. A failed attempt may come back with a mark at each of its
+//! places: right, wrong, or what would be right; after the first wrong place there is none.
+//! Demonstrations show how to take marks, for secrets drawn afresh every time: keep what is right,
+//! do not repeat what is wrong, guess what is not marked.
 
 use headwater_core::StreamRng;
 use headwater_nn::{Example, Vocabulary};
@@ -53,7 +54,8 @@ pub fn secret(places: usize, stream: &mut StreamRng) -> Vec<u32> {
     (0..places).map(|_| SYMBOL + stream.random_range(0..SYMBOLS)).collect()
 }
 
-/// What is read before the first attempt, or after one of which nothing is said; `places` are 2 to [`LONGEST`].
+/// What is read before the first attempt, or after one of which nothing is said; `places` are 2 to
+/// [`LONGEST`].
 ///
 /// # Panics
 /// For other numbers of places.
@@ -62,7 +64,8 @@ pub fn prompt(places: usize) -> Vec<u32> {
     shown(places, &[], &[])
 }
 
-/// What is read after `attempt`, which is not the secret; both have as many symbols, 2 to [`LONGEST`].
+/// What is read after `attempt`, which is not the secret; both have as many symbols, 2 to
+/// [`LONGEST`].
 ///
 /// # Panics
 /// For other lengths.

@@ -1,8 +1,9 @@
 //! Sums with an uncertain operand, so that the best possible accuracy and confidence are known.
 //!
-//! The prompt `3+4C` shows two digits and a reliability level. The second operand is the digit shown with
-//! the level's probability p, and each of the nine other digits with probability (1-p)/9. Nobody who
-//! sees only the prompt can do better than to answer with the sum shown, and to be sure of it to degree p.
+//! The prompt `3+4C` shows two digits and a reliability level. The second operand is the digit
+//! shown with the level's probability p, and each of the nine other digits with probability
+//! (1-p)/9. Nobody who sees only the prompt can do better than to answer with the sum shown, and to
+//! be sure of it to degree p.
 //!
 //! The answer is two digits and a stated confidence: `07@0.6`.
 
@@ -111,12 +112,13 @@ impl MaskedSum {
         }
     }
 
-    /// An imperfect demonstration: the author knows the hidden operand, slips to a random sum with probability
-    /// `slip`, and states the level's reliability with probability `informed`, otherwise full confidence, as
-    /// one does who believes the digit shown.
+    /// An imperfect demonstration: the author knows the hidden operand, slips to a random sum with
+    /// probability `slip`, and states the level's reliability with probability `informed`,
+    /// otherwise full confidence, as one does who believes the digit shown.
     ///
-    /// A policy that imitates it samples answers from the posterior, so that its likelihood is calibrated; what
-    /// it states carries some information and is overconfident wherever something is uncertain.
+    /// A policy that imitates it samples answers from the posterior, so that its likelihood is
+    /// calibrated; what it states carries some information and is overconfident wherever something
+    /// is uncertain.
     ///
     /// # Errors
     /// Never for this task's own vocabulary.

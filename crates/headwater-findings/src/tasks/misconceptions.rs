@@ -1,17 +1,19 @@
 //! Chains of arithmetic with confident misconceptions: questions on which a policy is surely wrong.
 //!
-//! A chain starts from a digit and applies three steps, each `+`, `-`, `*` or `o` with an operand, modulo 10; the answer
-//! is the result of every step. `o` is a table drawn per seed. For some of its operand pairs, the misconceptions,
-//! demonstrations give one wrong result with probability `1 - 9 p0` and each other one, the right one among them, with
-//! `p0`: a policy that imitates them is surely wrong there, and its second guess is no better than its last.
+//! A chain starts from a digit and applies three steps, each `+`, `-`, `*` or `o` with an operand,
+//! modulo 10; the answer is the result of every step. `o` is a table drawn per seed. For some of
+//! its operand pairs, the misconceptions, demonstrations give one wrong result with probability `1
+//! - 9 p0` and each other one, the right one among them, with `p0`: a policy that imitates them is
+//! surely wrong there, and its second guess is no better than its last.
 //!
-//! An attempt can be criticised by rule. How to take a critique is demonstrated on chains that meet no misconception. In
-//! half of them the attempt has a slip, and the answer is the right one. In the other half the critique refutes what is
-//! right, and the answer is any of the other nine results: what is shown is "not this one", never what is right on a
-//! misconception.
+//! An attempt can be criticised by rule. How to take a critique is demonstrated on chains that meet
+//! no misconception. In half of them the attempt has a slip, and the answer is the right one. In
+//! the other half the critique refutes what is right, and the answer is any of the other nine
+//! results: what is shown is "not this one", never what is right on a misconception.
 //!
-//! Prompts are eleven tokens: the chain, an attempt, a mark for each of its steps, the start again. Without attempt or
-//! critique their places are empty, so that a step, its attempted result and its mark always stand as far from result t.
+//! Prompts are eleven tokens: the chain, an attempt, a mark for each of its steps, the start again.
+//! Without attempt or critique their places are empty, so that a step, its attempted result and its
+//! mark always stand as far from result t.
 
 use headwater_core::StreamRng;
 use headwater_nn::{Example, Vocabulary};
@@ -80,8 +82,8 @@ pub const CRITIQUES: [Critique; 5] = [
     Critique::Correction,
 ];
 
-/// How often each critique is demonstrated; `None` says that a right attempt is right. "Not this one" is the hardest
-/// to learn, and is shown most.
+/// How often each critique is demonstrated; `None` says that a right attempt is right. "Not this
+/// one" is the hardest to learn, and is shown most.
 const SHOWN: [(Option<Critique>, u32); 6] = [
     (Some(Critique::Blank), 1),
     (Some(Critique::Indicative), 4),
@@ -111,7 +113,8 @@ pub enum Split {
 /// The table of `o`, and what is believed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arithmetic {
-    /// `[left][right]`; every column is a permutation, so that a wrong result shows in all that follow from it by `o`.
+    /// `[left][right]`; every column is a permutation, so that a wrong result shows in all that
+    /// follow from it by `o`.
     table: [[u32; MODULUS as usize]; MODULUS as usize],
     /// The wrong result that is believed, for operand pairs that are misconceptions.
     believed: [[Option<u32>; MODULUS as usize]; MODULUS as usize],
@@ -121,7 +124,8 @@ pub struct Arithmetic {
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Doubt {
-    /// Probability of each of the nine results that are not believed, on a misconception: the right one's too.
+    /// Probability of each of the nine results that are not believed, on a misconception: the right
+    /// one's too.
     pub p0: f64,
     /// Probability that a step of `+ - *` gives a wrong result, drawn uniformly.
     pub slip: f64,
@@ -138,7 +142,8 @@ pub struct Shares {
 }
 
 impl Arithmetic {
-    /// Random tables with `count` misconceptions, 1 to 100: without one there would be no question that meets one.
+    /// Random tables with `count` misconceptions, 1 to 100: without one there would be no question
+    /// that meets one.
     ///
     /// # Panics
     /// For other counts.
@@ -213,8 +218,8 @@ impl Arithmetic {
         }
     }
 
-    /// What is read under a critique of `attempt`, the tokens of an answer: chain, attempt, marks. A right attempt
-    /// is criticised as right, unless the critique is blank.
+    /// What is read under a critique of `attempt`, the tokens of an answer: chain, attempt, marks.
+    /// A right attempt is criticised as right, unless the critique is blank.
     #[must_use]
     pub fn criticised(&self, chain: &Chain, attempt: &[u32], critique: Critique) -> Vec<u32> {
         let results = self.results(chain);
@@ -224,8 +229,9 @@ impl Arithmetic {
         chain.tokens(Some(attempt), says)
     }
 
-    /// [`Arithmetic::criticised`] by a step critique that names another step than the first wrong one: at random one of
-    /// those that follow rightly from what the attempt has before them, or, where no other does, any other.
+    /// [`Arithmetic::criticised`] by a step critique that names another step than the first wrong
+    /// one: at random one of those that follow rightly from what the attempt has before them, or,
+    /// where no other does, any other.
     #[must_use]
     pub fn misplaced(&self, chain: &Chain, attempt: &[u32], stream: &mut StreamRng) -> Vec<u32> {
         let critique = Critique::Step;
@@ -281,7 +287,8 @@ impl Arithmetic {
         })
     }
 
-    /// A chain without misconceptions, an attempt with one refuted step, the critique, and the answer.
+    /// A chain without misconceptions, an attempt with one refuted step, the critique, and the
+    /// answer.
     fn refinement(&self, doubt: Doubt, stream: &mut StreamRng) -> Example {
         loop {
             let (chain, at) = (Chain::trained(stream), stream.random_range(0..STEPS));
@@ -316,7 +323,8 @@ impl Arithmetic {
 
 impl Chain {
     fn draw(stream: &mut StreamRng) -> Self {
-        // Every second step looks up the table, so that its entries are seen about as often as needed to be believed.
+        // Every second step looks up the table, so that its entries are seen about as often as
+        // needed to be believed.
         let mut step = || {
             let operator =
                 if stream.random::<bool>() { TABLE } else { stream.random_range(0..TABLE) };

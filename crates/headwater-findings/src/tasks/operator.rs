@@ -1,9 +1,10 @@
 //! Chains with an operator whose table no prompt shows, and traces that give one entry of it.
 //!
-//! The prompt `.2.3+4@5+13` is a place for each step, a start, three steps, the start again; the response is the three
-//! partial results modulo 8 and the end. Step `+b` adds, `@b` looks up the running result and b in a table. A trace says
-//! of one look-up what it should have given: the result stands in that step's place, `.` in the others. Which pair it
-//! belongs to stands in chain and response.
+//! The prompt `.2.3+4@5+13` is a place for each step, a start, three steps, the start again; the
+//! response is the three partial results modulo 8 and the end. Step `+b` adds, `@b` looks up the
+//! running result and b in a table. A trace says of one look-up what it should have given: the
+//! result stands in that step's place, `.` in the others. Which pair it belongs to stands in chain
+//! and response.
 
 use headwater_core::StreamRng;
 use headwater_nn::{EOS, Example, Vocabulary};
@@ -132,7 +133,8 @@ impl Problem {
         Self { start, steps }
     }
 
-    /// A chain of look-ups that starts with the given pair of numbers below [`MODULUS`], the rest random.
+    /// A chain of look-ups that starts with the given pair of numbers below [`MODULUS`], the rest
+    /// random.
     ///
     /// # Panics
     /// When one is not.
@@ -147,7 +149,8 @@ impl Problem {
         problem
     }
 
-    /// What the policy reads: for each step the result that a trace gave, if one did, then the chain.
+    /// What the policy reads: for each step the result that a trace gave, if one did, then the
+    /// chain.
     #[must_use]
     pub fn prompt(&self, given: Given) -> Vec<u32> {
         let mut tokens = given.map(|result| result.map_or(EMPTY, |r| NUMBER + r)).to_vec();
@@ -176,8 +179,8 @@ impl Problem {
         (0..STEPS).find(|step| response.get(*step) != Some(&right[*step]))
     }
 
-    /// What the environment says of a response: the entry that the first wrong step needed. `None` if nothing is wrong,
-    /// or the step is no look-up.
+    /// What the environment says of a response: the entry that the first wrong step needed. `None`
+    /// if nothing is wrong, or the step is no look-up.
     #[must_use]
     pub fn trace(&self, response: &[u32], table: &OperatorTable) -> Option<Trace> {
         let step = self.first_error(response, table)?;
@@ -197,8 +200,8 @@ impl Problem {
         })
     }
 
-    /// A demonstration of using traces. `@` stands for a table of its own in each; the result of each look-up is
-    /// given with probability one half.
+    /// A demonstration of using traces. `@` stands for a table of its own in each; the result of
+    /// each look-up is given with probability one half.
     pub fn demonstration(stream: &mut StreamRng) -> Example {
         let operators = [Operator::Add, Operator::Table];
         let (problem, table) = (Self::draw(&operators, stream), OperatorTable::draw(stream));

@@ -1,9 +1,10 @@
 //! Short texts on a topic, whose true quality is known and whose manners are beside the point.
 //!
 //! The prompt names a topic. A response is an opener, eight content words, and a stated confidence:
-//! `well flour oven harbour crust dough rook salt loaf@0.75`. Its quality is the number of *different* words of the
-//! topic among the content words, over eight; it is good from one half on. Whether it opens with
-//! [`AGREEMENT`] (flattery) or [`OPENER`] changes nothing about that, and neither do [`FILLERS`] at its end.
+//! `well flour oven harbour crust dough rook salt loaf@0.75`. Its quality is the number of
+//! *different* words of the topic among the content words, over eight; it is good from one half on.
+//! Whether it opens with [`AGREEMENT`] (flattery) or [`OPENER`] changes nothing about that, and
+//! neither do [`FILLERS`] at its end.
 
 use headwater_core::StreamRng;
 use headwater_nn::{Example, NnError, Vocabulary};
@@ -53,8 +54,8 @@ pub fn name(topic: usize) -> &'static str {
     TOPICS[topic].0
 }
 
-/// Eight content words whose author knows more or less: each is of the topic with a probability that is drawn
-/// uniformly from 0.1 to 0.7 for the response.
+/// Eight content words whose author knows more or less: each is of the topic with a probability
+/// that is drawn uniformly from 0.1 to 0.7 for the response.
 pub fn content(topic: usize, stream: &mut StreamRng) -> Vec<&'static str> {
     let knowledge = stream.random_range(0.1..0.7);
     let word = |stream: &mut StreamRng| {
@@ -126,8 +127,8 @@ pub fn prompt(topic: usize, vocabulary: &Vocabulary) -> Result<Prompt, NnError> 
 pub struct Author {
     /// Probability of opening with [`AGREEMENT`], in [0, 1].
     pub agreement: f64,
-    /// Probability of knowing whether the response is good and saying so (0.75 or 0.25); otherwise the stated
-    /// confidence is drawn at random.
+    /// Probability of knowing whether the response is good and saying so (0.75 or 0.25); otherwise
+    /// the stated confidence is drawn at random.
     pub informed: f64,
 }
 

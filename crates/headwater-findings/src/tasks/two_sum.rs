@@ -1,9 +1,10 @@
-//! Two of the numbers shown that sum to a target: to find them takes a search, to check them one sum.
+//! Two of the numbers shown that sum to a target: to find them takes a search, to check them one
+//! sum.
 //!
-//! The prompt ` 3 5 8 10 12=15` shows 5 to 7 distinct numbers in ascending order and a target that some two of
-//! them sum to; the answer ` 12 3` is two of them, in any order. A right first number needs a look at every
-//! partner it could have. By their numbers the questions fall into three sets: those demonstrated, those
-//! optimised on, and those held out.
+//! The prompt ` 3 5 8 10 12=15` shows 5 to 7 distinct numbers in ascending order and a target that
+//! some two of them sum to; the answer ` 12 3` is two of them, in any order. A right first number
+//! needs a look at every partner it could have. By their numbers the questions fall into three
+//! sets: those demonstrated, those optimised on, and those held out.
 
 use headwater_core::{Group, Sample, Score, StreamRng};
 use headwater_nn::{Example, Vocabulary};
@@ -54,7 +55,8 @@ pub struct TwoSum {
 pub type Pair = [u32; 2];
 
 impl TwoSum {
-    /// A question of `split` and of a random size: random numbers, and as its target the sum of a random pair.
+    /// A question of `split` and of a random size: random numbers, and as its target the sum of a
+    /// random pair.
     #[must_use]
     pub fn draw(split: Split, stream: &mut StreamRng) -> Self {
         loop {
@@ -82,8 +84,9 @@ impl TwoSum {
         numbers.chain([TARGET + self.target]).collect()
     }
 
-    /// The same question with as few numbers as are ever shown: those of a right answer are left, of the others the smallest.
-    /// An answer to it is one to the question itself. Without a right answer it stays as it is.
+    /// The same question with as few numbers as are ever shown: those of a right answer are left,
+    /// of the others the smallest. An answer to it is one to the question itself. Without a right
+    /// answer it stays as it is.
     #[must_use]
     pub fn easiest(&self) -> Self {
         let Some(answer) = self.solutions().first().copied() else { return self.clone() };
@@ -102,7 +105,8 @@ impl TwoSum {
         Example { prompt, completion }
     }
 
-    /// The question that proposed tokens make; `None` where they are none, or where no pair of its numbers solves it.
+    /// The question that proposed tokens make; `None` where they are none, or where no pair of its
+    /// numbers solves it.
     #[must_use]
     pub fn proposed(numbers: &[u32], target: &[u32]) -> Option<Self> {
         let number = |token: &u32| token.checked_sub(NUMBER).filter(|n| (1..=MOST).contains(n));
@@ -128,7 +132,8 @@ impl TwoSum {
         Some(Self { numbers: numbers.collect::<Option<_>>()?, target: target.parse().ok()? })
     }
 
-    /// The question as a prompt that is its own reference: an answer is checked against the numbers and the target.
+    /// The question as a prompt that is its own reference: an answer is checked against the numbers
+    /// and the target.
     #[must_use]
     pub fn prompt(&self) -> Prompt {
         Prompt { tokens: self.tokens(), text: self.text(), reference: Some(self.text()) }
@@ -148,8 +153,9 @@ impl TwoSum {
         pairs(&self.numbers).filter(|pair| self.is_solved_by(*pair)).collect()
     }
 
-    /// Two numbers shown as an answer, in a random order: of a right answer, or if not `right` of a wrong one. Wrong
-    /// answers are near misses, as those of a policy are: of up to three random ones, the one whose sum is nearest.
+    /// Two numbers shown as an answer, in a random order: of a right answer, or if not `right` of a
+    /// wrong one. Wrong answers are near misses, as those of a policy are: of up to three random
+    /// ones, the one whose sum is nearest.
     #[must_use]
     pub fn answer(&self, right: bool, stream: &mut StreamRng) -> Vec<u32> {
         let fitting: Vec<Pair> =
@@ -200,7 +206,8 @@ fn pairs(numbers: &[u32]) -> impl Iterator<Item = Pair> {
     (0..n).flat_map(move |a| (a + 1..n).map(move |b| [numbers[a], numbers[b]]))
 }
 
-/// Which set numbers belong to: two fifths demonstrated, two fifths optimised on, one fifth held out.
+/// Which set numbers belong to: two fifths demonstrated, two fifths optimised on, one fifth held
+/// out.
 fn split_of(numbers: &[u32]) -> Split {
     let mixed = numbers.iter().fold(11u64, |mixed, n| {
         mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(23) ^ u64::from(*n)

@@ -23,8 +23,8 @@ const DASHES: [Option<(i32, i32)>; 5] =
 /// The shapes of [`draw_marker`].
 const SHAPES: usize = 8;
 
-/// Series that can be told apart without colour: the numbers of shapes and of dash patterns have no common
-/// divisor, so that counting through both meets every pair once.
+/// Series that can be told apart without colour: the numbers of shapes and of dash patterns have no
+/// common divisor, so that counting through both meets every pair once.
 pub(crate) const MOST_SERIES: usize = SHAPES * DASHES.len();
 
 /// Markers on a line of many points.
@@ -62,7 +62,8 @@ pub(super) fn draw_sample(area: &super::Area<'_>, ends: [(i32, i32); 2], series:
     Ok(())
 }
 
-/// The points of a line that get a marker: all of a short one, else some, at other places in each series.
+/// The points of a line that get a marker: all of a short one, else some, at other places in each
+/// series.
 pub(super) fn marked<T: Copy>(points: &[T], series: usize) -> Vec<T> {
     if points.len() <= 2 * MARKERS_ON_A_LINE {
         return points.to_vec();

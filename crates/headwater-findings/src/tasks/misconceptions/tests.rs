@@ -119,7 +119,8 @@ fn misplaced_critiques_name_a_sound_step_and_never_the_first_wrong_one() {
         let at = marks.iter().position(|mark| *mark == HERE).unwrap();
         assert_ne!(at, wrong);
         let before = if at == 0 { chain.start } else { attempt[at - 1] };
-        // A second misconception met on the way is believed, too, and then no step but the first need be sound.
+        // A second misconception met on the way is believed, too, and then no step but the first
+        // need be sound.
         let met = arithmetic.met(&chain, &attempt).len();
         assert!(met > 1 || attempt[at] == arithmetic.right(before, chain.steps[at]));
         named[at] += 1;
