@@ -5,13 +5,16 @@ use headwater_report::Chapter;
 use crate::data::DataDir;
 
 mod calibration;
+mod cascade;
 mod causal_rewards;
 mod critique_plateau;
 mod decision_losses;
 mod directive_feedback;
 mod feedback_loop;
 mod negative_reinforcement;
+mod reasoning_judges;
 mod rubric_gates;
+mod self_improvement;
 
 /// Every finding, in the order of the report.
 #[must_use]
@@ -23,8 +26,11 @@ pub fn all(data: &DataDir) -> Vec<Chapter> {
         directive_feedback::chapter(),
         critique_plateau::chapter(),
         causal_rewards::chapter(data),
+        reasoning_judges::chapter(),
         rubric_gates::chapter(),
         feedback_loop::chapter(data),
+        self_improvement::chapter(),
+        cascade::chapter(data),
     ]
 }
 

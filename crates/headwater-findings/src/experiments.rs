@@ -3,6 +3,9 @@
 
 pub mod calibration;
 pub mod calibration_bandits;
+pub mod cascade_chain;
+pub mod cascade_stories;
+pub mod cascade_truthful;
 mod causal;
 pub mod causal_rewards_concept;
 pub mod causal_rewards_discrimination;
@@ -24,5 +27,11 @@ pub mod feedback_loop_mixtures;
 pub mod feedback_loop_worlds;
 pub mod looped;
 pub mod negative_reinforcement;
+pub mod reasoning_judges;
 pub mod rubric_gates_dilution;
 pub mod rubric_gates_reports;
+pub mod self_improvement_classifier;
+pub mod self_improvement_collapse;
+pub mod self_improvement_facts;
+pub mod self_improvement_language;
+pub mod self_improvement_policy;

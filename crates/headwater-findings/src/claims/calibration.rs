@@ -1,8 +1,9 @@
-//! What a correctness reward does to a policy's confidence, and what a proper scoring rule does about it.
+//! What a correctness reward does to a policy's confidence, and what a proper scoring rule does
+//! about it.
 //!
-//! Damani et al. 2025 (arXiv 2507.16806): a binary correctness reward makes the policy overconfident;
-//! adding the Brier score keeps accuracy and repairs calibration; the log score and an over-weighted
-//! Brier score can be hacked by answering wrongly on purpose and saying so.
+//! Damani et al. 2025 (arXiv 2507.16806): a binary correctness reward makes the policy
+//! overconfident; adding the Brier score keeps accuracy and repairs calibration; the log score and
+//! an over-weighted Brier score can be hacked by answering wrongly on purpose and saying so.
 
 use headwater_protocol::{Arm, Claim, Contrast, Control, Finding};
 use headwater_report::{Along, Chapter, Column, Figure, Part, Table, Value};
@@ -23,9 +24,9 @@ pub(super) fn chapter() -> Chapter {
     Chapter {
         finding: Finding {
             id: "calibration",
-            claim: "A binary correctness reward makes the policy overconfident; adding the Brier score \
-                    keeps accuracy and repairs calibration; the log score and an over-weighted Brier \
-                    score are hackable.",
+            claim: "A binary correctness reward makes the policy overconfident; adding the Brier \
+                    score keeps accuracy and repairs calibration; the log score and an \
+                    over-weighted Brier score are hackable.",
             source: "Damani et al. 2025, Beyond Binary Rewards: Training LMs to Reason about Their \
                      Uncertainty, arXiv 2507.16806",
             experiments: vec![Box::new(Calibration), Box::new(CalibrationBandits)],
@@ -39,11 +40,11 @@ pub(super) fn chapter() -> Chapter {
              analysis is written before it.",
             "The base is overconfident in words because half of the authors it imitates state full \
              confidence whatever the prompt; what makes the published base models so is not known.",
-            "A binary reward is independent of the stated confidence, so it cannot train it here. The \
-             published policies state theirs after reasoning, through the same weights that the \
-             reward sharpens.",
-            "Advantages are centred but not divided by the group's standard deviation, as published; \
-             updates are strictly on-policy, 8 prompts x 8 samples.",
+            "A binary reward is independent of the stated confidence, so it cannot train it here. \
+             The published policies state theirs after reasoning, through the same weights that \
+             the reward sharpens.",
+            "Advantages are centred but not divided by the group's standard deviation, as \
+             published; updates are strictly on-policy, 8 prompts x 8 samples.",
         ],
         parts: vec![part()],
     }
@@ -162,8 +163,8 @@ fn part() -> Part {
             by_level("Accuracy by what can be known", "accuracy")
                 .caption(
                     "The Bayes-optimal policy lies on the diagonal. Below p = 0.648 (log) and 0.5 \
-                     (twice Brier) a wrong answer stated with confidence 0 is worth more than the best \
-                     guess.",
+                     (twice Brier) a wrong answer stated with confidence 0 is worth more than the \
+                     best guess.",
                 )
                 .curves(&BY_LEVEL, &Along::places(known), &shown),
         )
@@ -185,15 +186,15 @@ fn part() -> Part {
             )
             .by_category("stated confidence", two.each_ref().map(|arm| OVERCONFIDENCE.of(arm)))
             .caption(
-                "Mean confidence less accuracy, for the two confidences a policy has. In expectation a \
-                 binary reward gives the stated confidence no gradient; it moves by sampling noise and \
-                 shared weights.",
+                "Mean confidence less accuracy, for the two confidences a policy has. In \
+                 expectation a binary reward gives the stated confidence no gradient; it moves by \
+                 sampling noise and shared weights.",
             ),
         )
         .table(Table::of_arms("Every arm", "arm", everyone, columns.map(Column::from)).note(
             "Sampled at temperature 1 on all prompts of the arm's levels. Overconfidence is mean \
-             confidence minus accuracy. Impossible answers have probability 0 of being right. Half of \
-             the base's demonstrations state the level's reliability, half full confidence.",
+             confidence minus accuracy. Impossible answers have probability 0 of being right. Half \
+             of the base's demonstrations state the level's reliability, half full confidence.",
         ))
         .table(bandits())
 }
@@ -201,9 +202,9 @@ fn part() -> Part {
 fn bandits() -> Table {
     let heads = ["bandit", "reward", "accuracy", "stated confidence", "answer that is never right"];
     let mut table = Table::new("Exact bandits", heads).note(
-        "Expected policy gradient from small random logits. The best accuracy is the largest success \
-         probability in the bandit's name. A rule that is hacked ends on the answer that is never \
-         right.",
+        "Expected policy gradient from small random logits. The best accuracy is the largest \
+         success probability in the bandit's name. A rule that is hacked ends on the answer that \
+         is never right.",
     );
     for (bandit, _) in BANDITS {
         for (reward, _) in SCHEMES {

@@ -1,18 +1,18 @@
-//! Putting a decision's costs into the training loss, against training without them and applying them
-//! afterwards.
+//! Putting a decision's costs into the training loss, against training without them and applying
+//! them afterwards.
 //!
-//! Autor, Caplin, Martin and Marx 2025 (arXiv 2511.07699): a utility-weighted loss makes a classifier
-//! choose right and can make it learn less, so that it is better, by the weighted loss and by the
-//! utility of decisions, to train on the plain loss and adjust predictions.
+//! Autor, Caplin, Martin and Marx 2025 (arXiv 2511.07699): a utility-weighted loss makes a
+//! classifier choose right and can make it learn less, so that it is better, by the weighted loss
+//! and by the utility of decisions, to train on the plain loss and adjust predictions.
 //!
 //! The theory behind the claim also says when it should fail. The weights multiply the reward to
 //! learning at posterior q by rho(q) = w_1 w_0 / (w_1 q + w_0 (1 - q)); so weighted training should
 //! lose where E[rho(q)] is below 1 and win where it is above. Each cell's direction was fixed from
 //! E[rho(q)] in a pilot; the paper's blanket claim has contrasts of its own.
 //!
-//! Controls: weights 1 and 1, where the two are one objective; labels permuted, where there is nothing
-//! to learn and only choosing is left. WT is weighted training, XP ex-post weighting; a loss is the
-//! weighted one. A cell is a population, an optimiser and weights.
+//! Controls: weights 1 and 1, where the two are one objective; labels permuted, where there is
+//! nothing to learn and only choosing is left. WT is weighted training, XP ex-post weighting; a
+//! loss is the weighted one. A cell is a population, an optimiser and weights.
 
 use headwater_protocol::{Arm, Claim, Contrast, Control, Direction, Finding, Measure, Scalar};
 use headwater_report::Chapter;
@@ -41,11 +41,11 @@ pub(super) fn chapter(data: &DataDir) -> Chapter {
     Chapter {
         finding: Finding {
             id: "decision-losses",
-            claim: "A loss that weighs mistakes by their costs makes a classifier learn less: training \
-                    without the weights and applying them to its predictions serves the same costs \
-                    better, wherever the weights lower the reward to learning.",
-            source: "Autor, Caplin, Martin and Marx 2025, Misaligned by Design: Incentive Failures in \
-                     Machine Learning, arXiv 2511.07699",
+            claim: "A loss that weighs mistakes by their costs makes a classifier learn less: \
+                    training without the weights and applying them to its predictions serves the \
+                    same costs better, wherever the weights lower the reward to learning.",
+            source: "Autor, Caplin, Martin and Marx 2025, Misaligned by Design: Incentive Failures \
+                     in Machine Learning, arXiv 2511.07699",
             experiments: vec![Box::new(networks), Box::new(DecisionLossesTable)],
             claims: vec![adjust_afterwards(), degrades_learning()],
             further: theory(),
@@ -56,14 +56,14 @@ pub(super) fn chapter(data: &DataDir) -> Chapter {
              everything here is this project's choice, so its effect sizes cannot be held against \
              the paper's.",
             "Chest X-rays of 28 x 28 pixels and census rows under networks of a few thousand \
-             parameters that train in seconds, instead of full-size X-rays and natural images under \
-             deep networks.",
+             parameters that train in seconds, instead of full-size X-rays and natural images \
+             under deep networks.",
             "Random splits of the official training and validation images (several may be of one \
              child, on both sides of a split); AUC on the official test split, which is of another \
              origin, is shown beside.",
-            "Seeds are splits of one set of census rows and one of X-rays, which overlap: intervals \
-             say how the comparison varies over splits and networks, not over data sets. A table has \
-             intervals corrected for the overlap, conservatively.",
+            "Seeds are splits of one set of census rows and one of X-rays, which overlap: \
+             intervals say how the comparison varies over splits and networks, not over data sets. \
+             A table has intervals corrected for the overlap, conservatively.",
             "Weights have a mean of 1 over the two classes. The level of E[rho(q)], and so the \
              predicted sign, depends on that convention; the paper's is not known.",
         ],
@@ -137,8 +137,8 @@ fn over(
     Measure::mean(settings(populations, optimizers).into_iter().map(of))
 }
 
-/// The paper's claim, which makes no exception; then where the scale of the loss is not felt, so that
-/// no budget can take it away.
+/// The paper's claim, which makes no exception; then where the scale of the loss is not felt, so
+/// that no budget can take it away.
 fn adjust_afterwards() -> Claim {
     type Names<'a> = &'a [&'static str];
     let increase = |name, populations: Names<'_>, optimizers: Names<'_>, metric, effect| {
@@ -219,7 +219,8 @@ fn theory() -> Vec<Contrast> {
         let measure = over(&[population], optimizers, Setting::as_predicted);
         Contrast::increase(name, measure, ADULT_EFFECT)
     };
-    // Is it the reward to learning, or a learning rate? The unweighted arm at its rate times E[rho(q)].
+    // Is it the reward to learning, or a learning rate? The unweighted arm at its rate times
+    // E[rho(q)].
     let rate = |weights| {
         let name = format!(
             "adult-rare-short, sgd, b = .{weights}: loss, WT over XP at the rate times E[rho] - 1"
@@ -241,10 +242,10 @@ fn theory() -> Vec<Contrast> {
         rate("10"),
         rate("90"),
     ];
-    // What each setting's loss should do, under b = .10 and .90, follows from E[rho(q)] in the pilot:
-    // above 1.1 weighted training is better, below 0.9 ex-post weighting is, between there is no
-    // difference. Adam does not feel the level of the loss, so that cut short it should have learnt
-    // as much either way.
+    // What each setting's loss should do, under b = .10 and .90, follows from E[rho(q)] in the
+    // pilot: above 1.1 weighted training is better, below 0.9 ex-post weighting is, between there
+    // is no difference. Adam does not feel the level of the loss, so that cut short it should have
+    // learnt as much either way.
     for (population, optimizer, directions, effect) in [
         ("adult-rare", "adam", [Increase, Decrease], ADULT_EFFECT),
         ("adult-rare", "sgd", [Increase, Decrease], ADULT_EFFECT),
@@ -300,7 +301,8 @@ mod tests {
 
     use super::*;
 
-    /// Rare adults under one optimiser, with losses of the two ways, and E[rho(q)] under b = .10 and .90.
+    /// Rare adults under one optimiser, with losses of the two ways, and E[rho(q)] under b = .10
+    /// and .90.
     fn records(weighted_losses: [f64; 2], plain_losses: [f64; 2]) -> Records {
         let mut cells = Vec::new();
         for optimizer in OPTIMIZERS {
@@ -318,7 +320,8 @@ mod tests {
 
     #[test]
     fn a_difference_counts_by_the_sign_that_is_predicted() {
-        // Worse by 10% where ex-post weighting is predicted, better by 20% where weighted training is.
+        // Worse by 10% where ex-post weighting is predicted, better by 20% where weighted training
+        // is.
         let records = records([1.1, 0.8], [1.0, 1.0]);
         let close = |measure: Measure, expected: f64| {
             let found = measure.at_seed(&records.seed(0)).unwrap();

@@ -1,14 +1,14 @@
 //! A rubric as a gate on groups of rollouts resists hacking, a rubric as dense reward does not.
 //!
-//! Direct reasoning optimisation (arXiv 2506.13351): rank a group's chains of thought by how sure a frozen
-//! model is of the reference after them (R3), and let a rubric decide only whether the group may give a
-//! gradient. An exploit of the rubric then earns nothing within a group. And R3 works because it weighs
-//! the few reference tokens that reflect the reasoning; an average over all of them is diluted by the
-//! rest.
+//! Direct reasoning optimisation (arXiv 2506.13351): rank a group's chains of thought by how sure a
+//! frozen model is of the reference after them (R3), and let a rubric decide only whether the group
+//! may give a gradient. An exploit of the rubric then earns nothing within a group. And R3 works
+//! because it weighs the few reference tokens that reflect the reasoning; an average over all of
+//! them is diluted by the rest.
 //!
-//! Controls: the same dense arm under a judge that does not fall for the boilerplate token, which must
-//! then stay as rare as it was; and the rubric's scores permuted over the batch, which must not move what
-//! they do not speak of.
+//! Controls: the same dense arm under a judge that does not fall for the boilerplate token, which
+//! must then stay as rare as it was; and the rubric's scores permuted over the batch, which must
+//! not move what they do not speak of.
 
 use headwater_protocol::{
     Arm, Claim, Contrast, Control, Finding, Measure, ProtocolError, Registered, Scalar,
@@ -33,8 +33,9 @@ pub(super) fn chapter() -> Chapter {
             id: "rubric-gates",
             claim: "A rubric as a gate on rollout groups resists hacking, a rubric as dense reward \
                     does not.",
-            source: "Xu et al. 2025, Direct Reasoning Optimization, arXiv 2506.13351 (R3: v1; gates: \
-                     v2); Reward Hacking in Rubric-Based RL, arXiv 2605.12474 (exploitation rate)",
+            source: "Xu et al. 2025, Direct Reasoning Optimization, arXiv 2506.13351 (R3: v1; \
+                     gates: v2); Reward Hacking in Rubric-Based RL, arXiv 2605.12474 (exploitation \
+                     rate)",
             experiments: vec![Box::new(RubricGatesReports), Box::new(RubricGatesDilution)],
             claims: vec![quality_inside(), dense_is_hacked()],
             further: of_limits().into_iter().chain(of_dilution()).collect(),
@@ -42,15 +43,15 @@ pub(super) fn chapter() -> Chapter {
         },
         differs: &[
             "Decoders of 26,000 to 60,000 parameters trained here on generated tasks, instead of \
-             language models of 7 to 14 billion on revisions, contracts and medical questions: this \
-             shows mechanisms, not that gains transfer.",
+             language models of 7 to 14 billion on revisions, contracts and medical questions: \
+             this shows mechanisms, not that gains transfer.",
             "Of DRO, version 1 was read in full; versions 2 and 3, which add the gates and R3 by \
-             probability, are known from their abstracts and a secondary summary. Values of mu, rho \
-             and nu, whether rejected groups are resampled, and how spreads are scaled before the \
-             softmax were not found: chosen here are 2 of 16, a quarter, two of three items, \
+             probability, are known from their abstracts and a secondary summary. Values of mu, \
+             rho and nu, whether rejected groups are resampled, and how spreads are scaled before \
+             the softmax were not found: chosen here are 2 of 16, a quarter, two of three items, \
              resampling up to three batches, and standardised spreads.",
-            "The published rubric is written and judged by the reference policy; here the items are \
-             the requested keys, and the judge is a rule that falls for one token.",
+            "The published rubric is written and judged by the reference policy; here the items \
+             are the requested keys, and the judge is a rule that falls for one token.",
             "No KL penalty (published 0.001), no length term, variance filter in one arm only, and \
              completions cut off at the budget are not masked: that they leave no answer is the \
              constraint R3 cannot see.",

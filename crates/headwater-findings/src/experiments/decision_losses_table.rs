@@ -97,7 +97,8 @@ fn measure(
 }
 
 /// A population of cells, each a feature of its own, with posteriors between 0.02 and 0.6: what a
-/// table can represent without error. The rows *are* the population, so that nothing is left to sampling.
+/// table can represent without error. The rows *are* the population, so that nothing is left to
+/// sampling.
 fn table(cells: usize, streams: &Streams) -> Result<Examples, DecisionError> {
     let mut rng = streams.stream("table", &[]);
     let (mut features, mut positive) = (Vec::new(), Vec::new());

@@ -59,8 +59,7 @@ const OMEGA: f64 = 2.0;
 /// three.
 const TWO_OF_THREE: f64 = 0.66;
 
-/// Optimiser steps of an arm; of one that only shows a limit or a further weight; from the poor
-/// base.
+/// Optimiser steps of an arm.
 pub const STEPS: usize = 156;
 /// Steps of an arm that only shows a limit or a further weight.
 pub const FEW_STEPS: usize = 84;
@@ -198,7 +197,13 @@ pub fn smoothed(metric: &Scalar) -> Series {
 enum CellConfig {
     /// Supervised training on reports: by authors who read much, so that reading is learnt, then by
     /// mediocre ones.
-    Base { decoder: DecoderConfig, adamw: AdamWConfig, authors: Vec<(Author, usize)>, batch: usize },
+    Base {
+        decoder: DecoderConfig,
+        adamw: AdamWConfig,
+        /// With their steps.
+        authors: Vec<(Author, usize)>,
+        batch: usize,
+    },
     /// The base taught by an author who hardly reads.
     Poor { adamw: AdamWConfig, author: Author, steps: usize, batch: usize },
     /// Policy gradient from the arm `from`; the base is R3's frozen model.

@@ -11,7 +11,7 @@ use crate::experiments::decision_losses::{
 };
 use crate::experiments::decision_losses_table::{EX_POST, TABLE, WEIGHTED};
 
-const SOURCES: [(&str, &[&'static str]); 3] =
+const SOURCES: [(&str, &[&str]); 3] =
     [("adult", &ADULT), ("adult, training cut short", &[SHORT]), ("x-rays", &XRAY)];
 
 pub(super) fn part() -> Part {
@@ -19,16 +19,14 @@ pub(super) fn part() -> Part {
     for (source, populations) in SOURCES {
         part = part.figures([
             by_setting(
-                &format!(
-                    "Weighted loss, weighted training over ex-post weighting - 1: {source}"
-                ),
+                &format!("Weighted loss, weighted training over ex-post weighting - 1: {source}"),
                 "difference, relative to ex-post weighting",
                 populations,
                 |setting| setting.relative(loss),
             )
             .caption(
-                "To the right: ex-post weighting is better. b above 1/2 weighs mistakes on positives \
-                 more, below 1/2 those on negatives.",
+                "To the right: ex-post weighting is better. b above 1/2 weighs mistakes on \
+                 positives more, below 1/2 those on negatives.",
             ),
             by_setting(
                 &format!("AUC, weighted training - unweighted: {source}"),
@@ -76,8 +74,8 @@ fn predicted(source: &str, populations: &[&'static str]) -> Figure {
     .reference("no difference", 0.0)
     .caption(
         "WT: weighted training; XP: ex-post weighting. One point for each population and weights, \
-         joined in the order of E[rho(q)]. Theory puts them above the line where E[rho(q)] is below \
-         1, and below it where it is above.",
+         joined in the order of E[rho(q)]. Theory puts them above the line where E[rho(q)] is \
+         below 1, and below it where it is above.",
     );
     OPTIMIZERS.into_iter().fold(figure, |figure, optimizer| {
         let points = settings(populations, &[optimizer]).into_iter().map(|setting| {
@@ -103,9 +101,9 @@ fn reliability() -> Figure {
         "share of positives",
     )
     .caption(format!(
-        "{GROUPS} groups of equal size, from the lowest said. The posterior of an arm with weights in \
-         its loss is what is left when they are taken out of its prediction again; that of focal loss \
-         was recalibrated."
+        "{GROUPS} groups of equal size, from the lowest said. The posterior of an arm with weights \
+         in its loss is what is left when they are taken out of its prediction again; that of \
+         focal loss was recalibrated."
     ));
     let along = Along::Series(STATED);
     let figure = remedied(weights).into_iter().fold(figure, |figure, method| {
@@ -144,10 +142,10 @@ fn predictions() -> Table {
         "AUC, WT - XP",
     ];
     let table = Table::new("Predicted and measured", heads).note(
-        "WT: weighted training; XP: ex-post weighting. E[rho(q)] over recalibrated posteriors of test \
-         rows; the next column counts them by q(1 - q). Excess: by how much WT's excess over the \
-         lowest loss should be above XP's, relative to it, where sampling noise is all there is. \
-         Learning: difference in loss after recalibration, over XP's loss.",
+        "WT: weighted training; XP: ex-post weighting. E[rho(q)] over recalibrated posteriors of \
+         test rows; the next column counts them by q(1 - q). Excess: by how much WT's excess over \
+         the lowest loss should be above XP's, relative to it, where sampling noise is all there \
+         is. Learning: difference in loss after recalibration, over XP's loss.",
     );
     named().into_iter().fold(table, |table, (name, setting)| {
         let of = |metric: fn(&str) -> Scalar| metric(setting.weights).of(setting.unweighted());
@@ -164,15 +162,16 @@ fn predictions() -> Table {
     })
 }
 
-/// The claim with intervals that allow for the overlap of splits (Nadeau & Bengio 2003): the variance
-/// of a mean over n splits is taken to be (1/n + test rows/training rows) times that of one.
+/// The claim with intervals that allow for the overlap of splits (Nadeau & Bengio 2003): the
+/// variance of a mean over n splits is taken to be (1/n + test rows/training rows) times that of
+/// one.
 fn corrected(records: &Records) -> Result<Table, ReportError> {
     let heads = ["cells", "loss, WT over XP - 1", "corrected low", "corrected high"];
     let title = "The claim, where splits of one set of rows are not independent";
     let mut table = Table::new(title, heads).note(
-        "Intervals elsewhere say how the comparison varies over splits of these rows, which overlap. \
-         The correction is conservative: it widens them by the root of 1 + n times test rows over \
-         training rows.",
+        "Intervals elsewhere say how the comparison varies over splits of these rows, which \
+         overlap. The correction is conservative: it widens them by the root of 1 + n times test \
+         rows over training rows.",
     );
     for (name, populations) in [("adult", &ADULT[..]), ("x-rays", &XRAY[..])] {
         for (which, optimizers) in [("all", &OPTIMIZERS[..]), ("Adam", &["adam"][..])] {
@@ -314,9 +313,9 @@ fn by_construction() -> Table {
     let fitted = WEIGHTED.of(TABLE) / EX_POST.of(TABLE) - 1.0;
     let table = Table::new("What is so by construction", ["arm", "loss over XP - 1"])
         .note(
-            "A table that can represent every posterior, fitted to the whole population; and weights \
-             that shift the logit within the loss and weigh no row, which are ex-post weighting once \
-             both start at their best constant.",
+            "A table that can represent every posterior, fitted to the whole population; and \
+             weights that shift the logit within the loss and weigh no row, which are ex-post \
+             weighting once both start at their best constant.",
         )
         .row(["table".into(), fitted.into()]);
     REMEDIED.into_iter().fold(table, |table, (population, weights, _)| {

@@ -15,11 +15,11 @@ use crate::experiments::rubric_gates_reports::{
 };
 
 /// What a reader must know of the arms.
-const ARMS_IN_WORDS: &str = "rubric: its score is the reward. r3: R3 alone; r3-slow: at a quarter of \
-     the learning rate. additive-w: R3 plus w times the rubric's score. gate: R3 in groups that the \
-     rubric lets pass. mask: R3 for those completions of a group that the rubric lets pass. Reports \
-     on the same held-out requests at every look; rubric, additive-3 and mask are trained for fewer \
-     steps.";
+const ARMS_IN_WORDS: &str = "rubric: its score is the reward. r3: R3 alone; r3-slow: at a quarter \
+     of the learning rate. additive-w: R3 plus w times the rubric's score. gate: R3 in groups that \
+     the rubric lets pass. mask: R3 for those completions of a group that the rubric lets pass. \
+     Reports on the same held-out requests at every look; rubric, additive-3 and mask are trained \
+     for fewer steps.";
 
 pub(super) fn parts() -> Vec<Part> {
     vec![
@@ -47,8 +47,8 @@ fn over(title: &str, along: &Series, label: &str, values: &Series, arms: &[Arm])
 fn curves() -> Vec<Figure> {
     let ranks = "R3 weighs the tokens of the reference that vary most within a group: it ranks a \
                  group, and its level over training says little.";
-    let same = "Reports on the same held-out requests at every look. Bases of different seeds start \
-                apart, so bands are wide; contrasts compare arms of one seed.";
+    let same = "Reports on the same held-out requests at every look. Bases of different seeds \
+                start apart, so bands are wide; contrasts compare arms of one seed.";
     let shown = [
         (JUDGE, "Score of the fallible judge", ARMS_IN_WORDS),
         (R3, "R3 (certainty of the reference)", ranks),
@@ -64,8 +64,8 @@ fn curves() -> Vec<Figure> {
         over("True quality Q, by groups used", &LOOK_USED, "true quality Q", &quality, &ways())
             .caption(
                 "The same against groups that gave a gradient. The gate draws further prompts for \
-                 rejected groups, up to three batches a step; it falls short of three groups, so its \
-                 curve ends early.",
+                 rejected groups, up to three batches a step; it falls short of three groups, so \
+                 its curve ends early.",
             );
     by_steps.into_iter().chain([by_used]).collect()
 }
@@ -101,7 +101,8 @@ fn limits() -> [Figure; 4] {
             &[POOR_GATE, POOR_ADDITIVE],
         )
         .caption(
-            "The dense rubric moves where the gate is shut: it starts from nothing and takes magic.",
+            "The dense rubric moves where the gate is shut: it starts from nothing and takes \
+             magic.",
         ),
         over(
             "Without the exploit",
@@ -111,7 +112,8 @@ fn limits() -> [Figure; 4] {
             &[ADDITIVE, UNFOOLED],
         )
         .caption(
-            "The same weight of the rubric under a judge that falls for magic and one that does not.",
+            "The same weight of the rubric under a judge that falls for magic and one that does \
+             not.",
         ),
     ]
 }
@@ -131,12 +133,14 @@ fn reports() -> [Table; 2] {
         MIXED.into(),
     ];
     [
-        Table::of_arms("Reports: every arm at its end", "arm", everyone(), at_the_end).note(format!(
-            "Held-out requests, temperature 1, means of the last three looks. The peak is the highest \
-             mean of three looks, found on half of the requests and valued on the other half. rubric, \
-             additive-3, mask ({FEW_STEPS} steps) and the arms from the poor start ({POOR_STEPS}) are \
-             trained for less than the others ({STEPS}).",
-        )),
+        Table::of_arms("Reports: every arm at its end", "arm", everyone(), at_the_end).note(
+            format!(
+                "Held-out requests, temperature 1, means of the last three looks. The peak is the \
+             highest mean of three looks, found on half of the requests and valued on the other \
+             half. rubric, additive-3, mask ({FEW_STEPS} steps) and the arms from the poor start \
+             ({POOR_STEPS}) are trained for less than the others ({STEPS}).",
+            ),
+        ),
         Table::of_arms(
             "Reports: groups, and what the advantage says of magic",
             "arm",
@@ -144,11 +148,11 @@ fn reports() -> [Table; 2] {
             of_groups,
         )
         .note(
-            "New credit: share of the statements asked for that the judge credits and did not at the \
-             checkpoint before; four checkpoints. Exploitation rate: of that credit, the share that \
-             two honest judges both refuse (of gate-silent they refuse what is read and not stated). \
-             The correlation is within used groups that hold reports with and without magic: what a \
-             gate conditions on could leak into it.",
+            "New credit: share of the statements asked for that the judge credits and did not at \
+             the checkpoint before; four checkpoints. Exploitation rate: of that credit, the share \
+             that two honest judges both refuse (of gate-silent they refuse what is read and not \
+             stated). The correlation is within used groups that hold reports with and without \
+             magic: what a gate conditions on could leak into it.",
         ),
     ]
 }
@@ -180,8 +184,8 @@ fn dilution_figures() -> [Figure; 3] {
         "AUC, weight, accuracy",
     )
     .caption(
-        "AUC within a group and weight on the two results, of the base's chains; accuracy at the end of \
-         training.",
+        "AUC within a group and weight on the two results, of the base's chains; accuracy at the \
+         end of training.",
     )
     .curve("AUC", &AREA_BY_OMEGA, &along, &base)
     .curve("weight on the results", &WEIGHT_BY_OMEGA, &along, &base)

@@ -5,15 +5,15 @@ use std::cell::RefCell;
 use headwater_core::{Check, Group, Score, Streams};
 use headwater_evaluation::calibration::auroc;
 use headwater_nn::{
-    AdamW, AdamWConfig, Checkpoint, Decoder, Device, SamplingConfig, SequenceBatch, sample,
-    supervised_step,
+    AdamW, AdamWConfig, Checkpoint, Decoder, Device, SamplingConfig, SequenceBatch, Vocabulary,
+    sample, supervised_step,
 };
 use headwater_optimizers::{
     Objective, ObjectiveConfig, Prompt, Task, Trainer, TrainerConfig, Verdict,
 };
 use headwater_protocol::{CellError, Metrics};
 use headwater_rewards::{
-    Certainty, ReferenceRewardConfig, ReferenceScores, SpreadFilterConfig, Weighting,
+    Certainty, ReferenceRewardConfig, ReferenceScores, SpreadFilter, SpreadFilterConfig, Weighting,
 };
 use serde::{Deserialize, Serialize};
 
@@ -214,37 +214,38 @@ pub(super) fn measure(
     Ok(metrics)
 }
 
-/// Trains a policy's chains of thought by a reward from references, under the base as the frozen
-/// reference model.
-pub(super) fn train(
-    arm: &DilutionArm,
-    base: &Checkpoint,
-    streams: &Streams,
-    device: &Device,
-) -> Result<Metrics, CellError> {
-    let vocabulary = vocabulary();
-    let model = base.decoder(&device.clone().without_autodiff())?;
-    let questions = |step: u64| -> Vec<(Question, Reference)> {
-        let mut stream = streams.stream("questions", &[step]);
+/// Reads rewards off the references of an arm's questions, under the frozen reference model.
+struct Judge<'a> {
+    arm: &'a DilutionArm,
+    model: Decoder,
+    vocabulary: Vocabulary,
+    streams: &'a Streams,
+    filter: RefCell<Option<SpreadFilter>>,
+    /// By step: the share of chains that are right, and their mean number of tokens.
+    seen: RefCell<Vec<(f64, f64)>>,
+}
+
+impl Judge<'_> {
+    fn questions(&self, step: u64) -> Vec<(Question, Reference)> {
+        let mut stream = self.streams.stream("questions", &[step]);
         let draw = |_| {
             let question = Question::draw(&mut stream);
-            let reference = question.reference(arm.fillers, &mut stream);
+            let reference = question.reference(self.arm.fillers, &mut stream);
             (question, reference)
         };
-        (0..arm.trainer.prompts_per_step).map(draw).collect()
-    };
-    let filter = arm.filter.map(Check::check).transpose()?;
-    let (seen, filter) = (RefCell::new(Vec::new()), RefCell::new(filter));
-    let failed = RefCell::new(None);
-    let grade = |groups: &[Group], step: u64| -> Result<Vec<Verdict>, CellError> {
-        let questions = questions(step);
+        (0..self.arm.trainer.prompts_per_step).map(draw).collect()
+    }
+
+    fn grade(&self, groups: &[Group], step: u64) -> Result<Vec<Verdict>, CellError> {
+        let questions = self.questions(step);
         let mut parts = Vec::with_capacity(groups.len());
         for group in groups {
-            let read = |text: &String| Ok(thought(&vocabulary.encode(text)?).to_vec());
+            let read = |text: &String| Ok(thought(&self.vocabulary.encode(text)?).to_vec());
             let thoughts: Result<Vec<_>, CellError> = group.completions.iter().map(read).collect();
             parts.push(thoughts?);
         }
-        let prompts: Vec<Prompt> = questions.iter().map(|(q, _)| q.prompt(&vocabulary)).collect();
+        let prompt = |(question, _): &(Question, Reference)| question.prompt(&self.vocabulary);
+        let prompts: Vec<Prompt> = questions.iter().map(prompt).collect();
         let groups: Vec<_> = prompts
             .iter()
             .zip(&questions)
@@ -253,14 +254,14 @@ pub(super) fn train(
                 (prompt.tokens.as_slice(), reference, thoughts)
             })
             .collect();
-        let logs = after_thoughts(&model, &groups)?;
+        let logs = after_thoughts(&self.model, &groups)?;
         let mut verdicts = Vec::new();
         let (mut right, mut tokens, mut count) = (0.0, 0.0, 0.0);
         for (((question, reference), logs), (_, _, thoughts)) in
             questions.iter().zip(&logs).zip(&groups)
         {
-            let scores = arm.reading.score(reference, logs)?;
-            let passes = match &mut *filter.borrow_mut() {
+            let scores = self.arm.reading.score(reference, logs)?;
+            let passes = match &mut *self.filter.borrow_mut() {
                 Some(filter) => filter.passes(&scores.spreads)?,
                 None => true,
             };
@@ -276,19 +277,39 @@ pub(super) fn train(
                 verdicts.push(Verdict { reward, correct: None });
             }
         }
-        seen.borrow_mut().push((right / count, tokens / count));
+        self.seen.borrow_mut().push((right / count, tokens / count));
         Ok(verdicts)
+    }
+}
+
+/// Trains a policy's chains of thought by a reward from references, under the base as the frozen
+/// reference model.
+pub(super) fn train(
+    arm: &DilutionArm,
+    base: &Checkpoint,
+    streams: &Streams,
+    device: &Device,
+) -> Result<Metrics, CellError> {
+    let judge = Judge {
+        arm,
+        model: base.decoder(&device.clone().without_autodiff())?,
+        vocabulary: vocabulary(),
+        streams,
+        filter: RefCell::new(arm.filter.map(Check::check).transpose()?),
+        seen: RefCell::default(),
     };
+    let failed = RefCell::new(None);
     let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
-        grade(groups, step).unwrap_or_else(|error| {
+        judge.grade(groups, step).unwrap_or_else(|error| {
             failed.replace(Some(error));
             Vec::new()
         })
     };
     let prompts = |step: u64, _: u64| -> Vec<Prompt> {
-        questions(step).iter().map(|(question, _)| question.prompt(&vocabulary)).collect()
+        let questions = judge.questions(step);
+        questions.iter().map(|(question, _)| question.prompt(&judge.vocabulary)).collect()
     };
-    let decode = |tokens: &[u32]| vocabulary.decode(tokens);
+    let decode = |tokens: &[u32]| judge.vocabulary.decode(tokens);
     let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
     let objective = ObjectiveConfig { kl: None, ..Objective::grpo().config() }.check()?;
     let settings = arm.trainer.clone().check()?;
@@ -301,7 +322,7 @@ pub(super) fn train(
         }
         stepped?;
     }
-    let (accuracy, lengths): (Vec<f64>, Vec<f64>) = seen.into_inner().into_iter().unzip();
+    let (accuracy, lengths): (Vec<f64>, Vec<f64>) = judge.seen.into_inner().into_iter().unzip();
     let last = accuracy.len().div_ceil(5);
     let tail = |series: &[f64]| series[series.len() - last..].iter().sum::<f64>() / last as f64;
     Ok(Metrics::new()
