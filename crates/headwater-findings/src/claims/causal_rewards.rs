@@ -55,6 +55,7 @@ pub(super) fn chapter(data: &DataDir) -> Chapter {
             controls: vec![],
         },
         differs: &[
+            "Each bias is taken out of a model of its own; all four in one model are not tested.",
             "The paper trains language models of 8 billion parameters; here rewards are linear in \
              hashed words, trained by the same objective, which the paper leaves open in kernel, \
              bandwidth, estimator and bins.",
@@ -156,7 +157,8 @@ fn of_terms(metric: &Scalar, method: &str, against: &str) -> Measure {
     metric.difference(discrimination::arm(method), discrimination::arm(against))
 }
 
-/// Each bias is tested in a model of its own.
+/// Each bias is taken out of a model of its own. Accuracy is to stay: a model that got worse is
+/// less biased, too.
 fn four_at_once() -> Claim {
     let conditional = planted::variant("conditional", planted::STRONG);
     let mut contrasts = vec![
@@ -210,12 +212,14 @@ fn length_removed() -> [Contrast; 4] {
     let excess = length::excess_size("away");
     [
         Contrast::decrease(
-            "helpful to harmless: size of excess preference for the longer, unconditional - vanilla",
+            "helpful to harmless: size of excess preference for the longer, \
+             unconditional - vanilla",
             of_length(&excess, "helpful", "unconditional"),
             0.05,
         ),
         Contrast::decrease(
-            "harmless to helpful: size of excess preference for the longer, unconditional - vanilla",
+            "harmless to helpful: size of excess preference for the longer, \
+             unconditional - vanilla",
             of_length(&excess, "harmless", "unconditional"),
             0.05,
         ),
@@ -266,7 +270,8 @@ fn further() -> Vec<Contrast> {
             0.1,
         ),
         Contrast::decrease(
-            "film reviews: accuracy lost from originals to edits, trained with edits - on originals",
+            "film reviews: accuracy lost from originals to edits, \
+             trained with edits - on originals",
             discrimination::LOST
                 .difference(discrimination::EDITS_PAIRED, discrimination::EDITS_ORIGINALS),
             0.1,
@@ -312,7 +317,7 @@ fn controls() -> Vec<Control> {
 
 #[cfg(test)]
 mod tests {
-    use headwater_protocol::{DeviceKind, Experiment, Preset, Settings};
+    use headwater_protocol::{Cell, DeviceKind, Experiment, Preset, Settings};
 
     use super::*;
 
@@ -321,7 +326,7 @@ mod tests {
         let settings = Settings { preset: Preset::Smoke, seeds: Some(2), device: DeviceKind::Flex };
         let plan = chapter(&DataDir::default()).finding.plan(&settings, &[]).unwrap();
         let planted = CausalRewardsPlanted.plan(&settings).unwrap().cells;
-        let arms = |cells: &[headwater_protocol::Cell]| -> Vec<(String, u64)> {
+        let arms = |cells: &[Cell]| -> Vec<(String, u64)> {
             cells.iter().map(|cell| (cell.arm.to_string(), cell.seed)).collect()
         };
         assert_eq!(arms(&plan.cells), arms(&planted));

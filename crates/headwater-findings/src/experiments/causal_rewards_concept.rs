@@ -1,4 +1,4 @@
-//! Experiment `causal-rewards-concept`: a concept as the spurious factor, restaurant reviews
+//! Experiment `causal-rewards-concept`: a concept as the spurious factor. Restaurant reviews
 //! (`cebab`), whose sentiment is to be told, and whether they speak of the food.
 //!
 //! The prompt is the review, the responses are `positive` and `negative`, and the better one is

@@ -326,8 +326,8 @@ fn reward_models() -> Table {
 fn models() -> Table {
     let heads = ["model", "characters", "win rate", "win rate at equal length"];
     let table = Table::new("A recorded judge and length (AlpacaEval 2)", heads).note(
-        "Preference of GPT-4 Turbo over the reference's answers, and the same predicted for answers \
-         of the reference's length. Intervals are over instructions.",
+        "Preference of GPT-4 Turbo over the reference's answers, and the same predicted for \
+         answers of the reference's length. Intervals are over instructions.",
     );
     MODELS.into_iter().fold(table, |table, model| {
         table.row([

@@ -40,12 +40,12 @@ pub enum Method {
 
 impl Method {
     /// Independence within `grouping` at [`WEIGHT`].
-    pub(in crate::experiments) const fn causal(grouping: Grouping) -> Self {
+    pub(crate) const fn causal(grouping: Grouping) -> Self {
         Self::Causal { grouping, weight: WEIGHT, tampered: Tampered::No }
     }
 
     /// The same of a factor that was dealt out anew: the bias must stay.
-    pub(in crate::experiments) const fn permuted(grouping: Grouping) -> Self {
+    pub(crate) const fn permuted(grouping: Grouping) -> Self {
         Self::Causal { grouping, weight: WEIGHT, tampered: Tampered::Permuted }
     }
 }
@@ -63,18 +63,18 @@ pub enum Tampered {
 }
 
 /// Weight at which the variants are compared.
-pub(in crate::experiments) const WEIGHT: f64 = 3.0;
+const WEIGHT: f64 = 3.0;
 
 /// How every model of this finding is trained; methods add to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::experiments) struct Training {
-    pub(in crate::experiments) words: BagOfWordsConfig,
-    pub(in crate::experiments) epochs: usize,
-    pub(in crate::experiments) batch: usize,
-    pub(in crate::experiments) learning_rate: f64,
+pub(crate) struct Training {
+    pub(crate) words: BagOfWordsConfig,
+    pub(crate) epochs: usize,
+    pub(crate) batch: usize,
+    pub(crate) learning_rate: f64,
     /// Most bins of the factor.
-    pub(in crate::experiments) bins: usize,
+    pub(crate) bins: usize,
 }
 
 impl Training {
@@ -84,7 +84,7 @@ impl Training {
     /// Sets are small, so a step is over all of it, or over as much as is affordable: the penalty's
     /// noise falls with the batch, and in batches of 256 it kept rewards from learning much, with a
     /// permuted factor, too.
-    pub(in crate::experiments) fn real(
+    pub(crate) fn real(
         buckets: u32,
         prompt_pairs: bool,
         epochs: usize,
@@ -97,7 +97,7 @@ impl Training {
 }
 
 /// A trained reward with its correction, if it has one.
-pub(in crate::experiments) struct Trained {
+pub(crate) struct Trained {
     members: Vec<RewardModel<HashedWords>>,
     correction: Option<FactorPenalty>,
 }
@@ -105,7 +105,7 @@ pub(in crate::experiments) struct Trained {
 impl Trained {
     /// Trains by `method`; `toggled` are texts with the factor added or taken away, for
     /// [`Method::Oracle`] only.
-    pub(in crate::experiments) fn fit(
+    pub(crate) fn fit(
         method: Method,
         training: &Training,
         preferences: &[Preference],
@@ -175,7 +175,7 @@ impl Trained {
     }
 
     /// Scores of (prompt, response) texts with these factors; only a correction reads the factors.
-    pub(in crate::experiments) fn scores(
+    pub(crate) fn scores(
         &self,
         texts: &[(&str, &str)],
         factors: &[f64],
@@ -190,9 +190,7 @@ impl Trained {
 }
 
 /// Texts and factors of all responses, chosen ones first.
-pub(in crate::experiments) fn responses(
-    preferences: &[Preference],
-) -> (Vec<(&str, &str)>, Vec<f64>) {
+pub(crate) fn responses(preferences: &[Preference]) -> (Vec<(&str, &str)>, Vec<f64>) {
     let chosen = preferences.iter().map(|p| (&p.prompt, &p.chosen));
     let rejected = preferences.iter().map(|p| (&p.prompt, &p.rejected));
     let all = chosen.chain(rejected);

@@ -8,7 +8,7 @@ use headwater_reward_models::{Preference, scored_pairs};
 use super::methods::{Trained, responses};
 
 /// The preferences, none of them a tie, with their scores.
-pub(in crate::experiments) fn score_pairs(
+pub(crate) fn score_pairs(
     trained: &Trained,
     preferences: &[Preference],
 ) -> Result<Vec<ScoredPair>, CellError> {
@@ -22,13 +22,13 @@ pub(in crate::experiments) fn score_pairs(
 }
 
 /// Share of pairs that are ranked as people ranked them, ties half.
-pub(in crate::experiments) fn accuracy(pairs: &[ScoredPair]) -> f64 {
+pub(crate) fn accuracy(pairs: &[ScoredPair]) -> f64 {
     pairs.iter().map(ScoredPair::right).sum::<f64>() / pairs.len() as f64
 }
 
 /// Accuracy on the pairs whose better response has more of the factor, and on those whose worse one
 /// has.
-pub(in crate::experiments) fn sides(pairs: &[ScoredPair]) -> Result<[f64; 2], CellError> {
+pub(crate) fn sides(pairs: &[ScoredPair]) -> Result<[f64; 2], CellError> {
     let cells = accuracy_by_factor(pairs, 0.95)?;
     let of = |accuracy: Option<Interval>| accuracy.map_or(f64::NAN, |interval| interval.estimate);
     Ok([of(cells.chosen.accuracy), of(cells.rejected.accuracy)])
@@ -37,7 +37,7 @@ pub(in crate::experiments) fn sides(pairs: &[ScoredPair]) -> Result<[f64; 2], Ce
 /// Scores relative to the mean of their pair, to the scale of single scores: what a prompt adds to
 /// all of its responses ranks nothing, so the spread that a bias competes with is the one within
 /// pairs.
-pub(in crate::experiments) fn spread(pairs: &[ScoredPair]) -> Vec<f64> {
+pub(crate) fn spread(pairs: &[ScoredPair]) -> Vec<f64> {
     pairs
         .iter()
         .map(|pair| (pair.chosen.score - pair.rejected.score) / std::f64::consts::SQRT_2)
@@ -47,11 +47,7 @@ pub(in crate::experiments) fn spread(pairs: &[ScoredPair]) -> Vec<f64> {
 
 /// Mean change of the score with the factor against without it, in standard deviations of
 /// `reference`.
-pub(in crate::experiments) fn toggle(
-    with: &[f64],
-    without: &[f64],
-    reference: &[f64],
-) -> Result<f64, CellError> {
+pub(crate) fn toggle(with: &[f64], without: &[f64], reference: &[f64]) -> Result<f64, CellError> {
     let clusters: Vec<usize> = (0..with.len()).collect();
     Ok(toggle_effect(with, without, &clusters, reference, 0.95)?.effect.estimate)
 }
