@@ -135,11 +135,11 @@ mod tests {
         let declared = crate::metrics![A, B];
         assert_eq!(both().undeclared(&declared), None);
         assert_eq!(both().undeclared(&declared[1..]), Some("a"));
-        assert_eq!(both().undeclared(&crate::metrics![A, Scalar::new("b")]), Some("b"));
+        assert_eq!(both().undeclared(&[Metric::from(A), Scalar::new("b").into()]), Some("b"));
         let estimate = Estimate::new("share");
         let interval = Interval { estimate: 0.5, low: 0.4, high: 0.6, level: 0.95, n: 9 };
         let metrics = Metrics::new().estimate(&estimate, &interval);
         assert_eq!(metrics.scalars["share, items"], 9.0);
-        assert_eq!(metrics.undeclared(&crate::metrics![estimate]), None);
+        assert_eq!(metrics.undeclared(&[estimate.into()]), None);
     }
 }

@@ -238,10 +238,14 @@ impl Figure {
     /// When no series is left, or a record lacks what is read.
     pub fn chart(&self, records: &Records) -> Result<Chart, ReportError> {
         let (mut chart, mut without) = (self.frame.clone(), Vec::new());
-        let mut missing = None;
+        let (mut missing, mut measured) = (None, false);
         for (label, shape) in &self.shapes {
             match shape.points(records) {
-                Ok(points) => chart = chart.series(label, points),
+                Ok(points) => {
+                    // A line of constants alone shows nothing.
+                    measured |= !shape.reads().is_empty();
+                    chart = chart.series(label, points);
+                }
                 Err(error @ ProtocolError::NoRecord { .. }) => {
                     without.push(label.as_str());
                     missing.get_or_insert(error);
@@ -251,7 +255,7 @@ impl Figure {
             }
         }
         if let Some(error) = missing {
-            if without.len() == self.shapes.len() {
+            if !measured {
                 return Err(error.into());
             }
             let caption = format!("{} Not run: {}.", chart.caption, without.join(", "));

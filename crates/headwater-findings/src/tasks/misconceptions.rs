@@ -2,9 +2,9 @@
 //!
 //! A chain starts from a digit and applies three steps, each `+`, `-`, `*` or `o` with an operand,
 //! modulo 10; the answer is the result of every step. `o` is a table drawn per seed. For some of
-//! its operand pairs, the misconceptions, demonstrations give one wrong result with probability `1
-//! - 9 p0` and each other one, the right one among them, with `p0`: a policy that imitates them is
-//! surely wrong there, and its second guess is no better than its last.
+//! its operand pairs, the misconceptions, demonstrations give one wrong result with probability
+//! `1 - 9 p0` and each other one, the right one among them, with `p0`: a policy that imitates them
+//! is surely wrong there, and its second guess is no better than its last.
 //!
 //! An attempt can be criticised by rule. How to take a critique is demonstrated on chains that meet
 //! no misconception. In half of them the attempt has a slip, and the answer is the right one. In

@@ -88,6 +88,14 @@ fn who_has_fewer_seeds_or_no_record_is_named() {
 }
 
 #[test]
+fn constants_alone_are_no_figure() {
+    let figure = Figure::lines("T", "x", "y")
+        .points("measured", [(1.0, QUALITY.of("gone"))])
+        .points("given", [(0.0, 0.0), (1.0, 1.0)]);
+    assert!(figure.chart(&records()).is_err());
+}
+
+#[test]
 fn a_computed_curve_is_computed_seed_by_seed() {
     let figure = Figure::lines("T", "x", "y").computed_curve(
         "product",
