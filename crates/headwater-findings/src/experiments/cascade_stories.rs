@@ -73,7 +73,7 @@ pub fn policies() -> impl Iterator<Item = Arm> {
 }
 
 /// The word that partial annotators like. The lexicon does not rate it.
-const WORD: &str = "very";
+pub const WORD: &str = "very";
 
 /// Beginnings of stories.
 const OPENINGS: [&str; 8] = [

@@ -43,7 +43,7 @@ pub struct CausalRewardsPlanted;
 pub enum Factor {
     /// Whether the text opens with flattery: 0 or 1.
     Flattery,
-    /// Words of padding at the end: 0 to [`MOST_PADDING`].
+    /// Words of padding at the end: 0 to 8.
     Length,
 }
 
