@@ -179,39 +179,39 @@ fn both_needed() -> Claim {
         contrasts: vec![
             Contrast::decrease(
                 "streamed, p = 0, frequencies N(0, 2.5²), log MSE: MMoE - shared bottom",
-                ratio("p0-hard", "mmoe", "shared-bottom"),
+                ratio("p0-hard", mixtures::MMOE, mixtures::SHARED_BOTTOM),
                 0.1,
             ),
             Contrast::decrease(
                 "streamed, p = 0, frequencies N(0, 1), log MSE: MMoE - shared bottom",
-                ratio("p0", "mmoe", "shared-bottom"),
+                ratio("p0", mixtures::MMOE, mixtures::SHARED_BOTTOM),
                 0.1,
             ),
             Contrast::unchanged(
                 "streamed, p = 1, log MSE: MMoE - OMoE",
-                ratio("p1", "mmoe", "omoe"),
+                ratio("p1", mixtures::MMOE, mixtures::OMOE),
                 0.25,
             ),
             // As the stream's advantage is a decrease: not better by more than this.
             Contrast::not_below(
                 "8,064 rows again and again, log MSE: MMoE - shared bottom",
-                ratio("p0-hard-fixed", "mmoe", "shared-bottom"),
+                ratio("p0-hard-fixed", mixtures::MMOE, mixtures::SHARED_BOTTOM),
                 0.05,
             ),
             Contrast::increase(
                 "unrelated tasks, utility in likes: MMoE - shared bottom",
-                unrelated(&likes, "mmoe", "shared-bottom"),
+                unrelated(&likes, conflict::MMOE, conflict::SHARED_BOTTOM),
                 0.005,
             )
             .published("+3.07% satisfaction against +1.89% at 6.1M multiplications, live"),
             Contrast::increase(
                 "unrelated tasks, AUC of likes: MMoE - shared bottom",
-                unrelated(&LIKE_AUC, "mmoe", "shared-bottom"),
+                unrelated(&LIKE_AUC, conflict::MMOE, conflict::SHARED_BOTTOM),
                 0.005,
             ),
             Contrast::increase(
                 "unrelated tasks, utility in likes: MMoE, masked - unmasked",
-                unrelated(&likes, "mmoe", "mmoe-unmasked"),
+                unrelated(&likes, conflict::MMOE, conflict::UNMASKED),
                 0.005,
             ),
         ],

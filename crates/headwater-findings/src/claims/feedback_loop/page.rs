@@ -233,27 +233,26 @@ fn experts() -> Figure {
             "Left of the line the experts are better. Frequencies of the sines are N(0, 1), hard ones \
              N(0, 2.5²). Test rows are fresh; networks of a seed learn the same tasks.",
         );
-    ["omoe", "mmoe"].into_iter().fold(figure, |figure, network| {
-        let values = settings().enumerate().filter(|(_, s)| s.networks.contains(&network)).map(
-            |(at, setting)| {
-                let [own, bottom] =
-                    [network, "shared-bottom"].map(|network| mixtures::arm(setting.key, network));
-                (at as f64, LOG_MSE.difference(own, bottom))
-            },
-        );
-        figure.points(network, values.collect::<Vec<_>>())
+    [mixtures::OMOE, mixtures::MMOE].into_iter().fold(figure, |figure, network| {
+        let values = settings().enumerate().filter(|(_, s)| s.has(network)).map(|(at, setting)| {
+            let [own, bottom] = [network, mixtures::SHARED_BOTTOM]
+                .map(|network| mixtures::arm(setting.key, network));
+            (at as f64, LOG_MSE.difference(own, bottom))
+        });
+        figure.points(network.name, values.collect::<Vec<_>>())
     })
 }
 
 fn errors() -> Table {
-    let heads = ["tasks", "draws per seed", "shared bottom", "OMoE", "MMoE"];
+    let heads =
+        ["tasks", "draws per seed"].into_iter().chain(NETWORKS.map(|network| network.label));
     let table = Table::new("Mean squared error on fresh rows", heads).note(
         "Geometric mean over the draws of a seed, in units of the targets' variance. Eight experts of \
          16, towers of 8; the shared bottom has 129 units, for as many multiplications, gates counted. \
          Of rows that come again and again the pass with the lowest error on validation rows.",
     );
     mixtures::SETTINGS.iter().fold(table, |table, setting| {
-        let values = NETWORKS.map(|network| match setting.networks.contains(&network) {
+        let values = NETWORKS.map(|network| match setting.has(network) {
             true => MSE.of(mixtures::arm(setting.key, network)).into(),
             false => Value::Blank,
         });
@@ -272,7 +271,7 @@ fn likes() -> Figure {
         .curves(
             &LIKES,
             &Along::steps(),
-            RANKERS.map(|ranker| (ranker, conflict::arm("unrelated", ranker))),
+            RANKERS.map(|ranker| (ranker.name, conflict::arm("unrelated", ranker))),
         )
 }
 
@@ -293,10 +292,10 @@ fn two_heads() -> Table {
          clicked impressions. Shared bottom and MMoE have equal multiplications, gates counted.",
     );
     for (cosine, _, rankers) in COSINES {
-        for ranker in rankers {
+        for &ranker in rankers {
             let arm = conflict::arm(cosine, ranker);
             let values = columns.iter().map(|column| column.of(&arm));
-            table = table.row([cosine.into(), (*ranker).into()].into_iter().chain(values));
+            table = table.row([cosine.into(), ranker.name.into()].into_iter().chain(values));
         }
     }
     table
