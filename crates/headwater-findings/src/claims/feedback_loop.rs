@@ -33,11 +33,13 @@ pub(super) fn chapter(data: &DataDir) -> Chapter {
     Chapter {
         finding: Finding {
             id: "feedback-loop",
-            claim: "A ranker that does not model selection bias amplifies its own decisions; a shallow \
-                    tower for position and a mixture of experts with a gate for each task prevent it.",
+            claim: "A ranker that does not model selection bias amplifies its own decisions; a \
+                    shallow tower for position and a mixture of experts with a gate for each task \
+                    prevent it.",
             source: "Zhao et al. 2019, Recommending What Video to Watch Next, doi \
-                     10.1145/3298689.3346997; Ma et al. 2018, MMoE, doi 10.1145/3219819.3220007; Hager \
-                     et al. 2025, arXiv 2506.20501; data of Saito et al. 2020, arXiv 2008.07146",
+                     10.1145/3298689.3346997; Ma et al. 2018, MMoE, doi 10.1145/3219819.3220007; \
+                     Hager et al. 2025, arXiv 2506.20501; data of Saito et al. 2020, arXiv \
+                     2008.07146",
             experiments: vec![
                 Box::new(FeedbackLoopWorlds),
                 Box::new(FeedbackLoopMixtures),
@@ -50,21 +52,21 @@ pub(super) fn chapter(data: &DataDir) -> Chapter {
         },
         differs: &[
             "The published numbers are of live experiments with the users of a video site, in time \
-             spent and in survey answers; here users, clicks and satisfaction are simulated, in four \
-             worlds of 100 to 200 items, and utility is expected clicks or likes over those of the \
-             ideal lists.",
-            "Rankers have some thousand weights and features that suffice; the live one has hundreds of \
-             features and learns from several candidate generators.",
-            "Clicks follow a position-based model, in which position as an ordinary feature can be set \
-             to one value when serving; why it hurt live is not known, and cannot show here.",
-            "The tower has a bias for each slot of each device, of which there is one but in the world \
-             with two; the live one crosses position with device type.",
+             spent and in survey answers; here users, clicks and satisfaction are simulated, in \
+             four worlds of 100 to 200 items, and utility is expected clicks or likes over those \
+             of the ideal lists.",
+            "Rankers have some thousand weights and features that suffice; the live one has \
+             hundreds of features and learns from several candidate generators.",
+            "Clicks follow a position-based model, in which position as an ordinary feature can be \
+             set to one value when serving; why it hurt live is not known, and cannot show here.",
+            "The tower has a bias for each slot of each device, of which there is one but in the \
+             world with two; the live one crosses position with device type.",
             "The MMoE paper does not give the scale of its weights, the number of sines or their \
-             frequencies, and picks each learning rate from a grid over 200 runs; here they are fixed \
-             at one choice, with two spreads of frequencies.",
-            "The logged recommendations are 10,000 rows per policy and campaign, with clicks in less \
-             than one percent and three positions side by side: nothing is said there about position \
-             bias.",
+             frequencies, and picks each learning rate from a grid over 200 runs; here they are \
+             fixed at one choice, with two spreads of frequencies.",
+            "The logged recommendations are 10,000 rows per policy and campaign, with clicks in \
+             less than one percent and three positions side by side: nothing is said there about \
+             position bias.",
         ],
         parts: page::parts(),
     }
@@ -179,39 +181,39 @@ fn both_needed() -> Claim {
         contrasts: vec![
             Contrast::decrease(
                 "streamed, p = 0, frequencies N(0, 2.5²), log MSE: MMoE - shared bottom",
-                ratio("p0-hard", "mmoe", "shared-bottom"),
+                ratio("p0-hard", mixtures::MMOE, mixtures::SHARED_BOTTOM),
                 0.1,
             ),
             Contrast::decrease(
                 "streamed, p = 0, frequencies N(0, 1), log MSE: MMoE - shared bottom",
-                ratio("p0", "mmoe", "shared-bottom"),
+                ratio("p0", mixtures::MMOE, mixtures::SHARED_BOTTOM),
                 0.1,
             ),
             Contrast::unchanged(
                 "streamed, p = 1, log MSE: MMoE - OMoE",
-                ratio("p1", "mmoe", "omoe"),
+                ratio("p1", mixtures::MMOE, mixtures::OMOE),
                 0.25,
             ),
             // As the stream's advantage is a decrease: not better by more than this.
             Contrast::not_below(
                 "8,064 rows again and again, log MSE: MMoE - shared bottom",
-                ratio("p0-hard-fixed", "mmoe", "shared-bottom"),
+                ratio("p0-hard-fixed", mixtures::MMOE, mixtures::SHARED_BOTTOM),
                 0.05,
             ),
             Contrast::increase(
                 "unrelated tasks, utility in likes: MMoE - shared bottom",
-                unrelated(&likes, "mmoe", "shared-bottom"),
+                unrelated(&likes, conflict::MMOE, conflict::SHARED_BOTTOM),
                 0.005,
             )
             .published("+3.07% satisfaction against +1.89% at 6.1M multiplications, live"),
             Contrast::increase(
                 "unrelated tasks, AUC of likes: MMoE - shared bottom",
-                unrelated(&LIKE_AUC, "mmoe", "shared-bottom"),
+                unrelated(&LIKE_AUC, conflict::MMOE, conflict::SHARED_BOTTOM),
                 0.005,
             ),
             Contrast::increase(
                 "unrelated tasks, utility in likes: MMoE, masked - unmasked",
-                unrelated(&likes, "mmoe", "mmoe-unmasked"),
+                unrelated(&likes, conflict::MMOE, conflict::UNMASKED),
                 0.005,
             ),
         ],

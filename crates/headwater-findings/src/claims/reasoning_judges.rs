@@ -22,11 +22,11 @@ pub(super) fn chapter() -> Chapter {
     Chapter {
         finding: Finding {
             id: "reasoning-judges",
-            claim: "A judge that reasons before its verdict is right more often than one that scores \
-                    directly, and test-time compute helps.",
-            source: "Guo et al. 2025, Reward Reasoning Model, arXiv 2505.14674; Chen et al. 2025, RM-R1, \
-                     arXiv 2505.02387; Liu et al. 2025, Inference-Time Scaling for Generalist Reward \
-                     Modeling, arXiv 2504.02495",
+            claim: "A judge that reasons before its verdict is right more often than one that \
+                    scores directly, and test-time compute helps.",
+            source: "Guo et al. 2025, Reward Reasoning Model, arXiv 2505.14674; Chen et al. 2025, \
+                     RM-R1, arXiv 2505.02387; Liu et al. 2025, Inference-Time Scaling for \
+                     Generalist Reward Modeling, arXiv 2504.02495",
             experiments: vec![Box::new(ReasoningJudges)],
             claims: vec![ceiling(), scales(), fewer_blind_spots()],
             further: vec![],

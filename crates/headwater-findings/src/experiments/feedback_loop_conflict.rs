@@ -23,19 +23,54 @@ use super::looped::{self, LoopedConfig, Server};
 #[derive(Debug, Clone, Copy)]
 pub struct FeedbackLoopConflict;
 
+/// A ranker, by what it changes in the mixture of experts that all are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Who {
+    /// The end of its arms' names.
+    pub name: &'static str,
+    /// Given how many features an item has.
+    change: fn(&mut NeuralRankerConfig, usize),
+}
+
+/// Experts with a gate for each head.
+pub const MMOE: Who = Who { name: "mmoe", change: |_, _| () };
+/// One network for both heads, with as many multiplications.
+pub const SHARED_BOTTOM: Who = Who {
+    name: "shared-bottom",
+    change: |config, features| {
+        let mixture = config.network.clone().check().expect("widths and experts above 0");
+        let inputs = inputs(features, config);
+        let cost = mixture.multiplications(inputs, 2).total();
+        config.network = (*mixture.shared_bottom_of(cost, inputs, 2)).clone();
+    },
+};
+/// Experts are dropped in this arm only: a shared bottom has none to drop.
+pub const GATE_DROPOUT: Who =
+    Who { name: "mmoe-gate-dropout", change: |config, _| config.network.gate_dropout = 0.1 };
+/// What it learns is the probability of a click that is liked, so that it is served alone.
+pub const UNMASKED: Who = Who {
+    name: "mmoe-unmasked",
+    change: |config, _| {
+        config.like = Some(HeadConfig { masked: false, ..HeadConfig::default() });
+        config.click = HeadConfig { exponent: 0.0, ..HeadConfig::default() };
+    },
+};
+/// Without the head for satisfaction.
+pub const CLICKS_ONLY: Who =
+    Who { name: "mmoe-clicks-only", change: |config, _| config.like = None };
+
 /// Every ranker.
-pub const RANKERS: [&str; 5] =
-    ["shared-bottom", "mmoe", "mmoe-gate-dropout", "mmoe-unmasked", "mmoe-clicks-only"];
+pub const RANKERS: [Who; 5] = [SHARED_BOTTOM, MMOE, GATE_DROPOUT, UNMASKED, CLICKS_ONLY];
 
 /// Cosines between what is clicked and what is liked, by the key in names of arms, and the rankers
 /// that are run.
-pub const COSINES: [(&str, f64, &[&str]); 2] =
-    [("related", 1.0, &["shared-bottom", "mmoe"]), ("unrelated", 0.0, &RANKERS)];
+pub const COSINES: [(&str, f64, &[Who]); 2] =
+    [("related", 1.0, &[SHARED_BOTTOM, MMOE]), ("unrelated", 0.0, &RANKERS)];
 
 /// The arm of a ranker at a cosine.
 #[must_use]
-pub fn arm(cosine: &str, ranker: &str) -> Arm {
-    format!("conflict-{cosine}-{ranker}").into()
+pub fn arm(cosine: &str, ranker: Who) -> Arm {
+    format!("conflict-{cosine}-{}", ranker.name).into()
 }
 
 /// Features of a row: context, item and their product, and the id embedding.
@@ -43,35 +78,18 @@ fn inputs(features: usize, ranker: &NeuralRankerConfig) -> usize {
     3 * features + ranker.embedding
 }
 
-fn ranker(name: &str, features: usize) -> NeuralRankerConfig {
+fn ranker(who: Who, features: usize) -> NeuralRankerConfig {
     let sharing = Sharing::MultiGate { experts: 4, hidden: vec![16] };
     // Gates and experts read a shared hidden layer, as in the ranker's paper.
-    // Experts are dropped in one arm only: a shared bottom has none to drop.
-    let gate_dropout = if name == "mmoe-gate-dropout" { 0.1 } else { 0.0 };
     let network =
-        NetworkConfig { sharing, tower: vec![8], gate_dropout, ..NetworkConfig::default() };
-    let head = HeadConfig::default();
+        NetworkConfig { sharing, tower: vec![8], gate_dropout: 0.0, ..NetworkConfig::default() };
     let mut config = NeuralRankerConfig {
         network,
-        like: Some(head),
+        like: Some(HeadConfig::default()),
         position: PositionConfig::Tower { dropout: 0.1, crossed: true },
         ..NeuralRankerConfig::default()
     };
-    match name {
-        "shared-bottom" => {
-            let mixture = config.network.clone().check().expect("widths and experts above 0");
-            let inputs = inputs(features, &config);
-            let cost = mixture.multiplications(inputs, 2).total();
-            config.network = (*mixture.shared_bottom_of(cost, inputs, 2)).clone();
-        }
-        // What it learns is the probability of a click that is liked, so that it is served alone.
-        "mmoe-unmasked" => {
-            config.like = Some(HeadConfig { masked: false, ..head });
-            config.click = HeadConfig { exponent: 0.0, ..head };
-        }
-        "mmoe-clicks-only" => config.like = None,
-        _ => {}
-    }
+    (who.change)(&mut config, features);
     config
 }
 
@@ -81,10 +99,10 @@ fn arms(smoke: bool) -> Vec<(Arm, LoopedConfig)> {
     for (key, cosine, rankers) in COSINES {
         let sessions = if smoke { 100 } else { 1_500 };
         let world = WorldConfig { sessions, ..WorldConfig::conflict(cosine) };
-        for name in rankers {
-            let server = Server::Retrained(ranker(name, world.features));
+        for &who in rankers {
+            let server = Server::Retrained(ranker(who, world.features));
             let rounds = LoopConfig { rounds: if smoke { 3 } else { 6 }, ..LoopConfig::default() };
-            arms.push((arm(key, name), LoopedConfig { world: world.clone(), rounds, server }));
+            arms.push((arm(key, who), LoopedConfig { world: world.clone(), rounds, server }));
         }
     }
     arms
@@ -126,11 +144,11 @@ mod tests {
 
     #[test]
     fn both_networks_have_as_many_multiplications() {
-        let cost = |name| {
-            let config = ranker(name, 6);
+        let cost = |who| {
+            let config = ranker(who, 6);
             config.network.clone().check().unwrap().multiplications(inputs(6, &config), 2).total()
         };
-        let (mixture, shared) = (cost("mmoe") as f64, cost("shared-bottom") as f64);
+        let (mixture, shared) = (cost(MMOE) as f64, cost(SHARED_BOTTOM) as f64);
         assert!((shared / mixture - 1.0).abs() < 0.02, "{shared} against {mixture}");
     }
 

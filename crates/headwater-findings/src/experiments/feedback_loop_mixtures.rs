@@ -38,25 +38,46 @@ pub const LOG_MSE: Scalar = Scalar::new("log MSE");
 /// The geometric mean of the error over the draws.
 pub const MSE: Scalar = Scalar::new("MSE");
 
-/// The networks of the paper's experiment; the shared bottom has as many multiplications as MMoE,
-/// gates counted.
-pub const NETWORKS: [&str; 3] = ["shared-bottom", "omoe", "mmoe"];
+/// A network of the paper's experiment.
+#[derive(Debug, Clone, Copy)]
+pub struct Network {
+    /// The end of its arms' names.
+    pub name: &'static str,
+    /// What it is called in a table.
+    pub label: &'static str,
+    architecture: fn() -> Architecture,
+}
 
-fn network(name: &str) -> Architecture {
-    let (experts, hidden) = (EXPERTS, vec![WIDTH]);
-    let sharing = match name {
-        "omoe" => Sharing::OneGate { experts, hidden },
-        _ => Sharing::MultiGate { experts, hidden },
-    };
+/// As many multiplications as MMoE, gates counted.
+pub const SHARED_BOTTOM: Network = Network {
+    name: "shared-bottom",
+    label: "shared bottom",
+    architecture: || {
+        let (mixture, inputs) = ((MMOE.architecture)(), SyntheticConfig::default().dimensions);
+        mixture.shared_bottom_of(mixture.multiplications(inputs, 2).total(), inputs, 2)
+    },
+};
+/// Experts under one gate.
+pub const OMOE: Network = Network {
+    name: "omoe",
+    label: "OMoE",
+    architecture: || mixture(Sharing::OneGate { experts: EXPERTS, hidden: vec![WIDTH] }),
+};
+/// Experts under a gate for each task.
+pub const MMOE: Network = Network {
+    name: "mmoe",
+    label: "MMoE",
+    architecture: || mixture(Sharing::MultiGate { experts: EXPERTS, hidden: vec![WIDTH] }),
+};
+
+/// Every network.
+pub const NETWORKS: [Network; 3] = [SHARED_BOTTOM, OMOE, MMOE];
+
+fn mixture(sharing: Sharing) -> Architecture {
     // No gate dropout: it is of the ranker's paper, not of this one.
     let (bottom, tower, gate_dropout) = (Vec::new(), vec![8], 0.0);
     let mixture = NetworkConfig { bottom, sharing, tower, gate_dropout };
-    let mixture = mixture.check().expect("widths and experts above 0");
-    if name != "shared-bottom" {
-        return mixture;
-    }
-    let inputs = SyntheticConfig::default().dimensions;
-    mixture.shared_bottom_of(mixture.multiplications(inputs, 2).total(), inputs, 2)
+    mixture.check().expect("widths and experts above 0")
 }
 
 /// A pair of tasks and how it is learnt.
@@ -72,7 +93,15 @@ pub struct Setting {
     /// More where errors differ more from draw to draw.
     pub draws: usize,
     /// The networks that are run.
-    pub networks: &'static [&'static str],
+    pub networks: &'static [Network],
+}
+
+impl Setting {
+    /// Whether a network is run.
+    #[must_use]
+    pub fn has(&self, network: Network) -> bool {
+        self.networks.iter().any(|other| other.name == network.name)
+    }
 }
 
 /// Every pair of tasks.
@@ -84,7 +113,7 @@ pub const SETTINGS: [Setting; 4] = [
         frequency: 2.5,
         fresh: true,
         draws: 3,
-        networks: &["shared-bottom", "mmoe"],
+        networks: &[SHARED_BOTTOM, MMOE],
     },
     Setting {
         key: "p0",
@@ -111,21 +140,21 @@ pub const SETTINGS: [Setting; 4] = [
         frequency: 2.5,
         fresh: false,
         draws: 1,
-        networks: &["shared-bottom", "mmoe"],
+        networks: &[SHARED_BOTTOM, MMOE],
     },
 ];
 
 /// The arm of a network on a pair of tasks.
 #[must_use]
-pub fn arm(setting: &str, network: &str) -> Arm {
-    format!("synthetic-{setting}-{network}").into()
+pub fn arm(setting: &str, network: Network) -> Arm {
+    format!("synthetic-{setting}-{}", network.name).into()
 }
 
 /// The arms with what decides their results.
 fn arms(smoke: bool) -> Vec<(Arm, MixtureConfig)> {
     let mut arms = Vec::new();
     for Setting { key, cosine, frequency, fresh, draws, networks, .. } in SETTINGS {
-        for name in networks {
+        for &network in networks {
             let tasks = SyntheticConfig {
                 cosine,
                 frequency,
@@ -139,8 +168,9 @@ fn arms(smoke: bool) -> Vec<(Arm, MixtureConfig)> {
                 ..SyntheticConfig::default()
             };
             let draws = if smoke { 1 } else { draws };
-            let config = MixtureConfig { tasks, network: (*network(name)).clone(), draws };
-            arms.push((arm(key, name), config));
+            let architecture = (network.architecture)();
+            let config = MixtureConfig { tasks, network: (*architecture).clone(), draws };
+            arms.push((arm(key, network), config));
         }
     }
     arms
@@ -196,7 +226,7 @@ mod tests {
     #[test]
     fn the_shared_bottom_has_the_papers_width_and_settings_are_valid() {
         let expected = Sharing::SharedBottom { hidden: vec![129] };
-        assert_eq!(network("shared-bottom").sharing, expected);
+        assert_eq!((SHARED_BOTTOM.architecture)().sharing, expected);
         for (name, config) in arms(false) {
             assert!(config.tasks.check().is_ok() && config.network.check().is_ok(), "{name}");
         }
@@ -206,7 +236,7 @@ mod tests {
     fn networks_of_a_seed_learn_the_same_tasks() {
         let configs = arms(true);
         let tasks = |name: &Arm| configs.iter().find(|(arm, _)| arm == name).unwrap().1.tasks;
-        assert_eq!(tasks(&arm("p0", "mmoe")), tasks(&arm("p0", "shared-bottom")));
-        assert_ne!(tasks(&arm("p0", "mmoe")), tasks(&arm("p1", "mmoe")));
+        assert_eq!(tasks(&arm("p0", MMOE)), tasks(&arm("p0", SHARED_BOTTOM)));
+        assert_ne!(tasks(&arm("p0", MMOE)), tasks(&arm("p1", MMOE)));
     }
 }

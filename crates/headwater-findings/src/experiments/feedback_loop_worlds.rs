@@ -5,8 +5,8 @@
 //! |---|---|---|---|
 //! | A | 25 of 200, at random | ULTRA's curve | hardly: random retrieval has items swap places |
 //! | B | all 100 | ULTRA's curve | what is served again and again is what is known |
-//! | C | all 100, little personalisation | θ_k = k^-1.5 | items seldom swap places, and slots fall off steeply |
-//! | D | as B | ULTRA's curve and clicks out of trust | clicks are no product of place and relevance |
+//! | C | all 100, little personalisation | θ_k = k^-1.5 | slots are steep and seldom swapped |
+//! | D | as B | ULTRA's curve, and trust | clicks are no product of place and relevance |
 //!
 //! B is also read from the top down to the first click (cascade) or beyond it (dependent clicks),
 //! on two devices with curves of their own, by lasting users whose interests drift, and with items

@@ -411,8 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn arms_share_the_first_round_and_a_frozen_one_is_the_retrained_one_until_it_would_be_retrained()
-     {
+    fn arms_share_the_first_round_and_a_frozen_one_is_as_retrained_until_that_is_trained_anew() {
         let Server::Retrained(ranker) = small(1.0).server else { unreachable!() };
         let of = |server| run(&LoopedConfig { server, ..small(1.0) }, &Streams::new(1)).unwrap();
         let cells = [

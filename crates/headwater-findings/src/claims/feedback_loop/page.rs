@@ -64,8 +64,9 @@ fn utility_by_round(setting: &Setting) -> Figure {
     Figure::lines(title, "round", "utility over that of the ideal lists")
         .caption(
             "The first round is the legacy prior's, the same in all arms. Relevance: the naive \
-             ranker's loop with fresh draws of whether users would click had they looked, a reference \
-             and no bound. Open loop: trained as often on what the legacy prior is told.",
+             ranker's loop with fresh draws of whether users would click had they looked, a \
+             reference and no bound. Open loop: trained as often on what the legacy prior is \
+             told.",
         )
         .curves(&UTILITY, &Along::steps(), arms)
 }
@@ -76,8 +77,8 @@ fn curves(key: &str) -> Figure {
     let title = format!("{}: learnt bias of the slots", setting(key).title);
     let figure = Figure::lines(title, "slot", "log θ, less that of the first slot")
         .caption(
-            "The last curve for which the log connects the slots by items shown on several; without \
-             such a log there is none.",
+            "The last curve for which the log connects the slots by items shown on several; \
+             without such a log there is none.",
         )
         .curve("truth", &TRUE_CURVE, &slots, arm(key, TOWER))
         .without_intervals();
@@ -92,8 +93,8 @@ fn head_start() -> Figure {
     Figure::lines("World B: what is left of the head start", "round", label)
         .reference("none", 0.0)
         .caption(
-            "The prior decides who is shown first and has nothing to do with quality; by chance the two \
-             may go together a little in a hundred items, as the oracle shows.",
+            "The prior decides who is shown first and has nothing to do with quality; by chance \
+             the two may go together a little in a hundred items, as the oracle shows.",
         )
         .curves(&LEGACY, &Along::steps(), servers.map(|who| (who.name, arm("b", who))))
 }
@@ -104,9 +105,9 @@ fn amplified() -> Figure {
     let figure = Figure::lines("What retraining makes of concentration", "round", label)
         .reference("as concentrated", 1.0)
         .caption(
-            "The naive ranker, retrained on its own lists, over the same ranker retrained as often on \
-             what the legacy prior is told. It also learns who is better: concentration alone is no \
-             harm.",
+            "The naive ranker, retrained on its own lists, over the same ranker retrained as often \
+             on what the legacy prior is told. It also learns who is better: concentration alone \
+             is no harm.",
         );
     let with_both = measured().filter(|setting| present(setting, &[NAIVE, OPEN_LOOP]).len() == 2);
     with_both.fold(figure, |figure, setting| {
@@ -130,9 +131,9 @@ fn world(setting: &Setting) -> Table {
     ];
     let arms = setting.servers.iter().map(|who| (who.name, arm(setting.key, *who)));
     Table::of_arms(setting.title, "server", arms, columns.map(Column::from)).note(
-        "Utility over that of the ideal lists, mean of all rounds but the first; regret in expected \
-         clicks, all rounds; the rest in the last round. Exposure counts an impression by how likely it \
-         was looked at, and items never shown.",
+        "Utility over that of the ideal lists, mean of all rounds but the first; regret in \
+         expected clicks, all rounds; the rest in the last round. Exposure counts an impression by \
+         how likely it was looked at, and items never shown.",
     )
 }
 
@@ -151,8 +152,8 @@ fn unchanging() -> Table {
     let value = |metric: headwater_protocol::Scalar| Value::from(metric.of(arm("b", FROZEN)));
     Table::new("World B, frozen: change per round", ["utility", "Gini coefficient"])
         .note(
-            "A ranker that is not retrained serves every round from the same distribution: both are 0 \
-             but for chance.",
+            "A ranker that is not retrained serves every round from the same distribution: both \
+             are 0 but for chance.",
         )
         .row([value(slope(&UTILITY)), value(slope(&GINI))])
 }
@@ -161,9 +162,9 @@ fn identification() -> Table {
     let heads =
         ["world", "remedy", "curves reported", "depth", "true depth", "share of it", "RMSE"];
     let mut table = Table::new("Bias curves, and whether the log identifies them", heads).note(
-        "Curves reported: share of trainings whose log connects all slots by five items or more that \
-         were shown on both. Depth: log θ of the first slot less that of the last. A log that connects \
-         the slots identifies the curve; it does not say that a remedy finds it.",
+        "Curves reported: share of trainings whose log connects all slots by five items or more \
+         that were shown on both. Depth: log θ of the first slot less that of the last. A log that \
+         connects the slots identifies the curve; it does not say that a remedy finds it.",
     );
     for setting in measured() {
         for who in present(setting, &CURVES) {
@@ -197,9 +198,10 @@ fn calibration() -> Table {
     let with_ranker = setting("a").servers.iter().filter(|who| !without.contains(&who.name));
     let arms = with_ranker.map(|who| (who.name, arm("a", *who)));
     Table::of_arms("World A: calibration by slot", "server", arms, columns).note(
-        "Mean prediction less click rate in the last round, before it was trained on; errors are means \
-         over slots. What is served leaves the place out, so that it should lie above the click rate \
-         the further down the more. Dual learning learns an order and no probabilities.",
+        "Mean prediction less click rate in the last round, before it was trained on; errors are \
+         means over slots. What is served leaves the place out, so that it should lie above the \
+         click rate the further down the more. Dual learning learns an order and no \
+         probabilities.",
     )
 }
 
@@ -208,8 +210,8 @@ fn homogeneity() -> Table {
     let heads = ["server", "second round", "last round", "last round, less the oracle's"];
     let title = format!("{}: how alike they become", setting.title);
     let table = Table::new(title, heads).note(
-        "Mean Jaccard index of what two users have clicked so far, over the same 800 pairs in every \
-         arm.",
+        "Mean Jaccard index of what two users have clicked so far, over the same 800 pairs in \
+         every arm.",
     );
     let last = last(&HOMOGENEITY);
     setting.servers.iter().fold(table, |table, &who| {
@@ -230,30 +232,30 @@ fn experts() -> Figure {
     let figure = Figure::dots("Experts against a shared bottom", titles, label)
         .reference("as good", 0.0)
         .caption(
-            "Left of the line the experts are better. Frequencies of the sines are N(0, 1), hard ones \
-             N(0, 2.5²). Test rows are fresh; networks of a seed learn the same tasks.",
+            "Left of the line the experts are better. Frequencies of the sines are N(0, 1), hard \
+             ones N(0, 2.5²). Test rows are fresh; networks of a seed learn the same tasks.",
         );
-    ["omoe", "mmoe"].into_iter().fold(figure, |figure, network| {
-        let values = settings().enumerate().filter(|(_, s)| s.networks.contains(&network)).map(
-            |(at, setting)| {
-                let [own, bottom] =
-                    [network, "shared-bottom"].map(|network| mixtures::arm(setting.key, network));
-                (at as f64, LOG_MSE.difference(own, bottom))
-            },
-        );
-        figure.points(network, values.collect::<Vec<_>>())
+    [mixtures::OMOE, mixtures::MMOE].into_iter().fold(figure, |figure, network| {
+        let values = settings().enumerate().filter(|(_, s)| s.has(network)).map(|(at, setting)| {
+            let [own, bottom] = [network, mixtures::SHARED_BOTTOM]
+                .map(|network| mixtures::arm(setting.key, network));
+            (at as f64, LOG_MSE.difference(own, bottom))
+        });
+        figure.points(network.name, values.collect::<Vec<_>>())
     })
 }
 
 fn errors() -> Table {
-    let heads = ["tasks", "draws per seed", "shared bottom", "OMoE", "MMoE"];
+    let heads =
+        ["tasks", "draws per seed"].into_iter().chain(NETWORKS.map(|network| network.label));
     let table = Table::new("Mean squared error on fresh rows", heads).note(
-        "Geometric mean over the draws of a seed, in units of the targets' variance. Eight experts of \
-         16, towers of 8; the shared bottom has 129 units, for as many multiplications, gates counted. \
-         Of rows that come again and again the pass with the lowest error on validation rows.",
+        "Geometric mean over the draws of a seed, in units of the targets' variance. Eight experts \
+         of 16, towers of 8; the shared bottom has 129 units, for as many multiplications, gates \
+         counted. Of rows that come again and again the pass with the lowest error on validation \
+         rows.",
     );
     mixtures::SETTINGS.iter().fold(table, |table, setting| {
-        let values = NETWORKS.map(|network| match setting.networks.contains(&network) {
+        let values = NETWORKS.map(|network| match setting.has(network) {
             true => MSE.of(mixtures::arm(setting.key, network)).into(),
             false => Value::Blank,
         });
@@ -272,7 +274,7 @@ fn likes() -> Figure {
         .curves(
             &LIKES,
             &Along::steps(),
-            RANKERS.map(|ranker| (ranker, conflict::arm("unrelated", ranker))),
+            RANKERS.map(|ranker| (ranker.name, conflict::arm("unrelated", ranker))),
         )
 }
 
@@ -293,10 +295,10 @@ fn two_heads() -> Table {
          clicked impressions. Shared bottom and MMoE have equal multiplications, gates counted.",
     );
     for (cosine, _, rankers) in COSINES {
-        for ranker in rankers {
+        for &ranker in rankers {
             let arm = conflict::arm(cosine, ranker);
             let values = columns.iter().map(|column| column.of(&arm));
-            table = table.row([cosine.into(), (*ranker).into()].into_iter().chain(values));
+            table = table.row([cosine.into(), ranker.name.into()].into_iter().chain(values));
         }
     }
     table
@@ -306,8 +308,8 @@ fn spread() -> Figure {
     let campaigns = Campaign::ALL.map(Campaign::name);
     let title = "Open Bandit: how two policies spread exposure";
     let figure = Figure::bars(title, campaigns, "Gini coefficient of exposure").caption(
-        "Logged recommendations of a shop; 0 is an even exposure. What learns from clicks concentrates \
-         it tenfold.",
+        "Logged recommendations of a shop; 0 is an even exposure. What learns from clicks \
+         concentrates it tenfold.",
     );
     POLICIES.into_iter().fold(figure, |figure, (policy, _)| {
         let values = Campaign::ALL.map(|campaign| gini_of(campaign, policy).of(LOGS));
@@ -320,8 +322,8 @@ fn from_the_other((target, log): (&str, &str)) -> Figure {
     let names = ["its own log"].into_iter().chain(ESTIMATORS.iter().map(Estimator::name));
     let title = format!("Open Bandit: clicks of the {target} policy from the {log} log");
     let figure = Figure::dots(title, names, "click rate").caption(
-        "Above, the click rate in the policy's own log; below, what the other policy's log says of it, \
-         95% over rows.",
+        "Above, the click rate in the policy's own log; below, what the other policy's log says of \
+         it, 95% over rows.",
     );
     Campaign::ALL.into_iter().fold(figure, |figure, campaign| {
         let from_log = ESTIMATORS.map(|estimator| estimated(campaign, target, estimator));
@@ -341,8 +343,8 @@ fn own_logs() -> Table {
         "coverage",
     ];
     let mut table = Table::new("Open Bandit: two policies in their own logs", heads).note(
-        "10,000 recommendations each. Gini and coverage over all items of a campaign; intervals over \
-         rows.",
+        "10,000 recommendations each. Gini and coverage over all items of a campaign; intervals \
+         over rows.",
     );
     for campaign in Campaign::ALL {
         for (policy, _) in POLICIES {
@@ -367,10 +369,10 @@ fn estimates() -> Table {
         .chain(["effective sample size", "mean weight", "largest weight"]);
     let title = "Open Bandit: what one log says of the other policy";
     let mut table = Table::new(title, heads).note(
-        "Click rates. Weights are bounded or switched off at 10; the reward model is an item's click \
-         rate in the other half of the log, and what it errs by is in no interval. A mean weight whose \
-         interval leaves out 1, or an effective sample of a few rows, says that the log does not bear \
-         the estimate, however narrow its interval.",
+        "Click rates. Weights are bounded or switched off at 10; the reward model is an item's \
+         click rate in the other half of the log, and what it errs by is in no interval. A mean \
+         weight whose interval leaves out 1, or an effective sample of a few rows, says that the \
+         log does not bear the estimate, however narrow its interval.",
     );
     for campaign in Campaign::ALL {
         for target in ["Thompson", "random"] {
@@ -393,7 +395,8 @@ fn estimates() -> Table {
 
 fn positions() -> Table {
     let table = Table::new("Open Bandit: no position effect", ["position", "click rate"]).note(
-        "Random policy, three campaigns together. The positions are left, middle and right of a page.",
+        "Random policy, three campaigns together. The positions are left, middle and right of a \
+         page.",
     );
     ["left", "middle", "right"].into_iter().enumerate().fold(table, |table, (position, name)| {
         table.row([name.into(), Value::Estimate(at_position(position), LOGS)])

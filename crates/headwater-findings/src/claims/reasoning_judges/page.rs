@@ -26,9 +26,9 @@ fn by_depth() -> Figure {
         .value_range(0.4, 1.0)
         .reference("chance", 0.5)
         .caption(
-            "Trained on 1 to 6 steps. The tag tells nothing here; both orders of a pair are judged. \
-             Direct and scalar judges had at least as many training tokens and labels as the reasoning \
-             one.",
+            "Trained on 1 to 6 steps. The tag tells nothing here; both orders of a pair are \
+             judged. Direct and scalar judges had at least as many training tokens and labels as \
+             the reasoning one.",
         )
         .curves(&BY_LENGTH, &Along::counts(LENGTHS), shown())
 }
@@ -48,8 +48,8 @@ fn cut_short() -> Figure {
     .value_range(0.4, 1.0)
     .reference("chance", 0.5)
     .caption(
-        "Its own greedy partial results up to the limit, then whichever verdict is the likelier next \
-         token. What comes before the last result is no answer to the question.",
+        "Its own greedy partial results up to the limit, then whichever verdict is the likelier \
+         next token. What comes before the last result is no answer to the question.",
     )
     .curves(
         &BY_CAP,
@@ -68,11 +68,11 @@ fn votes() -> Figure {
     .reference("greedy", ACCURACY_DEEP.of(REASONING))
     .reference("limit of votes", CEILING.of(REASONING))
     .caption(
-        "Every vote in an order of its own. Condorcet: what independent votes would give if each pair's \
-         share of right votes, estimated from 32 judgements, were its probability; the limit is the \
-         share of pairs where it is above one half. Filtered: the better half of the votes by what a \
-         classifier says of each judgement. Stopped: the x is the mean number of votes until a lead of \
-         1 to 4, at most 15.",
+        "Every vote in an order of its own. Condorcet: what independent votes would give if each \
+         pair's share of right votes, estimated from 32 judgements, were its probability; the \
+         limit is the share of pairs where it is above one half. Filtered: the better half of the \
+         votes by what a classifier says of each judgement. Stopped: the x is the mean number of \
+         votes until a lead of 1 to 4, at most 15.",
     )
     .curve("votes", &PLAIN, &counts, REASONING)
     .curve("Condorcet", &CONDORCET, &counts, REASONING)
@@ -88,18 +88,18 @@ fn selection() -> [Figure; 2] {
     [
         by_n("Each judge as the reward of best-of-n", "share right of the selected")
             .caption(
-                "Candidates of chains of 6 steps from a generator that slips with probability 0.15 at \
-                 each step; ratings from a round robin with 5 votes per pair of distinct candidates. A \
-                 rating that tells nothing picks one of the distinct candidates of a pool at random; \
-                 wrong ones are many, so it selects worse than no selection.",
+                "Candidates of chains of 6 steps from a generator that slips with probability 0.15 \
+                 at each step; ratings from a round robin with 5 votes per pair of distinct \
+                 candidates. A rating that tells nothing picks one of the distinct candidates of a \
+                 pool at random; wrong ones are many, so it selects worse than no selection.",
             )
             .curves(&BEST_OF_N, &ns, shown())
             .reference("blind rating of all 16", BLIND.of(SCALAR)),
         by_n("What selection does to the tag", "share of the selected with the tag")
             .caption(
-                "The generator tags at random, so 1/2 is no preference. In training the tag went with \
-                 the right candidate in 80% of the pairs that had one tag. A judge that knows the \
-                 answer may still prefer the tag between two equal answers.",
+                "The generator tags at random, so 1/2 is no preference. In training the tag went \
+                 with the right candidate in 80% of the pairs that had one tag. A judge that knows \
+                 the answer may still prefer the tag between two equal answers.",
             )
             .curves(&TAGGED, &ns, shown())
             .reference("no preference", 0.5),
@@ -110,7 +110,8 @@ fn accuracy() -> Table {
     let columns =
         [ACCURACY_TRAINED, TAG_ON_RIGHT, TAG_ON_WRONG, ACCURACY_LONGER, CONSISTENT, NO_VERDICT];
     Table::of_arms("Every judge", "judge", of_long_chains(), columns.map(Column::from)).note(
-        "Greedy; a judgement without a verdict counts one half. Columns with a tag are on 4 to 6 steps.",
+        "Greedy; a judgement without a verdict counts one half. Columns with a tag are on 4 to 6 \
+         steps.",
     )
 }
 
@@ -118,8 +119,8 @@ fn cost() -> Table {
     let columns = [LABELS, TOKENS, LOSS_AT_THE_END, GENERATED].map(Column::from);
     Table::of_arms("What training cost", "judge", everyone(), columns).note(
         "Tokens are those of prompt and completion, without padding. A scalar judge reads both \
-         candidates apart. Losses of different judges are of different tokens. Reinforced judges: in \
-         addition to the judge they start from.",
+         candidates apart. Losses of different judges are of different tokens. Reinforced judges: \
+         in addition to the judge they start from.",
     )
 }
 
@@ -133,8 +134,8 @@ fn compute() -> Table {
     ];
     let title = "Test-time compute, chains of 4 to 12 steps";
     Table::of_arms(title, "judge", of_long_chains(), columns).note(
-        "Votes at temperature 1, each in an order of its own. The limit is what ever more votes would \
-         tend to.",
+        "Votes at temperature 1, each in an order of its own. The limit is what ever more votes \
+         would tend to.",
     )
 }
 
