@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use headwater_protocol::{Build, Code};
 use headwater_report::Chapter;
 
@@ -19,8 +19,18 @@ mod tokens;
 
 use sources::Sources;
 
+use crate::fingerprint::fingerprint;
+
 /// Everything about this binary and this machine that may change bits.
 pub(crate) fn build(workspace: &Path, chapters: &[Chapter]) -> anyhow::Result<Build> {
+    let built_from = env!("HEADWATER_FINGERPRINT");
+    let now = fingerprint(workspace).context("reading the sources of the checkout")?;
+    if format!("{now:x}") != built_from {
+        bail!(
+            "this program was built from other sources than {} holds now; `cargo xtask` builds it anew",
+            workspace.display()
+        );
+    }
     let experiments = chapters.iter().flat_map(|chapter| &chapter.finding.experiments);
     let ids: BTreeSet<&str> = experiments.map(|experiment| experiment.id()).collect();
     Ok(Build {

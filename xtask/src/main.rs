@@ -1,4 +1,4 @@
-//! The command line of the workspace: `cargo xtask repro | report | data | bench | tidy`.
+//! The command line of the workspace: `cargo xtask repro | list | report | data | bench | tidy`.
 //!
 //! This is the one place that reads the environment and prints. Exit codes: 0 done; 1 a verdict is
 //! invalid, a cell failed, or a check found something; 2 usage; 3 the run could not be carried out;
@@ -14,6 +14,8 @@ macro_rules! say {
 mod bench;
 mod code_version;
 mod data;
+mod fingerprint;
+mod list;
 mod progress;
 mod repro;
 mod resolution;
@@ -48,6 +50,8 @@ struct Arguments {
 enum Command {
     /// Run findings and write their report; the same command again finishes an interrupted run
     Repro(repro::ReproArguments),
+    /// List findings and claims; with a finding's name also its experiments and arms
+    List(list::ListArguments),
     /// Render a run's report again from its records
     Report(repro::ReportArguments),
     /// Data sets: what is known, whether it is there and unaltered; downloads it
@@ -93,6 +97,7 @@ impl std::error::Error for Usage {}
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Repro(arguments) => repro::repro(arguments),
+        Command::List(arguments) => list::list(&arguments),
         Command::Report(arguments) => repro::report(arguments),
         Command::Data(arguments) => data::data(arguments),
         Command::Bench(arguments) => bench::bench(&arguments),

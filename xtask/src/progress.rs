@@ -232,7 +232,7 @@ impl State {
         let word = coloured(finding.verdict, self.screen.has_colours());
         // The word stands in a short line: one with colours can't be broken in the right place.
         let lines = [
-            format!("{}: {word}", finding.id),
+            format!("{}: {word}", finding.name()),
             format!("  {}. {}", tally(finding), shortened(&finding.why, LONGEST)),
         ];
         self.say(&lines);

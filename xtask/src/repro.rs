@@ -145,10 +145,13 @@ fn check_names(chapters: &[Chapter], names: &[String]) -> anyhow::Result<()> {
         let finding = chapters.iter().map(|chapter| &chapter.finding).find(|f| f.id == of);
         let (what, there_are): (&str, Vec<&str>) = match finding {
             Some(finding) => ("claim", finding.claims.iter().map(|claim| claim.id).collect()),
-            None => ("finding", chapters.iter().map(|chapter| chapter.finding.id).collect()),
+            None => {
+                ("finding or claim", chapters.iter().map(|chapter| chapter.finding.id).collect())
+            }
         };
         let listed = there_are.join(", ");
-        return Err(Usage(format!("there is no {what} `{name}`; there are: {listed}")).into());
+        let message = format!("there is no {what} `{name}`; there are: {listed}");
+        return Err(Usage(format!("{message}; `cargo xtask list` names all claims")).into());
     }
     Ok(())
 }

@@ -25,16 +25,16 @@ pub(crate) fn tally(finding: &FindingResult) -> String {
 /// One line for each finding, what went wrong below it, and what was not run.
 pub(crate) fn lines(report: &Report) -> Vec<String> {
     let findings = || report.findings.iter().map(|finding| &finding.found);
-    let ids = findings().map(|finding| finding.id.len());
-    let width = ids.max().unwrap_or(0).max("finding".len());
-    let row = |id: &str, verdict: &str, [hold, refuted, open]: [&str; 3]| {
-        format!("{id:width$}  {verdict:14}  {hold:>4} {refuted:>7} {open:>4}")
+    let names = findings().map(|finding| finding.name().len());
+    let width = names.max().unwrap_or(0).max("finding".len());
+    let row = |name: &str, verdict: &str, [hold, refuted, open]: [&str; 3]| {
+        format!("{name:width$}  {verdict:14}  {hold:>4} {refuted:>7} {open:>4}")
     };
     let mut lines = vec![row("finding", "verdict", ["hold", "refuted", "open"])];
     for finding in findings() {
         let counts = counts(finding).map(|count| count.to_string());
         let counts = counts.each_ref().map(String::as_str);
-        lines.push(row(&finding.id, finding.verdict.name(), counts));
+        lines.push(row(&finding.name(), finding.verdict.name(), counts));
         lines.extend(wrong(finding).into_iter().map(|line| format!("  {line}")));
     }
     lines.extend(not_run(report));

@@ -59,13 +59,13 @@ pub(crate) fn tidy() -> anyhow::Result<Outcome> {
     }
     violations.sort();
     for violation in &violations {
-        println!("{violation}");
+        say!("{violation}");
     }
     if violations.is_empty() {
-        println!("tidy");
+        say!("tidy");
         return Ok(Outcome::Done);
     }
-    println!("{} violations", violations.len());
+    say!("{} violations", violations.len());
     Ok(Outcome::Found)
 }
 

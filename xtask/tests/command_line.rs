@@ -47,7 +47,7 @@ fn expect(output: &Output, code: i32, words: &[&str]) {
 fn an_unknown_finding_is_a_usage_error_that_lists_what_there_is() {
     let here = tempfile::tempdir().unwrap();
     let output = xtask(here.path(), &["repro", "no-such-finding"]);
-    expect(&output, 2, &["there is no finding `no-such-finding`; there are: "]);
+    expect(&output, 2, &["there is no finding or claim `no-such-finding`; there are: "]);
     assert!(fs::read_dir(here.path()).unwrap().next().is_none(), "nothing was written");
 }
 
@@ -66,7 +66,7 @@ fn a_claim_is_run_by_its_name_and_an_unknown_one_is_a_usage_error_that_lists_its
     assert!(fs::read_dir(here.path()).unwrap().next().is_none(), "nothing was written");
 
     let claim = "negative-reinforcement/positives-lose";
-    expect(&call(&["--claim", claim]), 0, &["inconclusive"]);
+    expect(&call(&["--claim", claim]), 0, &[&format!("{claim}  inconclusive")]);
     let records = fs::read_dir(here.path().join("run/records/negative-reinforcement")).unwrap();
     let arms = records.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut arms: Vec<String> = arms.map(|name| name.split('.').next().unwrap().into()).collect();
@@ -76,6 +76,18 @@ fn a_claim_is_run_by_its_name_and_an_unknown_one_is_a_usage_error_that_lists_its
     let page = fs::read_to_string(here.path().join("run/report.html")).unwrap();
     assert!(page.contains(&format!("Only this was run: {claim}.")));
     assert!(page.contains("Not run: w-reinforce, grpo, ppo."), "series without records are named");
+}
+
+#[test]
+fn findings_are_listed_with_claims_and_one_of_them_with_its_arms() {
+    let here = tempfile::tempdir().unwrap();
+    let all = xtask(here.path(), &["list"]);
+    expect(&all, 0, &["cascade/magnifies: Optimisation finds", "calibration/brier-repairs: "]);
+    let one = xtask(here.path(), &["list", "calibration"]);
+    let file = "calibration-bandits: crates/headwater-findings/src/experiments/calibration_bandits";
+    expect(&one, 0, &["calibration/brier-repairs: ", file, "\n    double-brier (5 seeds)\n"]);
+    assert!(!String::from_utf8_lossy(&one.stdout).contains("cascade"));
+    expect(&xtask(here.path(), &["list", "calibratoin"]), 2, &["no finding `calibratoin`"]);
 }
 
 #[cfg(target_os = "linux")]

@@ -36,6 +36,8 @@ pub fn all(data: &DataDir) -> Vec<Chapter> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use headwater_protocol::{
         DeviceKind, FEWEST_SEEDS, Finding, Measure, NotRun, Plan, Preset, Settings,
     };
@@ -119,13 +121,16 @@ mod tests {
                 let begins = sentence.starts_with(char::is_uppercase);
                 assert!(begins && sentence.ends_with('.'), "{sentence}");
                 assert!(!claim.contrasts.is_empty(), "{}", claim.id);
+                // No network learns there from what is not there: a fair test has yet to be found.
+                let is_bare = claim.id == "feedback-loop/both-needed";
+                assert_eq!(claim.controls.is_empty(), is_bare, "{}", claim.id);
                 let plan = finding.plan(&settings(Preset::Quick), &[claim.id.into()]).unwrap();
                 let whole = quick(&finding).cells.len();
                 assert!(plan.cells.len() <= whole, "{}", claim.id);
                 assert!(!plan.cells.is_empty() || !plan.not_run.is_empty(), "{}", claim.id);
             }
-            let ids = finding.claims.iter().filter(|claim| claim.id == finding.claims[0].id);
-            assert_eq!(ids.count(), 1);
+            let ids: HashSet<&str> = finding.claims.iter().map(|claim| claim.id).collect();
+            assert_eq!(ids.len(), finding.claims.len(), "{}", finding.id);
         }
     }
 }

@@ -153,6 +153,14 @@ pub enum ProtocolError {
         /// What serde says.
         source: serde_json::Error,
     },
+    /// Two comparisons that differ have one name.
+    #[error("{finding}: two comparisons that differ are both called “{name}”")]
+    Ambiguous {
+        /// The finding.
+        finding: &'static str,
+        /// The name.
+        name: String,
+    },
     /// A run names a finding that this build does not have.
     #[error("there is no finding or claim `{0}` in this build")]
     UnknownFinding(String),

@@ -7,7 +7,7 @@ use crate::{Arm, Cell, Metric, Outcome, Plan, ProtocolError, Settings, Workbench
 /// The error of a cell: anything, so that an experiment can use `?` on every crate below it.
 pub type CellError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Arms that differ in one thing, and how they are run. It knows nothing of what is claimed of
+/// Arms, how they are run, and what they record. It knows nothing of what is claimed of
 /// them.
 pub trait Experiment: Send + Sync {
     /// Stable name, unique in a build: what the code that keys its records is listed under.

@@ -1,6 +1,7 @@
 //! What a finding is: claims of one source, and the experiments that test them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::Debug;
 
 use crate::{
     Arm, Claim, Code, Contrast, Control, Experiment, Measure, Metric, NotRun, Plan, ProtocolError,
@@ -83,6 +84,16 @@ impl Finding {
     pub fn controls(&self) -> Vec<&Control> {
         let claimed = self.claims.iter().flat_map(|claim| &claim.controls);
         each_once(claimed.chain(&self.controls), |control| &control.name)
+    }
+
+    /// Checks that each name means one comparison.
+    fn check_names(&self) -> Result<(), ProtocolError> {
+        let contrasts = self.claims.iter().flat_map(|claim| &claim.contrasts).chain(&self.further);
+        let controls = self.claims.iter().flat_map(|claim| &claim.controls).chain(&self.controls);
+        match ambiguous(contrasts, |c| &c.name).or_else(|| ambiguous(controls, |c| &c.name)) {
+            None => Ok(()),
+            Some(name) => Err(ProtocolError::Ambiguous { finding: self.id, name: name.into() }),
+        }
     }
 
     /// The claims named; all of them where none is.
@@ -174,8 +185,8 @@ impl Finding {
     /// What a run of the claims named needs; of the whole finding where none is.
     ///
     /// # Errors
-    /// Those of [`Experiment::plan`], and when a comparison reads an arm that no plan has or a
-    /// metric that no cell records.
+    /// Those of [`Experiment::plan`]; when two comparisons that differ have one name, or one reads
+    /// an arm that no plan has or a metric that no cell records.
     pub fn plan(&self, settings: &Settings, claims: &[String]) -> Result<Plan, ProtocolError> {
         let (mut plan, known) = self.whole(settings)?;
         for (name, reads) in self.reads(&[]) {
@@ -183,6 +194,7 @@ impl Finding {
                 known.check(&format!("{}: the comparison “{name}”", self.id), &read)?;
             }
         }
+        self.check_names()?;
         let reads = self.reads(claims).into_iter().flat_map(|(_, reads)| reads);
         let read: BTreeSet<Arm> = reads.map(|read| read.arm().clone()).collect();
         if claims.is_empty() {
@@ -199,6 +211,19 @@ impl Finding {
 fn each_once<'a, T>(all: impl Iterator<Item = &'a T>, name: fn(&T) -> &String) -> Vec<&'a T> {
     let mut seen = HashSet::new();
     all.filter(|one| seen.insert(name(one))).collect()
+}
+
+/// A name that stands for different things; a comparison may be in several claims as it is.
+fn ambiguous<'a, T: Debug + 'a>(
+    all: impl Iterator<Item = &'a T>,
+    name: fn(&T) -> &String,
+) -> Option<&'a str> {
+    let mut seen: BTreeMap<&str, String> = BTreeMap::new();
+    let mut differs = |one: &&'a T| {
+        let text = format!("{one:?}");
+        *seen.entry(name(*one)).or_insert_with(|| text.clone()) != text
+    };
+    all.into_iter().find(|one| differs(one)).map(|one| name(one).as_str())
 }
 
 /// The arms that are `wanted`, and all that they need.
@@ -304,6 +329,26 @@ mod tests {
     fn seeds(plan: &Plan, arm: &str) -> Vec<u64> {
         let cells = plan.cells.iter().filter(|cell| cell.arm.name() == arm);
         cells.map(|cell| cell.seed).collect()
+    }
+
+    #[test]
+    fn a_name_that_stands_for_two_comparisons_is_refused() {
+        let settings = Settings { preset: Preset::Quick, seeds: None, device: DeviceKind::Flex };
+        let mut twice = finding();
+        let first = twice.claims[0].contrasts[0].clone();
+        twice.claims[1].contrasts.push(first);
+        assert!(twice.plan(&settings, &[]).is_ok(), "one comparison in two claims");
+        for change in [
+            |finding: &mut Finding| finding.further[0].name = "c".into(),
+            |finding: &mut Finding| {
+                finding.controls.push(Control::new("b", MEAN.of("b"), 0.2));
+            },
+        ] {
+            let mut finding = finding();
+            change(&mut finding);
+            let error = finding.plan(&settings, &[]).unwrap_err().to_string();
+            assert!(error.starts_with("both: two comparisons that differ are both"), "{error}");
+        }
     }
 
     #[test]

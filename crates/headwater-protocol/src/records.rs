@@ -121,12 +121,6 @@ impl Records {
         arms.into_iter().collect()
     }
 
-    /// True if `arm` has a record at some seed.
-    #[must_use]
-    pub fn has_arm(&self, arm: &Arm) -> bool {
-        self.metrics.values().any(|arms| arms.contains_key(arm))
-    }
-
     /// One seed's records; an unknown seed has none.
     #[must_use]
     pub fn seed(&self, seed: u64) -> SeedRecords<'_> {

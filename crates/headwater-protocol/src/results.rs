@@ -42,7 +42,7 @@ pub struct RunResult {
 pub struct FindingResult {
     /// Its id.
     pub id: String,
-    /// The claims in one sentence.
+    /// The claims in one sentence, or the sentences of those that were selected.
     pub claim: String,
     /// Who claims it.
     pub source: String,
@@ -108,6 +108,20 @@ impl From<&Claim> for ClaimResult {
 }
 
 impl FindingResult {
+    /// What was judged: the finding by its id, or the claims of it that were selected.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let own = |id: &'_ String| id.rsplit('/').next().unwrap_or_default().to_owned();
+        match &self.only[..] {
+            [] => self.id.clone(),
+            [claim] => claim.clone(),
+            claims => {
+                let claims: Vec<String> = claims.iter().map(own).collect();
+                format!("{}/{{{}}}", self.id, claims.join(", "))
+            }
+        }
+    }
+
     /// True if the error is that of a record which a missing cell would have left: it was not run,
     /// it failed, or the claims that were selected do not need it.
     #[must_use]
@@ -198,6 +212,13 @@ pub(crate) fn result(
     let scope = Scope { planned: &cells, not_run: &planned.not_run, smoke };
     let (contrasts, controls) = finding.comparisons(&planned.only);
     let judged = judge(&contrasts, &controls, &records, scope);
+    let claims: Vec<ClaimResult> = finding.selected(&planned.only).map(ClaimResult::from).collect();
+    let unknown = planned.only.iter().find(|id| claims.iter().all(|claim| claim.id != **id));
+    if let Some(id) = unknown {
+        return Err(ProtocolError::UnknownFinding(id.clone()));
+    }
+    let sentences: Vec<&str> = claims.iter().map(|claim| claim.sentence.as_str()).collect();
+    let claim = if planned.only.is_empty() { finding.claim.into() } else { sentences.join(" ") };
 
     let problems = judged.contrasts.iter().map(|c| (&c.name, &c.problem));
     let problems = problems.chain(judged.controls.iter().map(|c| (&c.name, &c.problem)));
@@ -205,10 +226,10 @@ pub(crate) fn result(
         problems.filter_map(|(name, problem)| Some(format!("{name}: {}", problem.as_ref()?)));
     Ok(FindingResult {
         id: planned.id.clone(),
-        claim: finding.claim.to_owned(),
+        claim,
         source: finding.source.to_owned(),
         only: planned.only.clone(),
-        claims: finding.selected(&planned.only).map(ClaimResult::from).collect(),
+        claims,
         experiments: finding.experiments.iter().map(|e| e.id().to_owned()).collect(),
         verdict: judged.verdict,
         why: judged.why,

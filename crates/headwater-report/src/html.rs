@@ -133,7 +133,10 @@ fn section(report: &FindingReport) -> Markup {
             p.claim { (finding.claim) }
             p.source { (finding.source) }
             @if !finding.only.is_empty() {
-                p.note { "Only this was run: " (finding.only.join(", ")) "." }
+                p.note {
+                    "Only this was run: " (finding.only.join(", ")) ". The verdict and the adjusted p \
+                     values are of its comparisons alone."
+                }
             }
             p.why { (finding.why) }
             @if !finding.contrasts.is_empty() {
@@ -254,8 +257,9 @@ fn how_to_read() -> Markup {
         section #reading {
             h2 { "How to read this" }
             p {
-                "Arms differ in one thing only and are compared seed by seed. An effect is the mean paired \
-                 difference over n seeds; its interval is the 95% Student’s t interval. The smallest effect of \
+                "Arms that are compared differ in one thing, unless the comparison says otherwise, \
+                 and are paired seed by seed. An effect is the mean paired difference over n seeds; \
+                 its interval is the 95% Student’s t interval. The smallest effect of \
                  interest, d, is this project’s choice and not the paper’s number. With fewer than "
                 (FEWEST_SEEDS) " seeds, or where all seeds give the same difference, a comparison is undecided \
                  whatever the numbers are."

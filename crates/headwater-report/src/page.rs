@@ -49,13 +49,6 @@ impl Part {
         figures.into_iter().fold(self, Self::figure)
     }
 
-    /// Adds a figure that depends on what the records hold.
-    #[must_use]
-    pub fn computed_figure(mut self, of: fn(&Records) -> Result<Figure, ReportError>) -> Self {
-        self.figures.push(Source::Computed(of));
-        self
-    }
-
     /// Adds a table.
     #[must_use]
     pub fn table(mut self, table: Table) -> Self {

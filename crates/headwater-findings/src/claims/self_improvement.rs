@@ -214,7 +214,7 @@ fn by_past_self() -> Claim {
                 - contrast("contrast of policy-self-judging, of its pairs", SELF_JUDGING),
             0.05,
         )],
-        controls: vec![],
+        controls: vec![permuted("policy, verdicts permuted: pass@1 - base", &PASS_1, 0.05)],
     }
 }
 

@@ -1,7 +1,7 @@
 //! Experiment `calibration`: one base policy, reinforced by correctness and by proper scoring
 //! rules.
 //!
-//! Arms differ in the reward only: `correct - k S(q, correct)`. The task is a sum with an uncertain
+//! Arms differ in the reward: `correct - k S(q, correct)`. The task is a sum with an uncertain
 //! operand ([`crate::tasks::masked_sum`]), so the best accuracy and the right confidence are known
 //! for every prompt. Two confidences are measured: the one *stated* (a token after the answer), and
 //! the *likelihood* the policy gives its own answer. Two arms train on fully determined prompts,

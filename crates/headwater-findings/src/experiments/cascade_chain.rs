@@ -256,21 +256,21 @@ struct Learner {
     model: Arm,
     objective: Objective,
     shaping: Shaping,
-    /// It is shown beside others and trains two networks.
-    few_seeds: bool,
+    /// No comparison reads it, so it has the first seeds only: PPO trains two networks.
+    if_shown: bool,
 }
 
 impl Learner {
     fn new(arm: Arm, model: Arm, objective: Objective) -> Self {
-        Self { arm, model, objective, shaping: Shaping::None, few_seeds: false }
+        Self { arm, model, objective, shaping: Shaping::None, if_shown: false }
     }
 
     fn cell(self, seed: u64, smoke: bool) -> Result<Cell, ProtocolError> {
-        let Self { arm, model, objective, shaping, few_seeds } = self;
+        let Self { arm, model, objective, shaping, if_shown } = self;
         let needs = [BASE, model.clone()];
         let config = Box::new(policy(objective, shaping, smoke));
         let cell = Cell::new(arm, seed, &CellConfig::Policy { model, config })?.needing(needs);
-        Ok(if few_seeds { cell.if_shown() } else { cell })
+        Ok(if if_shown { cell.if_shown() } else { cell })
     }
 }
 
@@ -293,7 +293,7 @@ fn learners() -> Vec<Learner> {
         for (arm, kl) in [(ppo(dose), None), (ppo_kl(dose), Some(in_reward))] {
             let objective = penalised(Objective::ppo(), kl);
             let learner = Learner::new(arm, reward_model(dose), objective);
-            all.push(Learner { few_seeds: true, ..learner });
+            all.push(Learner { if_shown: true, ..learner });
         }
     }
     let shaped =

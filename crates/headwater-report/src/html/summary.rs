@@ -39,7 +39,7 @@ pub(super) fn summary(report: &Report) -> Markup {
 
 fn row(finding: &FindingResult) -> Markup {
     html! { tr {
-        td { a href={ "#" (finding.id) } { (finding.id) } br; small { (finding.claim) } }
+        td { a href={ "#" (finding.id) } { (finding.name()) } br; small { (finding.claim) } }
         td { (badge(finding.verdict)) }
         td {
             (contrasts(&finding.contrasts))

@@ -101,8 +101,8 @@ pub(super) fn run(
                     _ => VETO,
                 },
             };
-            // What the methods that know only right and wrong are told: above the base's average or
-            // not.
+            // What the methods that know only right and wrong are told: above 0, which of a
+            // standardised reward is the base's average.
             Verdict { reward: Score::finite(reward), correct: Some(reward > 0.0) }
         })
         .collect()
