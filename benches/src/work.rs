@@ -1,11 +1,8 @@
 //! The pieces of work, each prepared once and then repeated.
 
-use headwater_core::{Check, Group, Score, Streams};
-use headwater_nn::{
-    AdamW, AdamWConfig, Decoder, DecoderConfig, DecoderShape, Device, Example, SamplingConfig,
-    sample, supervised_step,
-};
-use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig, Verdict};
+use headwater_core::{Check, Example, Group, Prompt, Score, Streams};
+use headwater_nn::{AdamW, AdamWConfig, Decoder, DecoderConfig, DecoderShape, Device, SamplingConfig, sample, supervised_step};
+use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, Verdict};
 use headwater_recsys::{
     Exploration, PopularityConfig, Ranker as _, Ranking, Simulator, WorldConfig,
 };

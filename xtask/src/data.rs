@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
-use headwater_findings::data::{DATA_SETS, DataDir, DataFile, DataSet, Found, Origin, SetState};
+use headwater_data::{DATA_SETS, DataDir, DataFile, DataSet, Found, Origin, SetState};
 
 use crate::{Outcome, Usage, cache_dir, data_dir};
 use fetch::Fetcher;

@@ -31,7 +31,7 @@ use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 use etcetera::base_strategy::{BaseStrategy, choose_native_strategy};
-use headwater_findings::data::DataDir;
+use headwater_data::DataDir;
 
 /// A step makes and drops tensors of some megabytes; the system's allocator gives their pages back
 /// each time, and the kernel clears them again.

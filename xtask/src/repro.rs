@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use headwater_findings::data::DataDir;
+use headwater_data::DataDir;
 use headwater_protocol::{
     DeviceKind, Finding, Preset, ProtocolError, RunOptions, Settings, Verdict,
 };

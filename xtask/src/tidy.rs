@@ -12,8 +12,14 @@ use crate::{Outcome, workspace};
 /// Layers from the bottom up; a crate depends on crates of lower layers only.
 const LAYERS: &[&[&str]] = &[
     &["headwater-core"],
-    &["headwater-evaluation", "headwater-rewards", "headwater-kernels"],
-    &["headwater-invariance", "headwater-protocol", "headwater-decisions", "headwater-nn"],
+    &["headwater-data", "headwater-evaluation", "headwater-rewards", "headwater-kernels"],
+    &[
+        "headwater-invariance",
+        "headwater-tasks",
+        "headwater-protocol",
+        "headwater-decisions",
+        "headwater-nn",
+    ],
     &["headwater-report", "headwater-reward-models", "headwater-optimizers", "headwater-recsys"],
     &["headwater-self-improvement"],
     &["headwater-findings"],
@@ -23,10 +29,12 @@ const LAYERS: &[&[&str]] = &[
 /// Crates that build in seconds because they never reach the tensor library.
 const WITHOUT_BURN: &[&str] = &[
     "headwater-core",
+    "headwater-data",
     "headwater-evaluation",
     "headwater-rewards",
     "headwater-invariance",
     "headwater-kernels",
+    "headwater-tasks",
     "headwater-protocol",
     "headwater-report",
     "headwater-decisions",

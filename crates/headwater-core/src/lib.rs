@@ -1,4 +1,4 @@
-//! The vocabulary every Headwater crate shares: named random streams, samples, groups, scores and
+//! What every Headwater crate shares: named random streams, prompts, samples, groups, scores and
 //! checked configs.
 //!
 //! Invariants: no file or network access, no clock, no environment, no global state, no burn.
@@ -20,13 +20,17 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod prompt;
 mod sample;
 mod score;
 mod streams;
+mod vocabulary;
 
 pub use config::{
     Check, ConfigError, require, require_finite, require_non_negative, require_positive,
 };
+pub use prompt::{Example, Prompt};
 pub use sample::{Group, Sample};
 pub use score::Score;
 pub use streams::{StreamRng, Streams};
+pub use vocabulary::{BOS, EOS, PAD, Untokenizable, Vocabulary};

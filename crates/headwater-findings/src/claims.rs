@@ -2,7 +2,7 @@
 
 use headwater_report::Chapter;
 
-use crate::data::DataDir;
+use headwater_data::DataDir;
 
 mod calibration;
 mod cascade;
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     #[ignore = "real data"]
     fn with_data_every_arm_that_is_read_has_five_seeds_or_more() {
-        for Chapter { finding, .. } in all(&crate::data::testing::real_data()) {
+        for Chapter { finding, .. } in all(&crate::testing::real_data()) {
             let plan = quick(&finding);
             assert!(plan.not_run.is_empty(), "{}: {:?}", finding.id, plan.not_run);
             for (name, arm, seeds) in seeds_of_arms_read(&finding, &plan) {

@@ -1,6 +1,7 @@
 //! The experiments: arms, how they are run, and what they record; one file each. They know nothing
 //! of what is claimed of them.
 
+pub mod annotators;
 pub mod calibration;
 pub mod calibration_bandits;
 pub mod cascade_chain;

@@ -3,15 +3,13 @@
 //! [`experiments`] has one readable file each: arms, run, measures. [`claims`] says for each
 //! finding what its source claims, which comparisons of which arms carry that, and what its page
 //! shows. Nothing is decided at run time that is not in the cells' configs, and no data set is read
-//! but through [`data`].
+//! but through [`headwater_data`].
 #![forbid(unsafe_code)]
 
 pub mod claims;
-pub mod data;
 mod device;
 pub mod experiments;
 mod schedule;
-pub mod tasks;
 #[cfg(test)]
 mod testing;
 

@@ -1,9 +1,10 @@
 //! What the tests of experiments share.
 
+use std::path::Path;
+
+use headwater_data::DataDir;
 use headwater_protocol::{Build, DeviceKind, Preset, RunOptions, Settings};
 use headwater_report::Chapter;
-
-use crate::data::DataDir;
 
 const SMOKE: Settings =
     Settings { preset: Preset::Smoke, seeds: Some(1), device: DeviceKind::Flex };
@@ -30,6 +31,14 @@ pub(crate) fn smoke_with(experiment: &str, data: &DataDir) {
     assert!(finding.found.failures.is_empty(), "{:?}", finding.found.failures);
     assert!(finding.found.defects.is_empty(), "{:?}", finding.found.defects);
     assert!(finding.found.cells > 0, "{experiment} has no cell");
+}
+
+/// The real data: `$HEADWATER_DATA`, seen from the workspace as `cargo xtask` sees it there, or
+/// what lies beside the checkout.
+pub(crate) fn real_data() -> DataDir {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let named = std::env::var_os("HEADWATER_DATA").filter(|value| !value.is_empty());
+    DataDir::new([workspace.join(named.unwrap_or_else(|| "../shared/data".into()))])
 }
 
 /// The chapter of an experiment's finding, with that experiment only.

@@ -1,6 +1,6 @@
 //! What can go wrong in this crate.
 
-use headwater_core::ConfigError;
+use headwater_core::{ConfigError, Untokenizable};
 
 /// An input this crate cannot work with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,13 +30,8 @@ pub enum NnError {
         allowed: String,
     },
     /// Text that the vocabulary cannot encode.
-    #[error("no token for {text:?} at byte {byte}")]
-    Untokenizable {
-        /// The text at the point where no token fits, at most 16 characters.
-        text: String,
-        /// Byte offset of that point.
-        byte: usize,
-    },
+    #[error(transparent)]
+    Untokenizable(#[from] Untokenizable),
     /// Bytes that are not what they should be.
     #[error("{format}: {problem}")]
     Malformed {

@@ -34,7 +34,6 @@ mod sampler;
 mod shape;
 pub mod stories;
 mod supervised;
-mod tokenizer;
 mod weights;
 
 pub use adamw::{AdamW, AdamWConfig, AdamWSettings};
@@ -50,6 +49,5 @@ pub use gradients::ModuleGradients;
 pub use ops::TokenScores;
 pub use sampler::{Completion, Sampling, SamplingConfig, sample};
 pub use shape::{DecoderConfig, DecoderShape};
-pub use supervised::{Example, SequenceBatch, supervised_loss, supervised_step};
-pub use tokenizer::{BOS, EOS, PAD, Vocabulary};
+pub use supervised::{SequenceBatch, supervised_loss, supervised_step};
 pub use weights::{NamedTensor, named_tensors};

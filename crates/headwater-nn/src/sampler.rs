@@ -5,14 +5,13 @@
 //! the same bits in every company, so what is sampled does not depend on which other rows are in the batch,
 //! nor on the number of threads.
 
-use headwater_core::{Check, ConfigError, StreamRng, Streams, require, require_positive};
+use headwater_core::{Check, ConfigError, EOS, StreamRng, Streams, require, require_positive};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use headwater_kernels::{DecoderWeights, in_parts, log_softmax};
 use std::ops::Range;
 
-use crate::tokenizer::EOS;
 use crate::{Decoder, DecoderShape, NnError};
 
 /// How to sample, unchecked.

@@ -4,23 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use headwater_core::require;
+use headwater_core::{Example, PAD, require};
 
 use crate::ops::plain::log_distribution;
 use crate::ops::{TokenScores, Tree, require_temperature};
 use crate::sampler::check_tokens;
-use crate::tokenizer::PAD;
 use crate::weights::host_values;
 use crate::{AdamW, Decoder, DecoderShape, NnError};
-
-/// One demonstration: the loss is taken on the completion only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Example {
-    /// Tokens the completion is conditioned on, at least one.
-    pub prompt: Vec<u32>,
-    /// Tokens to be learnt, at least one (usually ending in the end token).
-    pub completion: Vec<u32>,
-}
 
 /// Prompt-completion pairs, packed: no padding is read, and a prompt that several pairs begin with is read once. A pair's
 /// numbers are the same bits whatever other pairs are beside it.

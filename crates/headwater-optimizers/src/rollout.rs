@@ -1,22 +1,11 @@
 //! Rollouts: completions sampled from a policy, in text and tokens, and what a grader says of them.
 
-use headwater_core::{Group, Score, Streams, require};
+use headwater_core::{Group, Prompt, Score, Streams, require};
 use headwater_nn::{Completion, Decoder, Sampling, sample};
 use headwater_rewards::{Reward, checked_score};
 
 use crate::statistics::require_length;
 use crate::{OptimizerError, TokenRows};
-
-/// A prompt in the two forms it is needed in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prompt {
-    /// What the policy reads.
-    pub tokens: Vec<u32>,
-    /// What the reward reads.
-    pub text: String,
-    /// The reference answer, where there is one.
-    pub reference: Option<String>,
-}
 
 /// What a grader says of one completion.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor, TensorData};
-use headwater_core::{Check, Streams};
+use headwater_core::{BOS, Check, Streams};
 use headwater_nn::ops::{self, SparseRows, Tree};
 use headwater_nn::stories::StoriesTokenizer;
-use headwater_nn::{BOS, Checkpoint, Decoder, DecoderShape, NnError, pack, unpack};
+use headwater_nn::{Checkpoint, Decoder, DecoderShape, NnError, pack, unpack};
 
 use crate::{BagOfWords, BagOfWordsConfig, RewardModelError, SparseFeatures, WordVocabulary};
 

@@ -3,7 +3,8 @@
 use burn::module::{Module, Param};
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Tensor, TensorData};
-use headwater_nn::{AdamW, Decoder, PAD, SequenceBatch};
+use headwater_core::PAD;
+use headwater_nn::{AdamW, Decoder, SequenceBatch};
 
 use crate::RewardModelError;
 

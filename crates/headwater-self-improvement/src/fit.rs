@@ -1,7 +1,7 @@
 //! Maximum likelihood on a fixed set of examples: the update of every loop that filters.
 
-use headwater_core::{Check, ConfigError, Streams, require};
-use headwater_nn::{AdamW, AdamWConfig, AdamWSettings, Decoder, Example, supervised_step};
+use headwater_core::{Check, ConfigError, Example, Streams, require};
+use headwater_nn::{AdamW, AdamWConfig, AdamWSettings, Decoder, supervised_step};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 

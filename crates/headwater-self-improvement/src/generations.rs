@@ -1,8 +1,7 @@
 //! What a policy generates for a round: completions of prompts, in tokens and in text.
 
-use headwater_core::{Group, Streams};
+use headwater_core::{Group, Prompt, Streams};
 use headwater_nn::{Completion, Decoder, Sampling, sample};
-use headwater_optimizers::Prompt;
 
 use crate::SelfImprovementError;
 

@@ -11,9 +11,9 @@
 //! here there is one kind and no normalisation by deviation.
 
 use burn::tensor::Tensor;
-use headwater_core::{Streams, require};
+use headwater_core::{Prompt, Streams, require};
 use headwater_nn::{AdamW, Completion, Decoder, Sampling, SequenceBatch, sample};
-use headwater_optimizers::{Prompt, pad_rows};
+use headwater_optimizers::pad_rows;
 
 use crate::{Generations, SelfImprovementError};
 

@@ -11,9 +11,8 @@
 //!
 //! The fit is the gradient of a reward of 0 or 1 without a baseline: wrong answers push nothing.
 
-use headwater_core::{Check, ConfigError, Streams, require};
-use headwater_nn::{Decoder, Example, Sampling, SamplingConfig};
-use headwater_optimizers::Prompt;
+use headwater_core::{Check, ConfigError, Example, Prompt, Streams, require};
+use headwater_nn::{Decoder, Sampling, SamplingConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::fit::{FitConfig, FitSettings, fit};

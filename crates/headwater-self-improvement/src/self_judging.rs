@@ -8,9 +8,10 @@
 //!   contrast between them vanishes; the rejected side is therefore always taken from the past (initial) model. Its other
 //!   half, chosen answers informed by a future model, is not here.
 
-use headwater_core::{Check, ConfigError, Streams, require, require_finite, require_positive};
+use headwater_core::{
+    Check, ConfigError, Prompt, Streams, require, require_finite, require_positive,
+};
 use headwater_nn::{Decoder, Sampling, SamplingConfig};
-use headwater_optimizers::Prompt;
 use serde::{Deserialize, Serialize};
 
 use crate::fit::{FitConfig, FitSettings};

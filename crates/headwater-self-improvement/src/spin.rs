@@ -9,9 +9,8 @@
 //! `p = p_t` is `-lambda/2 (E_data - E_{p_t}) grad log p`: it is 0 where the policy is the distribution of the data, and that
 //! is as far as the method goes. The paper's full text was not at hand; this follows its equation.
 
-use headwater_core::Streams;
-use headwater_nn::{Decoder, Example, Sampling};
-use headwater_optimizers::Prompt;
+use headwater_core::{Example, Prompt, Streams};
+use headwater_nn::{Decoder, Sampling};
 
 use crate::fit::FitSettings;
 use crate::preference::{Preference, prefer};

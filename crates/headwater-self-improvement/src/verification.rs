@@ -6,9 +6,9 @@
 //! 2024 (arXiv 2412.02674): the probability of `right` among the two verdicts.
 
 use burn::module::Module;
-use headwater_core::require;
+use headwater_core::{Example, require};
 use headwater_evaluation::decision::sigmoid;
-use headwater_nn::{Decoder, Example, SequenceBatch};
+use headwater_nn::{Decoder, SequenceBatch};
 
 use crate::SelfImprovementError;
 

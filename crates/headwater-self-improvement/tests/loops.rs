@@ -2,11 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use headwater_core::{Check, Streams};
+use headwater_core::{Check, Prompt, Streams};
 use headwater_nn::{
     AdamWConfig, Decoder, DecoderConfig, Device, Sampling, SamplingConfig, SequenceBatch,
 };
-use headwater_optimizers::Prompt;
 use headwater_self_improvement::fit::{FitConfig, FitSettings};
 use headwater_self_improvement::preference::{Preference, prefer};
 use headwater_self_improvement::rejection::{
@@ -134,7 +133,7 @@ fn rationalisation_is_tried_where_nothing_was_kept_and_learnt_under_the_plain_pr
         let all: Vec<Prompt> = prompts();
         let examples: Vec<_> = (0..6)
             .flat_map(|first| all.iter().map(move |last| (first, last.clone())))
-            .map(|(first, last)| headwater_nn::Example {
+            .map(|(first, last)| headwater_core::Example {
                 prompt: vec![3 + first, last.tokens[0]],
                 completion: last.tokens,
             })
@@ -258,7 +257,7 @@ fn spin_approaches_its_data() {
     let before = accuracy(&policy);
     let data: Vec<_> = (0..96)
         .map(|at| 3 + at % 6)
-        .map(|token| headwater_nn::Example { prompt: vec![token], completion: vec![token] })
+        .map(|token| headwater_core::Example { prompt: vec![token], completion: vec![token] })
         .collect();
     for at in 0..3 {
         let streams = Streams::new(3).child("round", &[at]);

@@ -13,6 +13,9 @@ use super::{files_under, relative};
 /// The crate that holds the experiments.
 const FINDINGS: &str = "headwater-findings";
 
+/// Crates of which an experiment depends on the modules that it uses, not on the whole.
+const BY_MODULE: [&str; 2] = [FINDINGS, "headwater-tasks"];
+
 /// Crates that run experiments and show what they found; of them only what a cell computes with
 /// counts.
 const RUNNERS: [(&str, Option<&str>); 2] =
@@ -54,8 +57,8 @@ impl Sources {
 
     /// Name and content of everything that the numbers of an experiment come from.
     pub(crate) fn of_experiment(&mut self, id: &str) -> anyhow::Result<BTreeMap<String, String>> {
-        let home = self.home(FINDINGS);
-        let own = home.join("experiments").join(format!("{}.rs", id.replace('-', "_")));
+        let own =
+            self.home(FINDINGS).join("experiments").join(format!("{}.rs", id.replace('-', "_")));
         if !own.is_file() {
             bail!("the experiment `{id}` has no file {}", relative(&self.workspace, &own));
         }
@@ -70,10 +73,19 @@ impl Sources {
                 }
                 let Stripped { code, paths, .. } = self.stripped(&file)?.clone();
                 content.insert(relative(&self.workspace, &file), code);
-                for path in paths {
-                    match path[0].strip_prefix("headwater_") {
-                        Some(_) => _ = crates.insert(path[0].replace('_', "-")),
-                        None => ahead.extend(resolved(&home, &file, &path)),
+                let home = self.home_of(&file);
+                for mut path in paths {
+                    let named = path[0].replace('_', "-");
+                    if BY_MODULE.contains(&named.as_str()) {
+                        path[0] = "crate".to_owned();
+                        match resolved(&self.home(&named), &file, &path) {
+                            Some(module) => ahead.push(module),
+                            None => _ = crates.insert(named),
+                        }
+                    } else if named.starts_with("headwater-") {
+                        crates.insert(named);
+                    } else {
+                        ahead.extend(resolved(&home, &file, &path));
                     }
                 }
             }
@@ -81,7 +93,8 @@ impl Sources {
         for name in self.with_dependencies(crates) {
             self.add_crate(&name, &mut content)?;
         }
-        let external = self.dependencies(FINDINGS).filter(|name| !name.starts_with("headwater-"));
+        let external = BY_MODULE.iter().flat_map(|name| self.dependencies(name));
+        let external = external.filter(|name| !name.starts_with("headwater-"));
         let external: BTreeSet<String> = external.map(str::to_owned).collect();
         let named = content.keys().filter_map(|name| name.strip_prefix("manifest of "));
         let packages = named.map(str::to_owned).chain(external);
@@ -92,6 +105,12 @@ impl Sources {
 
     fn home(&self, name: &str) -> PathBuf {
         self.workspace.join("crates").join(name).join("src")
+    }
+
+    /// The `src` of the crate that a file belongs to.
+    fn home_of(&self, file: &Path) -> PathBuf {
+        let homes = BY_MODULE.iter().map(|name| self.home(name));
+        homes.into_iter().find(|home| file.starts_with(home)).unwrap_or_else(|| self.home(FINDINGS))
     }
 
     /// Crates with those that they depend on, without those that only run and show.

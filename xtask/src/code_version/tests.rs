@@ -105,7 +105,7 @@ fn what_computes_reruns_the_experiments_that_it_computes_and_no_others() {
     let all = ["calibration", "decision-losses", "negative-reinforcement"];
     let streams = "crates/headwater-core/src/streams.rs";
     let workbench = "crates/headwater-protocol/src/workbench.rs";
-    let countdown = "crates/headwater-findings/src/tasks/countdown.rs";
+    let countdown = "crates/headwater-tasks/src/countdown.rs";
     for (what, file, from, to, expected) in [
         ("a default", TRAINER, "prompts_per_step: 32", "prompts_per_step: 16", &optimised[..]),
         ("a setting", EXPERIMENT, "hidden: 160", "hidden: 128", &["negative-reinforcement"]),

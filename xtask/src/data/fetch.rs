@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use headwater_findings::data::{DataError, DataFile, DataSet, Origin};
+use headwater_data::{DataError, DataFile, DataSet, Origin};
 
 use super::http::{Http, Problem, length};
 use super::wheel::{self, Python};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use headwater_findings::data::{DATA_SETS, DataError};
+use headwater_data::{DATA_SETS, DataError};
 use headwater_protocol::{Announcement, by_reason};
 
 use super::Setup;

@@ -17,7 +17,7 @@ use crate::experiments::calibration::{
 use crate::experiments::calibration_bandits::{
     BANDITS, BANDITS_ARM, CalibrationBandits, SCHEMES, accuracy, never_right, stated,
 };
-use crate::tasks::masked_sum::LEVELS;
+use headwater_tasks::masked_sum::LEVELS;
 
 /// The finding.
 pub(super) fn chapter() -> Chapter {

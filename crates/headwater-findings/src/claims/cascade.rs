@@ -14,7 +14,6 @@ use headwater_protocol::{
 };
 use headwater_report::Chapter;
 
-use crate::data::DataDir;
 use crate::experiments::cascade_chain::{
     BEST_OF_64, CascadeChain, FALL, GOLD, LOG_ODDS, MODEL_LOG_ODDS, OVERCONFIDENCE, QUALITY,
     STRONG, TAILS, Tail, at_3_nats, grpo, grpo_kl, reward_model, self_training,
@@ -26,6 +25,7 @@ use crate::experiments::cascade_truthful::{
     CascadeTruthful, ENSEMBLE_MINIMUM, ENSEMBLE_VARIANCE, INFORMATIVE, MOST, NOISY, PLENTY, RANDOM,
     TEXT_INFORMATIVENESS, TRUE, informativeness, truth,
 };
+use headwater_data::DataDir;
 
 mod page;
 

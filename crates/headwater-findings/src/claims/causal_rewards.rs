@@ -19,7 +19,6 @@
 use headwater_protocol::{Claim, Contrast, Control, Finding, Measure, Registered, Scalar};
 use headwater_report::Chapter;
 
-use crate::data::DataDir;
 use crate::experiments::causal_rewards_concept::{self as concept, CausalRewardsConcept};
 use crate::experiments::causal_rewards_discrimination::{
     self as discrimination, CausalRewardsDiscrimination,
@@ -28,6 +27,7 @@ use crate::experiments::causal_rewards_length::{self as length, CausalRewardsLen
 use crate::experiments::causal_rewards_planted::{self as planted, CausalRewardsPlanted};
 use crate::experiments::causal_rewards_recorded::CausalRewardsRecorded;
 use crate::experiments::causal_rewards_sycophancy::{self as sycophancy, CausalRewardsSycophancy};
+use headwater_data::DataDir;
 
 mod page;
 

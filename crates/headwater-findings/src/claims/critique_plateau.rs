@@ -29,8 +29,8 @@ use crate::experiments::critique_plateau_lock::{
     BUDGETS, CritiquePlateauLock, LOCK, PLACES, exponent, feedback_name, fitted, growth,
     log_samples, opened, samples, samples_at_most_places,
 };
-use crate::tasks::lock::{FEEDBACKS, Feedback};
-use crate::tasks::misconceptions::{CRITIQUES, Critique};
+use headwater_tasks::lock::{FEEDBACKS, Feedback};
+use headwater_tasks::misconceptions::{CRITIQUES, Critique};
 
 /// Numeric reward, and more of it in two ways.
 const NUMERIC: [(&str, Arm); 3] = [

@@ -17,12 +17,12 @@
 use headwater_protocol::{Arm, Claim, Contrast, Control, Direction, Finding, Measure, Scalar};
 use headwater_report::Chapter;
 
-use crate::data::DataDir;
 use crate::experiments::decision_losses::{
     ADULT, AUC, DecisionLosses, LOSS_OF_POSTERIOR, OPTIMIZERS, SHORT, WEIGHTS, XRAY, again,
     at_rate, cost, incentive, loss, unweighted, unweighted_permuted, weighted, weighted_permuted,
 };
 use crate::experiments::decision_losses_table::DecisionLossesTable;
+use headwater_data::DataDir;
 
 mod page;
 

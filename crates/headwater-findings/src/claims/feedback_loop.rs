@@ -14,7 +14,6 @@
 use headwater_protocol::{Claim, Contrast, Control, Finding, Measure, Registered, Scalar};
 use headwater_report::Chapter;
 
-use crate::data::DataDir;
 use crate::experiments::feedback_loop_conflict::{self as conflict, FeedbackLoopConflict};
 use crate::experiments::feedback_loop_logged::FeedbackLoopLogged;
 use crate::experiments::feedback_loop_mixtures::{self as mixtures, FeedbackLoopMixtures, LOG_MSE};
@@ -25,6 +24,7 @@ use crate::experiments::feedback_loop_worlds::{
 use crate::experiments::looped::{
     ARRIVED, CURVE_RMSE, CURVE_SHARE, GINI, LEGACY, LIKE_AUC, LIKES, UTILITY, last, mean,
 };
+use headwater_data::DataDir;
 
 mod page;
 

@@ -2,18 +2,18 @@
 //! rules.
 //!
 //! Arms differ in the reward: `correct - k S(q, correct)`. The task is a sum with an uncertain
-//! operand ([`crate::tasks::masked_sum`]), so the best accuracy and the right confidence are known
+//! operand ([`headwater_tasks::masked_sum`]), so the best accuracy and the right confidence are known
 //! for every prompt. Two confidences are measured: the one *stated* (a token after the answer), and
 //! the *likelihood* the policy gives its own answer. Two arms train on fully determined prompts,
 //! where there is nothing to be overconfident about; in one, rewards are dealt out at random.
 
 use std::cell::RefCell;
 
-use headwater_core::{Check, Group, Streams};
+use headwater_core::{Check, Group, Prompt, Streams};
 use headwater_nn::{
     AdamW, AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig, supervised_step,
 };
-use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig, Verdict};
+use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, Verdict};
 use headwater_protocol::{
     Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
     Scalar, Series, Settings, Workbench, metrics,
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::confidence_rewards;
 use crate::device::device;
 use crate::schedule::warmup_then_cosine;
-use crate::tasks::masked_sum::{COMPLETION_TOKENS, MaskedSum, confidence_format, vocabulary};
+use headwater_tasks::masked_sum::{COMPLETION_TOKENS, MaskedSum, confidence_format, vocabulary};
 
 mod measure;
 

@@ -14,7 +14,7 @@ use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 
 use super::confidence_rewards::{BINARY, BRIER_ONLY, DOUBLE_BRIER, LOG};
-use crate::tasks::masked_sum::CONFIDENCES;
+use headwater_tasks::masked_sum::CONFIDENCES;
 
 /// The experiment.
 #[derive(Debug, Clone, Copy)]

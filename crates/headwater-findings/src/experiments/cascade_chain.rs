@@ -1,8 +1,8 @@
 //! Experiment `cascade-chain`, on planted text: labels, reward model, selection, policy gradient,
 //! one round of self-training.
 //!
-//! A base policy writes short texts on a topic ([`crate::tasks::topics`]) and opens a third of them
-//! with flattery. People compare its texts ([`crate::tasks::annotators`]): better ones win more
+//! A base policy writes short texts on a topic ([`headwater_tasks::topics`]) and opens a third of them
+//! with flattery. People compare its texts ([`crate::experiments::annotators`]): better ones win more
 //! often, and flattering ones win more often by `dose` log-odds, whatever they say. Everything
 //! after that is one pipeline, and every stage is measured on one scale, the log-odds by which
 //! flattery is favoured: by the labels (the dose itself), by the reward model (its score for the
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::device;
 use crate::schedule::warmup_then_cosine;
-use crate::tasks::topics::{Author, COMPLETION_TOKENS, COUNT, vocabulary};
+use headwater_tasks::topics::{Author, COMPLETION_TOKENS, COUNT, vocabulary};
 
 mod measure;
 mod model;

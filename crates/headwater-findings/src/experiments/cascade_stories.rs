@@ -12,17 +12,14 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use headwater_core::{Check, Group, Score, Streams};
+use headwater_core::{BOS, Check, Group, Prompt, Score, Streams};
 use headwater_evaluation::decision::sigmoid;
 use headwater_nn::stories::{StoriesTokenizer, read_model};
 use headwater_nn::{
-    AdamWConfig, BOS, Checkpoint, Completion, Decoder, Device, SamplingConfig, SequenceBatch,
-    sample,
+    AdamWConfig, Checkpoint, Completion, Decoder, Device, SamplingConfig, SequenceBatch, sample,
 };
 use headwater_optimizers::kl::{Estimator, KlConfig};
-use headwater_optimizers::{
-    Objective, ObjectiveConfig, Prompt, Task, Trainer, TrainerConfig, Verdict,
-};
+use headwater_optimizers::{Objective, ObjectiveConfig, Task, Trainer, TrainerConfig, Verdict};
 use headwater_protocol::{
     Arm, Cell, CellError, Experiment, Metric, Metrics, NotRun, Outcome, Plan, Preset,
     ProtocolError, Scalar, Series, Settings, Workbench, metrics,
@@ -34,9 +31,9 @@ use headwater_reward_models::{
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::data::DataDir;
 use crate::device::device;
 use crate::schedule::train_with_looks;
+use headwater_data::DataDir;
 
 /// The experiment; it reads `stories260k` and `vader-lexicon`.
 #[derive(Debug, Clone)]
@@ -476,6 +473,6 @@ mod tests {
     #[test]
     #[ignore = "real data"]
     fn its_smoke_run_has_a_report() {
-        crate::testing::smoke_with("cascade-stories", &crate::data::testing::real_data());
+        crate::testing::smoke_with("cascade-stories", &crate::testing::real_data());
     }
 }

@@ -31,9 +31,9 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::data::DataDir;
-use crate::data::truthfulqa::Answer;
 use crate::device::device;
+use headwater_data::DataDir;
+use headwater_data::truthfulqa::Answer;
 
 /// The experiment; it reads `truthfulqa`.
 #[derive(Debug, Clone)]
@@ -419,6 +419,6 @@ mod tests {
     #[test]
     #[ignore = "real data"]
     fn its_smoke_run_has_a_report() {
-        crate::testing::smoke_with("cascade-truthful", &crate::data::testing::real_data());
+        crate::testing::smoke_with("cascade-truthful", &crate::testing::real_data());
     }
 }

@@ -4,7 +4,7 @@
 use headwater_protocol::{Arm, Cell, NotRun, Plan, ProtocolError, Settings};
 use serde::Serialize;
 
-use crate::data::{DataDir, DataError};
+use headwater_data::{DataDir, DataError};
 
 pub(super) mod methods;
 pub(super) mod probe;

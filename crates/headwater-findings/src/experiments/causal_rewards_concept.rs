@@ -30,9 +30,9 @@ use serde::{Deserialize, Serialize};
 use super::causal;
 use super::causal::methods::{Method, Trained, Training};
 use super::causal::probe::toggle;
-use crate::data::cebab::{Aspect, Concept, Review, edit_pairs};
-use crate::data::{DataDir, Split};
 use crate::device::device;
+use headwater_data::cebab::{Aspect, Concept, Review, edit_pairs};
+use headwater_data::{DataDir, Split};
 
 /// The experiment; it reads `cebab`.
 #[derive(Debug, Clone)]
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     #[ignore = "real data"]
     fn its_smoke_run_has_a_report() {
-        crate::testing::smoke_with("causal-rewards-concept", &crate::data::testing::real_data());
+        crate::testing::smoke_with("causal-rewards-concept", &crate::testing::real_data());
     }
 
     #[test]

@@ -30,10 +30,10 @@ use serde::{Deserialize, Serialize};
 use super::causal;
 use super::causal::methods::{Method, Trained, Training};
 use super::causal::probe::{self, score_pairs, sides, spread};
-use crate::data::cad_imdb::{ReviewPair, Sentiment};
-use crate::data::madlibs::{Phrase, Template};
-use crate::data::{DataDir, Split};
 use crate::device::device;
+use headwater_data::cad_imdb::{ReviewPair, Sentiment};
+use headwater_data::madlibs::{Phrase, Template};
+use headwater_data::{DataDir, Split};
 
 /// The experiment; it reads two data sets.
 #[derive(Debug, Clone)]
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     #[ignore = "real data"]
     fn its_smoke_run_has_a_report() {
-        let data = crate::data::testing::real_data();
+        let data = crate::testing::real_data();
         crate::testing::smoke_with("causal-rewards-discrimination", &data);
     }
 }

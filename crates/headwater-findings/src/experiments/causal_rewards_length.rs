@@ -28,10 +28,10 @@ use serde::{Deserialize, Serialize};
 use super::causal;
 use super::causal::methods::{Method, Trained, Training, responses};
 use super::causal::probe::{self, score_pairs, sides, spread, toggle};
-use crate::data::DataDir;
-use crate::data::hh_rlhf::HelpfulOrHarmless;
-use crate::data::rm_bench::Subset;
 use crate::device::device;
+use headwater_data::DataDir;
+use headwater_data::hh_rlhf::HelpfulOrHarmless;
+use headwater_data::rm_bench::Subset;
 
 /// The experiment; it reads two data sets.
 #[derive(Debug, Clone)]
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     #[ignore = "real data"]
     fn its_smoke_run_has_a_report() {
-        crate::testing::smoke_with("causal-rewards-length", &crate::data::testing::real_data());
+        crate::testing::smoke_with("causal-rewards-length", &crate::testing::real_data());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Experiment `causal-rewards-planted`: planted text. The causal structure between label and factor
 //! is set, so that theory says which variant is right.
 //!
-//! Texts are those of [`crate::tasks::topics`]. The factor is how a text opens (flattery or not) or
+//! Texts are those of [`headwater_tasks::topics`]. The factor is how a text opens (flattery or not) or
 //! how much padding it ends with. It has no part in quality. Structures:
 //!
 //! - `label-first`: people compare on quality, then the factor is planted by the label, in 80% of
@@ -30,8 +30,8 @@ use super::causal::SEEDS;
 use super::causal::methods::{Method, Tampered, Trained, Training};
 use super::causal::probe::{accuracy, score_pairs, sides, spread, toggle};
 use crate::device::device;
-use crate::tasks::annotators::Annotators;
-use crate::tasks::topics::{AGREEMENT, COUNT, FILLERS, OPENER, content, name, quality};
+use crate::experiments::annotators::Annotators;
+use headwater_tasks::topics::{AGREEMENT, COUNT, FILLERS, OPENER, content, name, quality};
 
 /// The experiment.
 #[derive(Debug, Clone, Copy)]

@@ -21,8 +21,8 @@ use headwater_reward_models::words;
 use serde::{Deserialize, Serialize};
 
 use super::causal;
-use crate::data::llmbar::{Judge, Prompting, Subset, Verdict};
-use crate::data::{Better, DataDir};
+use headwater_data::llmbar::{Judge, Prompting, Subset, Verdict};
+use headwater_data::{Better, DataDir};
 
 /// The experiment; it reads three data sets.
 #[derive(Debug, Clone)]
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     #[ignore = "real data"]
     fn its_smoke_run_has_a_report() {
-        crate::testing::smoke_with("causal-rewards-recorded", &crate::data::testing::real_data());
+        crate::testing::smoke_with("causal-rewards-recorded", &crate::testing::real_data());
     }
 
     #[test]

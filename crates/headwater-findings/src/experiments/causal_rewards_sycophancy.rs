@@ -29,10 +29,10 @@ use serde::{Deserialize, Serialize};
 use super::causal;
 use super::causal::methods::{Method, Trained, Training, responses};
 use super::causal::probe::{accuracy, score_pairs, sides, spread, toggle};
-use crate::data::DataDir;
-use crate::data::hh_rlhf::{HelpfulOrHarmless, PreferencePair};
-use crate::data::sycophancy_mwe::{Choice, Probe};
 use crate::device::device;
+use headwater_data::DataDir;
+use headwater_data::hh_rlhf::{HelpfulOrHarmless, PreferencePair};
+use headwater_data::sycophancy_mwe::{Choice, Probe};
 
 /// The experiment; it reads two data sets.
 #[derive(Debug, Clone)]
@@ -367,12 +367,12 @@ fn question<'a>(biased: &'a str, mut options: [&'a str; 2]) -> (&'a str, [&'a st
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::sycophancy_mwe::Topic;
+    use headwater_data::sycophancy_mwe::Topic;
 
     #[test]
     #[ignore = "real data"]
     fn its_smoke_run_has_a_report() {
-        crate::testing::smoke_with("causal-rewards-sycophancy", &crate::data::testing::real_data());
+        crate::testing::smoke_with("causal-rewards-sycophancy", &crate::testing::real_data());
     }
 
     fn probe(id: &str, biography: &str, options: [&str; 2], sycophantic: Choice) -> Probe {

@@ -1,7 +1,7 @@
 //! Experiment `critique-plateau`: one base policy that is surely wrong about some questions,
 //! reinforced with numbers alone and with refinements written under critiques.
 //!
-//! The task is arithmetic with confident misconceptions ([`crate::tasks::misconceptions`]); about
+//! The task is arithmetic with confident misconceptions ([`headwater_tasks::misconceptions`]); about
 //! 30% of the training questions meet one. Arms fork one base per seed and initial probability of
 //! the right result on a misconception, read the same questions in the same order, and stop at the
 //! same number of sampled responses, refinements included. They differ in the critique, in the
@@ -22,7 +22,7 @@ use headwater_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
-use crate::tasks::misconceptions::{
+use headwater_tasks::misconceptions::{
     Arithmetic, Critique, Doubt, PROMPT_TOKENS, STEPS, Shares, vocabulary,
 };
 

@@ -2,7 +2,7 @@
 //! of a failed attempt.
 //!
 //! A policy is shown how to take marks, and then opens locks that it has not seen
-//! ([`crate::tasks::lock`]), learning nothing between attempts. What is fitted is how samples grow
+//! ([`headwater_tasks::lock`]), learning nothing between attempts. What is fitted is how samples grow
 //! with the number of places.
 
 use headwater_core::{Check, Streams};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::device;
 use crate::schedule::warmup_then_cosine;
-use crate::tasks::lock::{
+use headwater_tasks::lock::{
     FEEDBACKS, Feedback, LONGEST, PROMPT_TOKENS, SYMBOLS, demonstration, prompt, prompt_after,
     secret, vocabulary,
 };

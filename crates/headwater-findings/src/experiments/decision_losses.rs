@@ -17,7 +17,7 @@ use headwater_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::data::DataDir;
+use headwater_data::DataDir;
 
 mod measure;
 mod populations;
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     #[ignore = "real data"]
     fn its_smoke_run_on_real_data_has_a_report() {
-        crate::testing::smoke_with("decision-losses", &crate::data::testing::real_data());
+        crate::testing::smoke_with("decision-losses", &crate::testing::real_data());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What the experiments of `directive-feedback` share: a base trained on demonstrations, the
 //! methods, and one update from a batch of interactions, whatever the task.
 
-use headwater_core::{Check, StreamRng, Streams};
-use headwater_nn::{AdamW, AdamWConfig, Decoder, DecoderConfig, Device, Example, supervised_step};
+use headwater_core::{Check, Example, StreamRng, Streams};
+use headwater_nn::{AdamW, AdamWConfig, Decoder, DecoderConfig, Device, supervised_step};
 use headwater_optimizers::directive::{Hybrid, HybridConfig, Signal, Turn};
 use headwater_optimizers::distillation::Divergence;
 use headwater_optimizers::{Experience, Objective, ObjectiveConfig, follow};
@@ -200,9 +200,9 @@ pub(super) fn scalar_advantages(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::house_style::{CONTEXT, Hint, Request, any_style, vocabulary};
     use headwater_nn::Checkpoint;
     use headwater_optimizers::top_k::TopK;
+    use headwater_tasks::house_style::{CONTEXT, Hint, Request, any_style, vocabulary};
 
     fn learner(method: HybridConfig) -> Learner {
         let shape = DecoderConfig {

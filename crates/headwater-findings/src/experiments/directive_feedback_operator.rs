@@ -2,7 +2,7 @@
 //! table no prompt shows.
 //!
 //! A failed response to a chain of look-ups comes with one entry of the table
-//! ([`crate::tasks::operator`]). The base knows how to use an entry in its prompt, and none of
+//! ([`headwater_tasks::operator`]). The base knows how to use an entry in its prompt, and none of
 //! them. Arms fork one base per seed and differ in what they make of votes and traces; in one of
 //! them traces are of other problems. What is known is measured without traces.
 
@@ -22,7 +22,7 @@ use super::directive::{
     hybrid, pretrain, votes_only,
 };
 use crate::device::device;
-use crate::tasks::operator::{
+use headwater_tasks::operator::{
     CONTEXT, Given, MODULUS, NOTHING, Operator, OperatorTable, Problem, RESPONSE_TOKENS, STEPS,
     Trace, vocabulary,
 };

@@ -1,6 +1,6 @@
 //! Experiment `directive-feedback-style`: what votes and hints teach of a hidden house style.
 //!
-//! The task ([`crate::tasks::house_style`]) is to sort digits and write three style tokens as a
+//! The task ([`headwater_tasks::house_style`]) is to sort digits and write three style tokens as a
 //! hidden user wants them. The base knows how to obey hints in its prompt and nothing of the user.
 //! After each response the user says OK or REDO, and at times names a wrong slot and its value,
 //! truly or falsely. Arms fork one base per seed and differ in what they make of votes and hints,
@@ -26,7 +26,7 @@ use super::directive::{
     pretrain, votes_only,
 };
 use crate::device::device;
-use crate::tasks::house_style::{CONTEXT, Judge, Request, SLOTS, User, UserConfig, vocabulary};
+use headwater_tasks::house_style::{CONTEXT, Judge, Request, SLOTS, User, UserConfig, vocabulary};
 
 mod course;
 mod credit;

@@ -22,8 +22,8 @@ use headwater_recsys::metrics::{coverage, effective_items, exposure, gini};
 use headwater_recsys::off_policy::{BanditColumns, Estimator, LoggedBandit, ModelColumns};
 use serde::{Deserialize, Serialize};
 
-use crate::data::DataDir;
-use crate::data::open_bandit::{Campaign, LoggedItem, LoggingPolicy};
+use headwater_data::DataDir;
+use headwater_data::open_bandit::{Campaign, LoggedItem, LoggingPolicy};
 
 /// The experiment; it reads `open-bandit`.
 #[derive(Debug, Clone)]
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     #[ignore = "real data"]
     fn its_smoke_run_has_a_report() {
-        crate::testing::smoke_with("feedback-loop-logged", &crate::data::testing::real_data());
+        crate::testing::smoke_with("feedback-loop-logged", &crate::testing::real_data());
     }
 
     #[test]

@@ -13,14 +13,14 @@
 
 use std::collections::BTreeMap;
 
-use headwater_core::{Check, Group, Streams};
+use headwater_core::{Check, Group, Prompt, Streams, Vocabulary};
 use headwater_evaluation::diversity::unique_answers;
 use headwater_evaluation::pass_at_k::{Tally, mean_pass_at_k};
 use headwater_nn::{
     AdamW, AdamWConfig, Checkpoint, Completion, Decoder, DecoderConfig, Sampling, SamplingConfig,
-    Vocabulary, sample, supervised_step,
+    sample, supervised_step,
 };
-use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig, Verdict, graded_by};
+use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, Verdict, graded_by};
 use headwater_protocol::{
     Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
     Scalar, Series, Settings, Workbench, metrics,
@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::device;
 use crate::schedule::warmup_then_cosine;
-use crate::tasks::countdown::{ANSWER_TOKENS, Puzzle, Split, checked_verifier, vocabulary};
+use headwater_tasks::countdown::{ANSWER_TOKENS, Puzzle, Split, checked_verifier, vocabulary};
 
 /// The experiment.
 #[derive(Debug, Clone, Copy)]

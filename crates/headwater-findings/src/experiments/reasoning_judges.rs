@@ -1,7 +1,7 @@
 //! Experiment `reasoning-judges`: judges that give a score, a verdict at once, or a derivation and
 //! then the verdict.
 //!
-//! The task is a chain of modular arithmetic with two candidate answers ([`crate::tasks::chains`]);
+//! The task is a chain of modular arithmetic with two candidate answers ([`headwater_tasks::chains`]);
 //! how many dependent look-ups a verdict takes is the chain's length. Judges are one small decoder.
 //! All start from one base per seed, which judges chains of one step either way, and learn from the
 //! same stream of labelled pairs on chains of up to 6 steps; a tag goes with the right candidate in
@@ -14,8 +14,8 @@
 
 use std::ops::RangeInclusive;
 
-use headwater_core::Check;
-use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, EOS, SamplingConfig};
+use headwater_core::{Check, EOS};
+use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig};
 use headwater_optimizers::TrainerConfig;
 use headwater_protocol::{
     Arm, Cell, CellError, Experiment, Metric, Outcome, Plan, Preset, ProtocolError, Scalar, Series,
@@ -24,7 +24,7 @@ use headwater_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
-use crate::tasks::chains::{COMPLETION_TOKENS, PROMPT_TOKENS, vocabulary};
+use headwater_tasks::chains::{COMPLETION_TOKENS, PROMPT_TOKENS, vocabulary};
 
 mod cap;
 mod measure;

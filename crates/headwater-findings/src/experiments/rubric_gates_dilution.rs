@@ -16,7 +16,7 @@ use headwater_rewards::SpreadFilterConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
-use crate::tasks::diluted_reference::{
+use headwater_tasks::diluted_reference::{
     Author, PROMPT_TOKENS, THOUGHT_TOKENS, answer_tokens, vocabulary,
 };
 

@@ -17,7 +17,7 @@ use headwater_rewards::{GroupGateConfig, ReferenceRewardConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
-use crate::tasks::budgeted_report::{Author, BUDGET, MOST_TOKENS, PROMPT_TOKENS, vocabulary};
+use headwater_tasks::budgeted_report::{Author, BUDGET, MOST_TOKENS, PROMPT_TOKENS, vocabulary};
 
 mod judge;
 mod train;

@@ -11,13 +11,11 @@
 //! This is the row of Natural Questions in Song et al. 2024 (arXiv 2412.02674), whose gap was
 //! within 0.01 at accuracies of .065 to .415.
 
-use headwater_core::{Check, StreamRng, Streams};
+use headwater_core::{Check, Example, Prompt, StreamRng, Streams};
 use headwater_evaluation::calibration::auroc;
 use headwater_nn::{
-    AdamW, AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device, Example, SamplingConfig,
-    supervised_step,
+    AdamW, AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device, SamplingConfig, supervised_step,
 };
-use headwater_optimizers::Prompt;
 use headwater_protocol::{
     Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
     Scalar, Settings, Workbench, metrics,

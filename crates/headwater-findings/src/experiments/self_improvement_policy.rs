@@ -1,7 +1,7 @@
 //! Experiment `self-improvement-policy`: a decoder that answers questions and verifies answers, and
 //! learns from what it accepts.
 //!
-//! The task is [`crate::tasks::two_sum`]: two of the numbers shown that sum to a target. One base
+//! The task is [`headwater_tasks::two_sum`]: two of the numbers shown that sum to a target. One base
 //! per seed is trained on imperfect demonstrations and, in a format of its own, on verdicts over a
 //! limited set of labelled answers, so that it verifies with error rates of its own. Every arm
 //! forks it and generates the same number of answers (with second attempts about as many: the
@@ -27,7 +27,7 @@ use headwater_self_improvement::self_judging::SelfJudgingConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
-use crate::tasks::two_sum::{ANSWER_TOKENS, PROMPT_TOKENS, vocabulary};
+use headwater_tasks::two_sum::{ANSWER_TOKENS, PROMPT_TOKENS, vocabulary};
 
 mod loops;
 mod measure;

@@ -1,11 +1,10 @@
 //! The decoder, its sampler and its checkpoints held against each other and against finite differences.
 
-use headwater_core::{Check, Streams};
+use headwater_core::{Check, Example, Streams};
 use headwater_kernels::with_threads;
 use headwater_nn::{
-    AdamW, AdamWConfig, Checkpoint, Decoder, DecoderConfig, DecoderShape, Device, Example,
-    ModuleGradients, SamplingConfig, SequenceBatch, named_tensors, sample, supervised_loss,
-    supervised_step,
+    AdamW, AdamWConfig, Checkpoint, Decoder, DecoderConfig, DecoderShape, Device, ModuleGradients,
+    SamplingConfig, SequenceBatch, named_tensors, sample, supervised_loss, supervised_step,
 };
 use proptest::prelude::*;
 

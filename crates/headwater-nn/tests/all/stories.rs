@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use headwater_core::{Check, Streams};
+use headwater_core::{BOS, Check, EOS, Streams};
 use headwater_nn::stories::{StoriesTokenizer, read_model};
-use headwater_nn::{BOS, Device, EOS, SamplingConfig, SequenceBatch, sample};
+use headwater_nn::{Device, SamplingConfig, SequenceBatch, sample};
 use proptest::prelude::*;
 
 /// Start of the greedy continuation published with the model (llama2.c, doc/stories260K.md).

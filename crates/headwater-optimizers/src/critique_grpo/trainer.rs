@@ -4,14 +4,14 @@
 //! out the first time, and trains what was sampled second under other prompts than it was sampled under.
 
 use burn::module::Module;
-use headwater_core::{Check, ConfigError, Streams, require};
+use headwater_core::{Check, ConfigError, Prompt, Streams, require};
 use headwater_nn::{
     AdamW, AdamWConfig, AdamWSettings, Decoder, Sampling, SamplingConfig, SequenceBatch,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{CritiqueGrpo, mixed_advantages};
-use crate::rollout::{Prompt, Rollouts, Task};
+use crate::rollout::{Rollouts, Task};
 use crate::step_metrics::{StepMetrics, describe};
 use crate::{OptimizerError, TokenBatch, TokenRows, mask_from_lengths, pad_rows};
 

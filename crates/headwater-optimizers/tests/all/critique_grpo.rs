@@ -4,15 +4,15 @@ use std::cell::RefCell;
 
 use crate::common::{assert_close, assert_rows_close, device, host};
 use burn::tensor::Tensor;
-use headwater_core::{Check, Group, Score, Streams};
+use headwater_core::{Check, Group, Prompt, Score, Streams};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig};
 use headwater_optimizers::critique_grpo::{
     Attempt, CritiqueTrainerConfig, Refine, RefinementWeight, mixed_advantages,
 };
 use headwater_optimizers::ppo::Clip;
 use headwater_optimizers::{
-    CritiqueGrpo, CritiqueGrpoConfig, CritiqueTrainer, Objective, Prompt, Task, TokenBatch,
-    Trainer, TrainerConfig, Verdict, mask_from_lengths, pad_rows,
+    CritiqueGrpo, CritiqueGrpoConfig, CritiqueTrainer, Objective, Task, TokenBatch, Trainer,
+    TrainerConfig, Verdict, mask_from_lengths, pad_rows,
 };
 
 const SHAPED: RefinementWeight = RefinementWeight::Shaped { gamma: 0.1 };

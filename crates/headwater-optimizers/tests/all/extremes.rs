@@ -1,7 +1,7 @@
 //! Inputs at the edges of f32 and f64, and what functions assume of their inputs.
 
 use burn::tensor::{Device, Tensor};
-use headwater_core::Check;
+use headwater_core::{Check, Prompt};
 use headwater_nn::Completion;
 use headwater_optimizers::aggregation::{Aggregation, EmptySequences, Mode};
 use headwater_optimizers::cispo::WeightClip;
@@ -16,8 +16,8 @@ use headwater_optimizers::ppo::{Clip, Critic};
 use headwater_optimizers::psr_nsr::Signed;
 use headwater_optimizers::reinforce_plus_plus::centre_on_group;
 use headwater_optimizers::{
-    AdvantageEstimator, Experience, Objective, ObjectiveConfig, PolicyLoss, Prompt, Rollouts,
-    TokenBatch, Whitening, mask_from_lengths, pad_rows, reinforce_plus_plus, rloo,
+    AdvantageEstimator, Experience, Objective, ObjectiveConfig, PolicyLoss, Rollouts, TokenBatch,
+    Whitening, mask_from_lengths, pad_rows, reinforce_plus_plus, rloo,
 };
 
 fn device() -> Device {

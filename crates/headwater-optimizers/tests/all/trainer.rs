@@ -1,10 +1,8 @@
 //! The trainer: it learns, resumes bit for bit, and does not care how a minibatch is cut.
 
-use headwater_core::{Check, Group, Score, Streams};
+use headwater_core::{Check, Group, Prompt, Score, Streams};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device, SamplingConfig};
-use headwater_optimizers::{
-    Objective, OptimizerError, Prompt, Task, Trainer, TrainerConfig, Verdict,
-};
+use headwater_optimizers::{Objective, OptimizerError, Task, Trainer, TrainerConfig, Verdict};
 
 fn policy() -> Decoder {
     let config = DecoderConfig { vocabulary: 8, width: 16, layers: 1, ..DecoderConfig::default() };

@@ -4,10 +4,10 @@
 //! round), for the same number of optimiser steps whatever the size of its data. Text is sampled from nothing: no prompt is real.
 
 use burn::module::Module;
-use headwater_core::{Check, ConfigError, Streams, require, require_positive};
+use headwater_core::{Check, ConfigError, Example, Streams, require, require_positive};
 use headwater_nn::{
-    AdamW, AdamWConfig, Decoder, DecoderConfig, Device, Example, SamplingConfig, SequenceBatch,
-    sample, supervised_step,
+    AdamW, AdamWConfig, Decoder, DecoderConfig, Device, SamplingConfig, SequenceBatch, sample,
+    supervised_step,
 };
 use rand::RngExt;
 use serde::{Deserialize, Serialize};

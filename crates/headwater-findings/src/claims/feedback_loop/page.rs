@@ -5,7 +5,6 @@ use headwater_recsys::metrics::amplification;
 use headwater_recsys::off_policy::Estimator;
 use headwater_report::{Along, Column, Figure, Part, Table, Value};
 
-use crate::data::open_bandit::Campaign;
 use crate::experiments::feedback_loop_conflict::{self as conflict, COSINES, RANKERS};
 use crate::experiments::feedback_loop_logged::{
     ESTIMATORS, LOGS, POLICIES, at_position, clicked, coverage_of, effective, estimated, gini_of,
@@ -22,6 +21,7 @@ use crate::experiments::looped::{
     CURVE_RMSE, CURVE_SHARE, ECE_GIVEN, ECE_SERVED, EFFECTIVE_ITEMS, GINI, HOMOGENEITY, IDENTIFIED,
     LEGACY, LIKE_AUC, LIKES, REGRET, TRUE_CURVE, UTILITY, last, mean, slope,
 };
+use headwater_data::open_bandit::Campaign;
 
 pub(super) fn parts() -> Vec<Part> {
     vec![

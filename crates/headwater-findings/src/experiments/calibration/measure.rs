@@ -1,9 +1,9 @@
 //! What is measured of a policy: accuracy, the confidence it states, and the likelihood it gives
 //! its answers.
 
-use headwater_core::{Check, StreamRng, Streams};
+use headwater_core::{Check, StreamRng, Streams, Vocabulary};
 use headwater_evaluation::calibration::{auroc, brier, ece_equal_width};
-use headwater_nn::{Decoder, SamplingConfig, Vocabulary, sample};
+use headwater_nn::{Decoder, SamplingConfig, sample};
 use headwater_protocol::{CellError, Metrics};
 
 use super::{
@@ -11,7 +11,7 @@ use super::{
     ECE_OF_LIKELIHOOD, IMPOSSIBLE, LIKELIHOOD_BY_LEVEL, LIKELY, MALFORMED, OVERCONFIDENCE,
     OVERCONFIDENCE_OF_LIKELIHOOD, STATED_BY_LEVEL, UNLIKELY,
 };
-use crate::tasks::masked_sum::{
+use headwater_tasks::masked_sum::{
     COMPLETION_TOKENS, LEVELS, MaskedSum, confidence_format, vocabulary,
 };
 

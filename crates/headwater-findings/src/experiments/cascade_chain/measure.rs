@@ -9,7 +9,7 @@ use headwater_protocol::{CellError, Metric, Metrics, Scalar, Series, metrics};
 use super::model::{GAO_ALPHA, GAO_BETA};
 use super::reward::Proxy;
 use super::texts::{Texts, log_odds};
-use crate::tasks::topics::{AGREEMENT, is_good};
+use headwater_tasks::topics::{AGREEMENT, is_good};
 
 /// Log of flattering over plain openers, above the base policy's.
 pub const LOG_ODDS: Scalar = Scalar::labelled("log-odds", "flattery, log-odds");

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::reward::{Member, Proxy};
 use super::texts::{Texts, log_odds};
-use crate::tasks::annotators::Annotators;
-use crate::tasks::topics::{AGREEMENT, COUNT, OPENER, name};
+use crate::experiments::annotators::Annotators;
+use headwater_tasks::topics::{AGREEMENT, COUNT, OPENER, name};
 
 /// How a reward model is made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,8 +3,8 @@
 
 use std::cell::RefCell;
 
-use headwater_core::{Check, Group, Score, Streams};
-use headwater_nn::{AdamW, AdamWConfig, Checkpoint, Decoder, Device, Example, supervised_step};
+use headwater_core::{Check, Example, Group, Score, Streams};
+use headwater_nn::{AdamW, AdamWConfig, Checkpoint, Decoder, Device, supervised_step};
 use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, Verdict};
 use headwater_protocol::{CellError, Metrics};
 use headwater_rewards::{Criterion, Rubric};
@@ -15,7 +15,7 @@ use super::measure::{Measured, look_metrics, path_metrics};
 use super::reward::Proxy;
 use super::texts::Texts;
 use crate::schedule::{train_with_looks, warmup_then_cosine};
-use crate::tasks::topics::{
+use headwater_tasks::topics::{
     AGREEMENT, COUNT, confidence_format, is_good, name, prompt, quality, vocabulary,
 };
 

@@ -15,7 +15,7 @@ use rand_distr::{Distribution, StandardNormal, StudentT};
 use serde::{Deserialize, Serialize};
 
 use super::texts::Texts;
-use crate::tasks::topics::COUNT;
+use headwater_tasks::topics::COUNT;
 
 /// What decides the result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

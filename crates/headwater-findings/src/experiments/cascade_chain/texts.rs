@@ -1,10 +1,10 @@
 //! Responses of a policy, with what can be seen on each.
 
-use headwater_core::{Check, Streams};
-use headwater_nn::{Completion, Decoder, Example, SamplingConfig, SequenceBatch, sample};
+use headwater_core::{Check, Example, Streams};
+use headwater_nn::{Completion, Decoder, SamplingConfig, SequenceBatch, sample};
 use headwater_protocol::CellError;
 
-use crate::tasks::topics::{
+use headwater_tasks::topics::{
     AGREEMENT, COMPLETION_TOKENS, COUNT, OPENER, confidence_format, name, prompt, quality,
     vocabulary,
 };

@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use headwater_core::{Check, Streams};
-use headwater_nn::{Decoder, SamplingConfig, SequenceBatch, Vocabulary, sample};
-use headwater_optimizers::Prompt;
+use headwater_core::{Check, Prompt, Streams, Vocabulary};
+use headwater_nn::{Decoder, SamplingConfig, SequenceBatch, sample};
 use headwater_protocol::{CellError, Metric, Metrics, Scalar, Series, metrics};
 
-use crate::tasks::misconceptions::{
+use headwater_tasks::misconceptions::{
     Arithmetic, CRITIQUES, Chain, Critique, MARKS_AT, STEPS, Split, tokens, vocabulary,
 };
 

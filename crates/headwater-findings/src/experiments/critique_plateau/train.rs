@@ -3,17 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use headwater_core::{Check, Group, StreamRng, Streams};
+use headwater_core::{Check, Group, Prompt, StreamRng, Streams};
 use headwater_nn::{AdamW, Decoder, supervised_step};
 use headwater_optimizers::critique_grpo::{Attempt, CritiqueTrainerConfig};
-use headwater_optimizers::{CritiqueGrpoConfig, CritiqueTrainer, Prompt, Task, Verdict, graded_by};
+use headwater_optimizers::{CritiqueGrpoConfig, CritiqueTrainer, Task, Verdict, graded_by};
 use headwater_protocol::{CellError, Metric, Series};
 use headwater_rewards::{ExactMatch, ExactMatchConfig, Extraction, Normalisation};
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::warmup_then_cosine;
-use crate::tasks::misconceptions::{
+use headwater_tasks::misconceptions::{
     Arithmetic, Chain, Critique, Doubt, MARKS_AT, NO_MARKS, STEPS, Shares, Split, vocabulary,
 };
 
@@ -238,7 +238,7 @@ fn verifier() -> Result<ExactMatch, headwater_core::ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::misconceptions::tokens;
+    use headwater_tasks::misconceptions::tokens;
 
     /// Three attempts at each of two questions, whose first wrong steps are 1, 2, 3 and 1, 1, 2,
     /// with their critiques.

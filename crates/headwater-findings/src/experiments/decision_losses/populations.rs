@@ -6,11 +6,11 @@ use headwater_protocol::CellError;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::data::adult::{
+use headwater_data::adult::{
     MARITAL_STATUSES, OCCUPATIONS, Person, RACES, RELATIONSHIPS, SEXES, WORK_CLASSES,
 };
-use crate::data::pneumoniamnist::{ChestImage, ChestSplit};
-use crate::data::{DataDir, DataError, digits_8x8, pneumoniamnist};
+use headwater_data::pneumoniamnist::{ChestImage, ChestSplit};
+use headwater_data::{DataDir, DataError, digits_8x8, pneumoniamnist};
 
 /// A real set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,7 +177,7 @@ pub(super) fn missing(source: Source, data: &DataDir) -> Option<DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::testing::real_data;
+    use crate::testing::real_data;
 
     #[test]
     fn parts_have_their_sizes_and_prevalence_and_permuted_labels_keep_it() {

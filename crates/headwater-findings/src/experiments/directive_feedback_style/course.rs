@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::{Test, sampling};
 use crate::experiments::directive::{Interaction, Learner, LearnerConfig};
-use crate::tasks::house_style::{Hint, Judge, Request, SLOTS, User, UserConfig};
+use headwater_tasks::house_style::{Hint, Judge, Request, SLOTS, User, UserConfig};
 
 /// Interactions until success reaches 90%, all of them where it does not.
 pub const INTERACTIONS_TO_90: Scalar = Scalar::new("interactions to 90%");

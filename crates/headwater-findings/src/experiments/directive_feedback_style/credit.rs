@@ -8,7 +8,7 @@ use headwater_optimizers::{Objective, TwoContexts};
 use headwater_protocol::{CellError, Metrics, Scalar};
 
 use crate::experiments::directive::{Interaction, scalar_advantages};
-use crate::tasks::house_style::{Hint, RESPONSE_TOKENS, SLOT_AT};
+use headwater_tasks::house_style::{Hint, RESPONSE_TOKENS, SLOT_AT};
 
 /// Shares over the interactions with a hint, all tokens of all of them together, for votes, gaps at
 /// the sampled tokens and the reverse KL over the vocabulary.

@@ -4,7 +4,9 @@ use headwater_core::{Check, Streams};
 use headwater_nn::{Decoder, SamplingConfig, SequenceBatch, sample};
 use headwater_protocol::{CellError, Metric, Metrics, Scalar, metrics};
 
-use crate::tasks::house_style::{Hint, RESPONSE_TOKENS, Request, SLOT_AT, SLOTS, User, any_style};
+use headwater_tasks::house_style::{
+    Hint, RESPONSE_TOKENS, Request, SLOT_AT, SLOTS, User, any_style,
+};
 
 /// Probability that all slots the user cares about are as wanted.
 pub const SUCCESS: Scalar = Scalar::new("success");

@@ -1,13 +1,13 @@
 //! A judge cut short: what it decides when it may write no more than so many partial results.
 
-use headwater_core::{Check, Streams};
-use headwater_nn::{Decoder, EOS, NnError, SamplingConfig, SequenceBatch, sample};
+use headwater_core::{Check, EOS, Streams};
+use headwater_nn::{Decoder, NnError, SamplingConfig, SequenceBatch, sample};
 use headwater_protocol::{CellError, Metrics};
 
 use super::measure::mean;
 use super::train::Judge;
 use super::{BY_CAP, TRAINED, TestConfig};
-use crate::tasks::chains::{COMPLETION_TOKENS, Pair, Shown, Tags, VERDICT};
+use headwater_tasks::chains::{COMPLETION_TOKENS, Pair, Shown, Tags, VERDICT};
 
 /// Accuracy on the longest trained chains after 0, 1, ... of the judge's own (greedy) partial
 /// results: the verdict that is then the more likely one. Whatever the judge meant to write next is

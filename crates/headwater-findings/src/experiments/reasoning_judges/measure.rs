@@ -1,7 +1,7 @@
 //! What is measured of a judge: accuracy by length and tag, and what test-time compute adds.
 
-use headwater_core::{Check, Streams};
-use headwater_nn::{Completion, EOS, SamplingConfig, sample};
+use headwater_core::{Check, EOS, Streams};
+use headwater_nn::{Completion, SamplingConfig, sample};
 use headwater_protocol::{CellError, Metrics};
 use headwater_reward_models::judging::{
     Choice, Tally, condorcet, filtered_vote, sequential_vote, vote, voting_ceiling,
@@ -15,7 +15,7 @@ use super::{
     DEEP, FILTERED, LEADS, LONGER, MOST_FILTERED, MOST_VOTES, NO_VERDICT, PLAIN, PLANTED, STOPPED,
     STOPPED_CALLS, TAG_ON_RIGHT, TAG_ON_WRONG, TOKENS_BY_LENGTH, TRAINED, TestConfig, VOTES,
 };
-use crate::tasks::chains::{COMPLETION_TOKENS, Pair, Shown, Tags, read_judgement};
+use headwater_tasks::chains::{COMPLETION_TOKENS, Pair, Shown, Tags, read_judgement};
 
 /// One judgement of a pair.
 #[derive(Clone)]

@@ -11,7 +11,7 @@ use super::{
     BEST_OF_16, BEST_OF_N, BLIND, CALLS, KNOCKOUT, KNOCKOUT_VOTES, MOST, TAGGED, TRAINED,
     TestConfig,
 };
-use crate::tasks::chains::{Candidate, Chain, Shown};
+use headwater_tasks::chains::{Candidate, Chain, Shown};
 
 /// Probability that the generator slips at a step.
 const SLIP: f64 = 0.15;

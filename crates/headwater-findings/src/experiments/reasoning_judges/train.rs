@@ -1,8 +1,8 @@
 //! The judges: what each is trained to write, on which tokens, and how a verdict is rewarded.
 
-use headwater_core::{Check, Sample, Score, StreamRng, Streams};
-use headwater_nn::{AdamW, AdamWSettings, Checkpoint, Decoder, Device, Example, supervised_step};
-use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig, graded_by};
+use headwater_core::{Check, Example, Prompt, Sample, Score, StreamRng, Streams};
+use headwater_nn::{AdamW, AdamWSettings, Checkpoint, Decoder, Device, supervised_step};
+use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, graded_by};
 use headwater_protocol::{CellError, Metrics};
 use headwater_reward_models::{CandidatePair, ScalarJudge};
 use rand::RngExt;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ENTROPY, GENERATED, LABELS, LOSS, LOSS_AT_THE_END, REWARD, TOKENS};
 use crate::schedule::warmup_then_cosine;
-use crate::tasks::chains::{Pair, Tags, judgement, verdict_text, vocabulary};
+use headwater_tasks::chains::{Pair, Tags, judgement, verdict_text, vocabulary};
 
 /// A judge of pairs.
 pub(super) enum Judge {

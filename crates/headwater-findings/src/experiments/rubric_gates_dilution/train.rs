@@ -2,15 +2,13 @@
 
 use std::cell::RefCell;
 
-use headwater_core::{Check, Group, Score, Streams};
+use headwater_core::{Check, Group, Prompt, Score, Streams, Vocabulary};
 use headwater_evaluation::calibration::auroc;
 use headwater_nn::{
-    AdamW, AdamWConfig, Checkpoint, Decoder, Device, SamplingConfig, SequenceBatch, Vocabulary,
-    sample, supervised_step,
+    AdamW, AdamWConfig, Checkpoint, Decoder, Device, SamplingConfig, SequenceBatch, sample,
+    supervised_step,
 };
-use headwater_optimizers::{
-    Objective, ObjectiveConfig, Prompt, Task, Trainer, TrainerConfig, Verdict,
-};
+use headwater_optimizers::{Objective, ObjectiveConfig, Task, Trainer, TrainerConfig, Verdict};
 use headwater_protocol::{CellError, Metrics};
 use headwater_rewards::{
     Certainty, ReferenceRewardConfig, ReferenceScores, SpreadFilter, SpreadFilterConfig, Weighting,
@@ -22,7 +20,7 @@ use super::{
     TRAINING_TOKENS, WEIGHT_BY_OMEGA, area, weight,
 };
 use crate::schedule::warmup_then_cosine;
-use crate::tasks::diluted_reference::{
+use headwater_tasks::diluted_reference::{
     ANSWER, Author, Question, Reference, THOUGHT_TOKENS, context, thought, vocabulary,
 };
 

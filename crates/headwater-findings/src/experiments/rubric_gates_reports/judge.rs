@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use headwater_core::{Check, Sample, Score, StreamRng};
-use headwater_nn::{Decoder, SequenceBatch, Vocabulary};
-use headwater_optimizers::{Prompt, Verdict};
+use headwater_core::{Check, Prompt, Sample, Score, StreamRng, Vocabulary};
+use headwater_nn::{Decoder, SequenceBatch};
+use headwater_optimizers::Verdict;
 use headwater_protocol::CellError;
 use headwater_rewards::{
     Criterion, GroupDecision, GroupGateConfig, ReferenceReward, RewardError, Rubric,
@@ -12,7 +12,7 @@ use headwater_rewards::{
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::tasks::budgeted_report::{REQUESTED, Report, Request};
+use headwater_tasks::budgeted_report::{REQUESTED, Report, Request};
 
 /// What an arm makes of the rubric and of R3.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

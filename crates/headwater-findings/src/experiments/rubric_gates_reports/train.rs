@@ -2,15 +2,13 @@
 
 use std::cell::RefCell;
 
-use headwater_core::{Check, Group, Streams};
+use headwater_core::{Check, Group, Prompt, Streams};
 use headwater_evaluation::baselines::pearson;
 use headwater_evaluation::exploitation::{ItemCredit, exploitation_rate};
 use headwater_nn::{
     AdamW, AdamWConfig, Checkpoint, Decoder, Device, Sampling, sample, supervised_step,
 };
-use headwater_optimizers::{
-    Objective, ObjectiveConfig, Prompt, Task, Trainer, TrainerConfig, Verdict,
-};
+use headwater_optimizers::{Objective, ObjectiveConfig, Task, Trainer, TrainerConfig, Verdict};
 use headwater_protocol::{CellError, Metrics, Scalar};
 use headwater_rewards::ReferenceRewardConfig;
 use serde::{Deserialize, Serialize};
@@ -22,7 +20,7 @@ use super::{
     STATEMENTS, USED, at_looks, smoothed,
 };
 use crate::schedule::warmup_then_cosine;
-use crate::tasks::budgeted_report::{Author, REQUESTED, Request, vocabulary};
+use headwater_tasks::budgeted_report::{Author, REQUESTED, Request, vocabulary};
 
 /// An arm on reports.
 #[derive(Debug, Clone, Serialize, Deserialize)]

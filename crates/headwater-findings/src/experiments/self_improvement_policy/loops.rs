@@ -1,8 +1,8 @@
 //! The loops: who says which of its own answers a policy learns from.
 
-use headwater_core::{Check, Group, Sample, Streams};
-use headwater_nn::{AdamW, AdamWConfig, Decoder, Example, SamplingConfig};
-use headwater_optimizers::{Objective, Prompt, Task, Trainer, TrainerConfig};
+use headwater_core::{Check, Example, Group, Prompt, Sample, Streams};
+use headwater_nn::{AdamW, AdamWConfig, Decoder, SamplingConfig};
+use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig};
 use headwater_protocol::{CellError, Metric, Metrics, Scalar, Series, metrics};
 use headwater_self_improvement::fit::FitConfig;
 use headwater_self_improvement::majority::graded_by_majority;
@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::measure::{Look, Test, report};
 use super::supervised::format;
-use crate::tasks::countdown::Split;
-use crate::tasks::two_sum::{TwoSum, read_answer, right, solves, vocabulary};
+use headwater_tasks::countdown::Split;
+use headwater_tasks::two_sum::{TwoSum, read_answer, right, solves, vocabulary};
 
 /// Share of the answers to plain questions that the filter keeps, by round.
 pub const KEPT: Series = Series::labelled("kept/rounds", "kept");

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 
-use headwater_core::{Check, Streams};
+use headwater_core::{Check, Prompt, Streams};
 use headwater_evaluation::pass_at_k::{Tally, mean_pass_at_k};
 use headwater_nn::{Completion, Decoder, SamplingConfig, SequenceBatch};
-use headwater_optimizers::Prompt;
 use headwater_protocol::{CellError, Metric, Metrics, Scalar, Series};
 use headwater_self_improvement::gap::{DefinedMean, gap, relative_gap};
 use headwater_self_improvement::{Generations, SelfImprovementError};
 use serde::{Deserialize, Serialize};
 
-use crate::tasks::countdown::Split;
-use crate::tasks::two_sum::{ANSWER_TOKENS, Pair, SIZES, TwoSum, read_answer, right, vocabulary};
+use headwater_tasks::countdown::Split;
+use headwater_tasks::two_sum::{
+    ANSWER_TOKENS, Pair, SIZES, TwoSum, read_answer, right, vocabulary,
+};
 
 /// pass@1, unbiased, as the others are.
 pub const PASS_1: Scalar = Scalar::new("pass@1");

@@ -1,15 +1,15 @@
 //! Training on demonstrations of answers and of verdicts.
 
-use headwater_core::{Check, Streams};
-use headwater_nn::{AdamW, AdamWConfig, Decoder, Example, supervised_step};
+use headwater_core::{Check, Example, Streams};
+use headwater_nn::{AdamW, AdamWConfig, Decoder, supervised_step};
 use headwater_protocol::CellError;
 use headwater_self_improvement::verification::VerificationFormat;
 use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::warmup_then_cosine;
-use crate::tasks::countdown::Split;
-use crate::tasks::two_sum::{TwoSum, VERIFICATION};
+use headwater_tasks::countdown::Split;
+use headwater_tasks::two_sum::{TwoSum, VERIFICATION};
 
 /// How the policy is asked for verdicts.
 pub(super) fn format() -> VerificationFormat {
