@@ -1,8 +1,11 @@
 //! The pieces of work, each prepared once and then repeated.
 
 use headwater_core::{Check, Example, Group, Prompt, Score, Streams};
-use headwater_nn::{AdamW, AdamWConfig, Decoder, DecoderConfig, DecoderShape, Device, SamplingConfig, sample, supervised_step};
-use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, Verdict};
+use headwater_nn::{
+    AdamW, AdamWConfig, Decoder, DecoderConfig, DecoderShape, Device, SamplingConfig, sample,
+    supervised_step,
+};
+use headwater_optimizers::{Environment, Grade, Objective, OptimizerError, Trainer, TrainerConfig};
 use headwater_recsys::{
     Exploration, PopularityConfig, Ranker as _, Ranking, Simulator, WorldConfig,
 };
@@ -82,6 +85,37 @@ fn generate(shape: DecoderShape, batch: usize) -> Box<dyn FnMut()> {
     })
 }
 
+/// Rewards the share of even tokens.
+struct EvenTokens {
+    prompts: usize,
+}
+
+impl Environment for EvenTokens {
+    type Error = OptimizerError;
+
+    fn prompts(&mut self, step: u64, _attempt: u64) -> Result<Vec<Prompt>, OptimizerError> {
+        let row = |row: usize| Prompt {
+            tokens: tokens(PROMPT, row + step as usize),
+            text: String::new(),
+            reference: None,
+        };
+        Ok((0..self.prompts).map(row).collect())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        tokens.iter().map(|t| char::from(*t as u8 + 32)).collect()
+    }
+
+    fn grade(&mut self, groups: &[Group], _step: u64) -> Result<Vec<Grade>, OptimizerError> {
+        let completions = groups.iter().flat_map(|group| &group.completions);
+        let reward = |text: &String| {
+            let even = text.bytes().filter(|byte| byte % 2 == 0).count();
+            Grade { reward: Score::Scored(even as f64 / text.len() as f64), correct: None }
+        };
+        Ok(completions.map(reward).collect())
+    }
+}
+
 /// A whole on-policy step: rollouts in groups of 8, rewards, reference log-probabilities, update.
 fn grpo_step(shape: DecoderShape, batch: usize) -> Box<dyn FnMut()> {
     let config = TrainerConfig {
@@ -94,27 +128,7 @@ fn grpo_step(shape: DecoderShape, batch: usize) -> Box<dyn FnMut()> {
     let settings = config.check().expect("valid");
     let mut trainer = Trainer::new(decoder, Objective::grpo(), settings, Streams::new(3));
     Box::new(move || {
-        let prompts = |step: u64, _attempt: u64| -> Vec<Prompt> {
-            let row = |row: usize| Prompt {
-                tokens: tokens(PROMPT, row + step as usize),
-                text: String::new(),
-                reference: None,
-            };
-            (0..batch / 8).map(row).collect()
-        };
-        let decode = |tokens: &[u32]| tokens.iter().map(|t| char::from(*t as u8 + 32)).collect();
-        // The share of even tokens.
-        let grader = |groups: &[Group], _step: u64| -> Vec<Verdict> {
-            let completions = groups.iter().flat_map(|group| &group.completions);
-            let reward = |text: &String| {
-                let even = text.bytes().filter(|byte| byte % 2 == 0).count();
-                Verdict { reward: Score::Scored(even as f64 / text.len() as f64), correct: None }
-            };
-            completions.map(reward).collect()
-        };
-        trainer
-            .step(&Task { prompts: &prompts, decode: &decode, grader: &grader })
-            .expect("the task fits");
+        trainer.step(&mut EvenTokens { prompts: batch / 8 }).expect("the task fits");
     })
 }
 

@@ -9,9 +9,9 @@
 pub mod claims;
 mod device;
 pub mod experiments;
-mod schedule;
 #[cfg(test)]
 mod testing;
+mod training;
 
 pub use claims::all;
 pub use device::devices;

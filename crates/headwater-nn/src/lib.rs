@@ -49,5 +49,7 @@ pub use gradients::ModuleGradients;
 pub use ops::TokenScores;
 pub use sampler::{Completion, Sampling, SamplingConfig, sample};
 pub use shape::{DecoderConfig, DecoderShape};
-pub use supervised::{SequenceBatch, supervised_loss, supervised_step};
+pub use supervised::{
+    Decay, Schedule, SequenceBatch, supervised_loss, supervised_step, supervised_training,
+};
 pub use weights::{NamedTensor, named_tensors};

@@ -1,10 +1,12 @@
 //! Supervised (maximum-likelihood) training on prompt and completion pairs.
 
 use std::collections::HashMap;
+use std::f64::consts::PI;
 use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use headwater_core::{Example, PAD, require};
+use tracing::{info, info_span};
 
 use crate::ops::plain::log_distribution;
 use crate::ops::{TokenScores, Tree, require_temperature};
@@ -217,12 +219,84 @@ pub fn supervised_step(
     optimizer.minimise(decoder, loss, rate)
 }
 
+/// How the learning rate goes over supervised training: a linear rise, then a fall to 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// Optimiser steps in all.
+    pub steps: usize,
+    /// Steps over which the rate rises linearly from 0; 0 and 1 for none.
+    pub warmup: usize,
+    /// How it falls, from the first step on.
+    pub decay: Decay,
+}
+
+/// How a learning rate falls from 1 to 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decay {
+    /// In equal parts.
+    Linear,
+    /// Half a cosine.
+    Cosine,
+}
+
+impl Schedule {
+    /// A rise over the first tenth of the steps, times half a cosine.
+    #[must_use]
+    pub fn cosine(steps: usize) -> Self {
+        Self { steps, warmup: steps / 10, decay: Decay::Cosine }
+    }
+
+    /// Factor of the learning rate at `step` (from 0): in [0, 1].
+    #[must_use]
+    pub fn rate(&self, step: usize) -> f64 {
+        let rise = ((step + 1) as f64 / self.warmup.max(1) as f64).min(1.0);
+        let (step, steps) = (step as f64, self.steps as f64);
+        rise * match self.decay {
+            Decay::Linear => 1.0 - step / steps,
+            Decay::Cosine => 0.5 * (1.0 + (PI * step / steps).cos()),
+        }
+    }
+}
+
+/// Supervised training by a schedule, on the examples that `draw` gives for each step (from 0);
+/// returns the loss before every step.
+///
+/// # Errors
+/// What `draw` returns; otherwise as [`supervised_step`].
+pub fn supervised_training<E: From<NnError>>(
+    decoder: &mut Decoder,
+    optimizer: &mut AdamW,
+    schedule: Schedule,
+    mut draw: impl FnMut(usize) -> Result<Vec<Example>, E>,
+) -> Result<Vec<f64>, E> {
+    let mut losses = Vec::with_capacity(schedule.steps);
+    for step in 0..schedule.steps {
+        let _span = info_span!("supervised_step", step).entered();
+        let loss = supervised_step(decoder, optimizer, &draw(step)?, schedule.rate(step))?;
+        info!(loss, "step taken");
+        losses.push(loss);
+    }
+    Ok(losses)
+}
+
 #[cfg(test)]
 mod tests {
     use headwater_core::Check;
 
     use super::*;
     use crate::DecoderConfig;
+
+    #[test]
+    fn rates_rise_and_fall_to_nearly_nothing() {
+        let linear = Schedule { steps: 10, warmup: 2, decay: Decay::Linear };
+        let rates: Vec<f64> = (0..10).map(|step| linear.rate(step)).collect();
+        assert_eq!(rates[..3], [0.5, 0.9, 0.8]);
+        assert_eq!(rates[5], 0.5);
+        let cosine = Schedule::cosine(40);
+        assert_eq!((cosine.rate(0), cosine.rate(20)), (0.25, 0.5));
+        assert!(cosine.rate(39) > 0.0 && cosine.rate(39) < 0.002);
+        assert_eq!(Schedule { warmup: 0, ..linear }.rate(0), 1.0);
+    }
 
     #[test]
     fn a_prompt_in_common_is_read_once_and_nothing_is_padded() {

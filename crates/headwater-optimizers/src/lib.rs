@@ -88,7 +88,7 @@ pub use estimator::AdvantageEstimator;
 pub use experience::{Advantages, Experience};
 pub use objective::{Objective, ObjectiveConfig, Observed};
 pub use policy_loss::{ClipFractions, PolicyLoss};
-pub use rollout::{Grader, Rollouts, Task, Verdict, graded_by};
+pub use rollout::{Environment, Grade, RewardEnvironment, Rollouts, graded_by};
 pub use statistics::Whitening;
 pub use step_metrics::StepMetrics;
 pub use teacher::follow;

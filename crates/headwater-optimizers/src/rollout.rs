@@ -1,50 +1,86 @@
-//! Rollouts: completions sampled from a policy, in text and tokens, and what a grader says of them.
+//! Environments, and rollouts in them: completions sampled from a policy, with their grades.
 
-use headwater_core::{Group, Prompt, Score, Streams, require};
+use headwater_core::{Group, Prompt, Score, Streams, Vocabulary, require};
 use headwater_nn::{Completion, Decoder, Sampling, sample};
 use headwater_rewards::{Reward, checked_score};
 
 use crate::statistics::require_length;
 use crate::{OptimizerError, TokenRows};
 
-/// What a grader says of one completion.
+/// What an environment says of one completion.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Verdict {
+pub struct Grade {
     /// The reward to be maximised.
     pub reward: Score,
-    /// Whether the completion solves the task, where that is more than `reward` says: the signed methods
-    /// take its sign, dynamic sampling its spread. `None`: the reward is the accuracy.
+    /// Whether the completion solves the task, where that is more than `reward` says: the signed
+    /// methods take its sign, dynamic sampling its spread. `None`: the reward is the accuracy.
     pub correct: Option<bool>,
 }
 
-/// Grades a batch of groups at a trainer step; one verdict per completion, in group-major order.
+/// What a policy is trained in: what it is asked, how its tokens read, and what is rewarded.
 ///
-/// It sees the whole batch, so that rewards across a group (gates, rankings) and controls that tamper
-/// with verdicts need no trainer of their own.
-///
-/// A grader *rejects* a group by abstaining on every completion of it. The group then leaves the batch before
-/// any statistic or token weight is taken: it gives no gradient, and no other group's gradient changes.
-pub type Grader<'a> = dyn Fn(&[Group], u64) -> Vec<Verdict> + 'a;
+/// [`RewardEnvironment`] makes one of a [`Reward`]. Steps ask for prompts, then for the grades of
+/// what was sampled on them.
+pub trait Environment {
+    /// Why there are no prompts or no grades. Training stops with it.
+    type Error: From<OptimizerError>;
 
-/// What a trainer needs of a task.
-pub struct Task<'a> {
-    /// Prompts of one batch; called again with a higher attempt when dynamic sampling needs more.
-    /// Arguments: step, attempt.
-    pub prompts: &'a dyn Fn(u64, u64) -> Vec<Prompt>,
+    /// Prompts of one batch; asked again with a higher `attempt`, from 0, when dynamic sampling
+    /// needs more.
+    ///
+    /// # Errors
+    /// Whatever the environment cannot do.
+    fn prompts(&mut self, step: u64, attempt: u64) -> Result<Vec<Prompt>, Self::Error>;
+
     /// Text of a completion's tokens.
-    pub decode: &'a dyn Fn(&[u32]) -> String,
-    /// What is rewarded.
-    pub grader: &'a Grader<'a>,
+    fn decode(&self, tokens: &[u32]) -> String;
+
+    /// Grades a batch of groups at a trainer step; one grade per completion, in group-major order.
+    ///
+    /// It sees the whole batch, so that rewards across a group (gates, rankings) and controls that
+    /// tamper with grades need no trainer of their own.
+    ///
+    /// A group all of whose completions are abstained on is *rejected*. It leaves the batch before
+    /// any statistic or token weight is taken: it gives no gradient, and no other group's gradient
+    /// changes.
+    ///
+    /// # Errors
+    /// Whatever the environment cannot do: a model that fails, text that cannot be read.
+    fn grade(&mut self, groups: &[Group], step: u64) -> Result<Vec<Grade>, Self::Error>;
 }
 
-/// A grader that scores each completion by itself with `reward`.
-pub fn graded_by(reward: &dyn Reward) -> impl Fn(&[Group], u64) -> Vec<Verdict> + '_ {
-    move |groups, _step| {
-        let samples = groups.iter().flat_map(Group::samples);
-        samples
-            .map(|sample| Verdict { reward: checked_score(reward, sample), correct: None })
-            .collect()
+/// An environment that scores each completion by itself with a reward.
+///
+/// `prompts` gives the prompts of a batch from step and attempt.
+pub struct RewardEnvironment<'a, P> {
+    /// What is rewarded.
+    pub reward: &'a dyn Reward,
+    /// How tokens read.
+    pub vocabulary: &'a Vocabulary,
+    /// Arguments: step, attempt.
+    pub prompts: P,
+}
+
+impl<P: FnMut(u64, u64) -> Vec<Prompt>> Environment for RewardEnvironment<'_, P> {
+    type Error = OptimizerError;
+
+    fn prompts(&mut self, step: u64, attempt: u64) -> Result<Vec<Prompt>, OptimizerError> {
+        Ok((self.prompts)(step, attempt))
     }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.vocabulary.decode(tokens)
+    }
+
+    fn grade(&mut self, groups: &[Group], _step: u64) -> Result<Vec<Grade>, OptimizerError> {
+        Ok(graded_by(self.reward, groups))
+    }
+}
+
+/// Grades of each completion by itself: its score, which is the accuracy as well.
+pub fn graded_by(reward: &dyn Reward, groups: &[Group]) -> Vec<Grade> {
+    let samples = groups.iter().flat_map(Group::samples);
+    samples.map(|sample| Grade { reward: checked_score(reward, sample), correct: None }).collect()
 }
 
 /// Sampled and graded completions in group-major order.
@@ -60,62 +96,53 @@ pub struct Rollouts {
     pub rewards: Vec<f64>,
     /// 1 where the completion is right, else 0; `None` where the rewards are the accuracy.
     pub accuracy: Option<Vec<f64>>,
-    /// Groups that the grader rejected; nothing else is left of them.
+    /// Groups that were rejected; nothing else is left of them.
     pub rejected: usize,
 }
 
 impl Rollouts {
-    /// Samples `group_size` completions of the prompts the task gives at (step, attempt) and has them
-    /// graded.
+    /// Samples `group_size` completions of each prompt and has the environment grade them.
     ///
     /// # Errors
     /// A group size of 0; prompts that do not fit the policy; a completion that failed to be
-    /// graded, or was abstained on in a group that is not rejected (no value is made up for it: a
-    /// grader that wants one gives it); verdicts that do not match the completions in number, or of
-    /// which only some say whether the completion is correct.
-    pub fn collect(
+    /// graded, or was abstained on in a group that is not rejected (no value is made up for it: an
+    /// environment that wants one gives it); grades that do not match the completions in number,
+    /// or of which only some say whether the completion is correct; the environment's own error.
+    pub fn collect<E: Environment>(
         policy: &Decoder,
-        task: &Task<'_>,
-        (step, attempt): (u64, u64),
-        group_size: usize,
+        environment: &mut E,
+        mut prompts: Vec<Prompt>,
+        (step, group_size): (u64, usize),
         sampling: &Sampling,
         streams: &Streams,
-    ) -> Result<Self, OptimizerError> {
-        require(group_size > 0, "Rollouts::collect", "group_size", 0, "1 or more")?;
-        let mut prompts = (task.prompts)(step, attempt);
+    ) -> Result<Self, E::Error> {
+        require(group_size > 0, "Rollouts::collect", "group_size", 0, "1 or more")
+            .map_err(OptimizerError::from)?;
         let tokens: Vec<Vec<u32>> = prompts.iter().map(|prompt| prompt.tokens.clone()).collect();
-        let sampled = sample(policy, &tokens, group_size, sampling, streams)?;
+        let sampled =
+            sample(policy, &tokens, group_size, sampling, streams).map_err(OptimizerError::from)?;
         let groups: Vec<Group> = prompts
             .iter()
             .zip(&sampled)
             .map(|(prompt, completions)| Group {
                 prompt: prompt.text.clone(),
                 reference: prompt.reference.clone(),
-                completions: completions.iter().map(|c| (task.decode)(&c.tokens)).collect(),
+                completions: completions.iter().map(|c| environment.decode(&c.tokens)).collect(),
             })
             .collect();
-        let mut verdicts = (task.grader)(&groups, step);
+        let mut grades = environment.grade(&groups, step)?;
         let mut completions: Vec<Completion> = sampled.into_iter().flatten().collect();
-        if verdicts.len() != completions.len() {
-            return Err(OptimizerError::Length {
-                what: "verdicts".into(),
-                found: verdicts.len(),
-                expected: completions.len(),
-            });
-        }
-        let keep = accepted(&verdicts, group_size)?;
+        require_length("grades", grades.len(), completions.len())?;
+        let keep = accepted(&grades, group_size)?;
         let mut group = 0..;
         prompts.retain(|_| group.next().is_some_and(|g| keep[g]));
         retain_rows(&mut completions, group_size, &keep);
-        retain_rows(&mut verdicts, group_size, &keep);
-        let rewards: Vec<f64> = verdicts.iter().filter_map(|v| v.reward.value()).collect();
-        let accuracy: Vec<f64> = verdicts.iter().filter_map(|v| v.correct.map(f64::from)).collect();
-        if !accuracy.is_empty() && accuracy.len() != verdicts.len() {
-            return Err(OptimizerError::Length {
-                what: "verdicts that say whether the completion is correct".into(),
-                found: accuracy.len(),
-                expected: verdicts.len(),
-            });
+        retain_rows(&mut grades, group_size, &keep);
+        let rewards: Vec<f64> = grades.iter().filter_map(|v| v.reward.value()).collect();
+        let accuracy: Vec<f64> = grades.iter().filter_map(|v| v.correct.map(f64::from)).collect();
+        if !accuracy.is_empty() {
+            let what = "grades that say whether the completion is correct";
+            require_length(what, accuracy.len(), grades.len())?;
         }
         let accuracy = (!accuracy.is_empty()).then_some(accuracy);
         let rejected = keep.iter().filter(|keep| !**keep).count();
@@ -157,7 +184,7 @@ impl Rollouts {
         Ok(())
     }
 
-    /// Task accuracy of every completion: the verdicts', or else the rewards.
+    /// Task accuracy of every completion: the grades', or else the rewards.
     #[must_use]
     pub fn accuracy(&self) -> &[f64] {
         self.accuracy.as_deref().unwrap_or(&self.rewards)
@@ -187,16 +214,16 @@ impl Rollouts {
 }
 
 /// Which groups were not rejected, all of whose completions must have a finite reward.
-fn accepted(verdicts: &[Verdict], group_size: usize) -> Result<Vec<bool>, OptimizerError> {
-    let abstained = |verdict: &Verdict| matches!(verdict.reward, Score::Abstained(_));
-    let groups = verdicts.chunks(group_size).enumerate().map(|(group, verdicts)| {
-        if verdicts.iter().all(abstained) {
+fn accepted(grades: &[Grade], group_size: usize) -> Result<Vec<bool>, OptimizerError> {
+    let abstained = |grade: &Grade| matches!(grade.reward, Score::Abstained(_));
+    let groups = grades.chunks(group_size).enumerate().map(|(group, grades)| {
+        if grades.iter().all(abstained) {
             return Ok(false);
         }
-        match verdicts.iter().position(|verdict| verdict.reward.value().is_none()) {
+        match grades.iter().position(|grade| grade.reward.value().is_none()) {
             None => Ok(true),
             Some(at) => {
-                let score = verdicts[at].reward.clone();
+                let score = grades[at].reward.clone();
                 Err(OptimizerError::Unscored { index: group * group_size + at, score })
             }
         }

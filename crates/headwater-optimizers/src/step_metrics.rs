@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tracing::info;
+
 use crate::rollout::Rollouts;
 
 /// Numbers of one step, under TRL's names where the meaning is the same.
@@ -39,6 +41,13 @@ pub(crate) fn describe(rollouts: &Rollouts) -> StepMetrics {
     ]);
     metrics.extend(counts);
     metrics
+}
+
+/// Tells the subscriber, if there is one, what a step came to.
+pub(crate) fn report(metrics: &StepMetrics) {
+    let [reward, entropy, kl, loss, grad_norm] =
+        ["reward", "entropy", "kl", "loss", "grad_norm"].map(|name| metrics.get(name).copied());
+    info!(reward, entropy, kl, loss, grad_norm, "step taken");
 }
 
 /// Sums over the updates of one step.

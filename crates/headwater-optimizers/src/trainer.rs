@@ -13,10 +13,11 @@ use headwater_nn::{
 };
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
+use tracing::info_span;
 
 use crate::dapo;
-use crate::rollout::{Rollouts, Task};
-use crate::step_metrics::{StepMetrics, UpdateSums, describe};
+use crate::rollout::{Environment, Rollouts};
+use crate::step_metrics::{StepMetrics, UpdateSums, describe, report};
 use crate::value_model::ValueModel;
 use crate::{Advantages, Experience, Objective, Observed, OptimizerError, TokenRows};
 use crate::{mask_from_lengths, pad_rows};
@@ -232,14 +233,34 @@ impl Trainer {
         })
     }
 
-    /// One step: sample, grade, update. Where the grader rejects every group the step is taken without an
+    /// Steps until `steps` have been taken in all; returns the metrics of each.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    pub fn train_until<E: Environment>(
+        &mut self,
+        steps: u64,
+        environment: &mut E,
+    ) -> Result<Vec<StepMetrics>, E::Error> {
+        (self.step..steps).map(|_| self.step(environment)).collect()
+    }
+
+    /// One step: sample, grade, update. Where every group is rejected the step is taken without an
     /// update, and its metrics are the two counts of groups alone.
     ///
     /// # Errors
-    /// Prompts or verdicts the trainer cannot use, or a loss or gradient that is not finite; the policy
-    /// is then as it was after the last minibatch that worked.
-    pub fn step(&mut self, task: &Task<'_>) -> Result<StepMetrics, OptimizerError> {
-        let rollouts = self.collect(task)?;
+    /// The environment's own error; prompts or grades the trainer cannot use, or a loss or gradient
+    /// that is not finite. The policy is then as it was after the last minibatch that worked.
+    pub fn step<E: Environment>(&mut self, environment: &mut E) -> Result<StepMetrics, E::Error> {
+        let _span = info_span!("trainer_step", step = self.step).entered();
+        let rollouts = self.collect(environment)?;
+        let metrics = self.learn(rollouts)?;
+        report(&metrics);
+        Ok(metrics)
+    }
+
+    /// The updates of one step, from its rollouts.
+    fn learn(&mut self, rollouts: Rollouts) -> Result<StepMetrics, OptimizerError> {
         let mut metrics = describe(&rollouts);
         if rollouts.prompts.is_empty() {
             self.step += 1;
@@ -272,18 +293,19 @@ impl Trainer {
     }
 
     /// Rollouts of one step; with dynamic sampling, only groups that carry a signal.
-    fn collect(&self, task: &Task<'_>) -> Result<Rollouts, OptimizerError> {
+    fn collect<E: Environment>(&self, environment: &mut E) -> Result<Rollouts, E::Error> {
         let config = &self.settings.config;
         let dynamic = self.objective.config().dynamic_sampling;
         let attempts = if dynamic { config.generation_batches as u64 } else { 1 };
         let policy = self.policy.valid();
         let mut collected: Option<Rollouts> = None;
         for attempt in 0..attempts {
+            let prompts = environment.prompts(self.step, attempt)?;
             let mut rollouts = Rollouts::collect(
                 &policy,
-                task,
-                (self.step, attempt),
-                config.group_size,
+                environment,
+                prompts,
+                (self.step, config.group_size),
                 &self.settings.sampling,
                 &self.streams.child("rollout", &[self.step, attempt]),
             )?;
@@ -308,7 +330,7 @@ impl Trainer {
         }
         collected
             .filter(|collected| !collected.prompts.is_empty() || collected.rejected > 0)
-            .ok_or(OptimizerError::Missing { input: "prompts", needed_by: "a step" })
+            .ok_or(OptimizerError::Missing { input: "prompts", needed_by: "a step" }.into())
     }
 
     fn prepare(&self, rollouts: Rollouts) -> Result<Batch, OptimizerError> {

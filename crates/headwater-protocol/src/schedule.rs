@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tracing::info_span;
+
 use crate::cell::Conditions;
 use crate::records::Record;
 use crate::store::{CellName, Found, Store};
@@ -320,7 +322,9 @@ fn work(board: &Board<'_>, around: Surroundings<'_>) {
         let job = &board.jobs[at];
         on_event(&job.event(Happening::Started));
         let started = Instant::now();
-        let produced = produce(board.jobs, job, &hashes, store, conditions);
+        let Cell { finding, arm, seed, .. } = job.cell;
+        let cell = info_span!("cell", finding, arm = arm.name(), seed);
+        let produced = cell.in_scope(|| produce(board.jobs, job, &hashes, store, conditions));
         let seconds = started.elapsed().as_secs_f64();
         let ending = match produced {
             Err(reason) => {

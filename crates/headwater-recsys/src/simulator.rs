@@ -9,6 +9,7 @@
 use headwater_core::{StreamRng, Streams, require};
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
+use tracing::{info, info_span};
 
 use crate::error::RecsysError;
 use crate::examination::{Examination, Reader};
@@ -208,6 +209,7 @@ impl Simulator {
             let allowed = "Click in a world without satisfaction";
             require(known, "Ranking", "Oracle", format!("{head:?}"), allowed)?;
         }
+        let _span = info_span!("recsys_round", round).entered();
         self.next_round += 1;
         self.let_items_arrive(round);
         let sessions = self.world.config().sessions;
@@ -224,6 +226,7 @@ impl Simulator {
                 self.session(serving, at, session, log, &mut served);
             }
         }
+        info!(sessions, "round served");
         Ok(served)
     }
 

@@ -1,7 +1,9 @@
 //! Maximum likelihood on a fixed set of examples: the update of every loop that filters.
 
 use headwater_core::{Check, ConfigError, Example, Streams, require};
-use headwater_nn::{AdamW, AdamWConfig, AdamWSettings, Decoder, supervised_step};
+use headwater_nn::{
+    AdamW, AdamWConfig, AdamWSettings, Decay, Decoder, Schedule, supervised_training,
+};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -45,11 +47,11 @@ impl Check for FitConfig {
 }
 
 impl FitSettings {
-    /// Rate at `step`: a linear rise over the warm-up, times a linear fall to 0 over the whole fit. What is left in the
-    /// weights of the noise of single batches is what the last steps put there.
-    pub(crate) fn rate(&self, step: usize) -> f64 {
-        let rise = (step + 1) as f64 / self.config.warmup_steps.max(1) as f64;
-        rise.min(1.0) * (1.0 - step as f64 / self.config.steps as f64)
+    /// A linear rise over the warm-up, times a linear fall to 0 over the whole fit. What is left in
+    /// the weights of the noise of single batches is what the last steps put there.
+    pub(crate) fn schedule(&self) -> Schedule {
+        let FitConfig { steps, warmup_steps: warmup, .. } = self.config;
+        Schedule { steps, warmup, decay: Decay::Linear }
     }
 
     /// The indices of each step's batch out of `count`: passes over all of them, each in a random order of its own.
@@ -83,10 +85,11 @@ pub fn fit(
         return Ok(policy);
     }
     let mut optimizer = AdamW::new(settings.adamw.clone());
-    for (step, batch) in settings.batches(examples.len(), streams).into_iter().enumerate() {
-        let batch: Vec<Example> = batch.into_iter().map(|at| examples[at].clone()).collect();
-        supervised_step(&mut policy, &mut optimizer, &batch, settings.rate(step))?;
-    }
+    let batches = settings.batches(examples.len(), streams);
+    supervised_training(&mut policy, &mut optimizer, settings.schedule(), |step| {
+        let batch = batches[step].iter().map(|at| examples[*at].clone());
+        Ok::<_, SelfImprovementError>(batch.collect())
+    })?;
     Ok(policy)
 }
 

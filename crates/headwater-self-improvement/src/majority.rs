@@ -1,35 +1,34 @@
 //! Majority-vote rewards: the pseudo-label of a prompt is the answer that most of its own samples give.
 //!
 //! SRT (Shafayat et al. 2025, arXiv 2505.21444) and TTRL (Zuo et al. 2025, arXiv 2504.16084): per prompt sample a group,
-//! reward 1 where the answer is the majority's and 0 elsewhere, then any policy-gradient step. Here it is a
-//! [`Grader`](headwater_optimizers::Grader) for [`Trainer`](headwater_optimizers::Trainer) and every objective.
+//! reward 1 where the answer is the majority's and 0 elsewhere, then any policy-gradient step. Here it
+//! grades in any [`Environment`](headwater_optimizers::Environment), for every objective.
 
 use headwater_core::{Group, Score};
-use headwater_optimizers::Verdict;
+use headwater_optimizers::Grade;
 
 use crate::votes::majority;
 
-/// A grader that rewards a completion by 1 where its answer is its group's majority answer, and by 0 elsewhere.
+/// Grades of each completion: 1 where its answer is its group's majority answer, else 0.
 ///
 /// `extract` reads the answer of a completion and must not look at its format, or else a vote is split between ways
 /// of writing one answer. A completion without an answer has no vote and gets 0; in a group without any answer all do. Of
 /// answers with as many votes the one of the earliest sample is the majority's; the papers do not say how they break
 /// ties.
 pub fn graded_by_majority<T: Eq>(
+    groups: &[Group],
     extract: impl Fn(&str) -> Option<T>,
-) -> impl Fn(&[Group], u64) -> Vec<Verdict> {
-    move |groups, _step| {
-        let graded = groups.iter().flat_map(|group| {
-            let answers: Vec<Option<T>> = group.completions.iter().map(|c| extract(c)).collect();
-            let votes: Vec<&T> = answers.iter().flatten().collect();
-            let label = majority(&votes).map(|vote| *vote.answer);
-            let agrees = answers.iter().map(|answer| answer.is_some() && answer.as_ref() == label);
-            agrees.collect::<Vec<bool>>()
-        });
-        let verdict =
-            |agrees| Verdict { reward: Score::Scored(f64::from(u8::from(agrees))), correct: None };
-        graded.map(verdict).collect()
-    }
+) -> Vec<Grade> {
+    let graded = groups.iter().flat_map(|group| {
+        let answers: Vec<Option<T>> = group.completions.iter().map(|c| extract(c)).collect();
+        let votes: Vec<&T> = answers.iter().flatten().collect();
+        let label = majority(&votes).map(|vote| *vote.answer);
+        let agrees = answers.iter().map(|answer| answer.is_some() && answer.as_ref() == label);
+        agrees.collect::<Vec<bool>>()
+    });
+    let grade =
+        |agrees| Grade { reward: Score::Scored(f64::from(u8::from(agrees))), correct: None };
+    graded.map(grade).collect()
 }
 
 #[cfg(test)]
@@ -43,8 +42,8 @@ mod tests {
             reference: None,
             completions: completions.iter().map(|text| text.to_string()).collect(),
         };
-        let grader = graded_by_majority(|text: &str| text.trim().parse::<i64>().ok());
-        grader(&[group], 0).iter().map(|verdict| verdict.reward.value().unwrap()).collect()
+        let grades = graded_by_majority(&[group], |text| text.trim().parse::<i64>().ok());
+        grades.iter().map(|grade| grade.reward.value().unwrap()).collect()
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub fn prefer(
         let batch: Vec<&Preference> = batch.into_iter().map(|at| &pairs[at]).collect();
         let fixed = log_probs(reference, &batch)?;
         let loss = dpo_loss(log_probs(&policy, &batch)?, fixed, beta)?.mean();
-        optimizer.minimise(&mut policy, loss, settings.rate(step))?;
+        optimizer.minimise(&mut policy, loss, settings.schedule().rate(step))?;
     }
     Ok(policy)
 }

@@ -7,13 +7,9 @@
 //! the *likelihood* the policy gives its own answer. Two arms train on fully determined prompts,
 //! where there is nothing to be overconfident about; in one, rewards are dealt out at random.
 
-use std::cell::RefCell;
-
-use headwater_core::{Check, Group, Prompt, Streams};
-use headwater_nn::{
-    AdamW, AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig, supervised_step,
-};
-use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, Verdict};
+use headwater_core::{Check, Group, Prompt, Streams, Vocabulary};
+use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig};
+use headwater_optimizers::{Environment, Grade, Objective, Trainer, TrainerConfig};
 use headwater_protocol::{
     Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
     Scalar, Series, Settings, Workbench, metrics,
@@ -26,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::confidence_rewards;
 use crate::device::device;
-use crate::schedule::warmup_then_cosine;
+use crate::training::pretrain;
 use headwater_tasks::masked_sum::{COMPLETION_TOKENS, MaskedSum, confidence_format, vocabulary};
 
 mod measure;
@@ -200,22 +196,14 @@ impl Experiment for Calibration {
         match cell.config()? {
             CellConfig::Base { decoder, adamw, steps, batch, slip, informed } => {
                 let shape = decoder.check()?;
-                let mut policy =
+                let start =
                     Decoder::initialise(&shape, &mut streams.stream("weights", &[]), &device);
-                let mut optimizer = AdamW::new(adamw.check()?);
                 let vocabulary = vocabulary();
-                let mut losses = Vec::new();
-                for step in 0..steps {
-                    let mut stream = streams.stream("demonstrations", &[step as u64]);
-                    let examples = (0..batch)
-                        .map(|_| {
-                            let question = MaskedSum::draw(LEVELS, &mut stream);
-                            question.demonstration((slip, informed), &vocabulary, &mut stream)
-                        })
-                        .collect::<Result<Vec<_>, _>>()?;
-                    let rate = warmup_then_cosine(step, steps);
-                    losses.push(supervised_step(&mut policy, &mut optimizer, &examples, rate)?);
-                }
+                let (policy, losses) =
+                    pretrain(start, adamw, (steps, batch), &streams, |_, stream| {
+                        let question = MaskedSum::draw(LEVELS, stream);
+                        Ok(question.demonstration((slip, informed), &vocabulary, stream)?)
+                    })?;
                 let metrics = measure(&policy, LEVELS, &streams)?.series(&LOSS, losses);
                 Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
@@ -274,57 +262,75 @@ struct Learning {
 
 impl Learning {
     fn run(self, base: Decoder, streams: &Streams) -> Result<Metrics, CellError> {
-        let vocabulary = vocabulary();
         let verifier = ExactMatchConfig {
             extraction: Extraction::Whole,
             normalisation: Normalisation::SPACES,
         };
-        let verifier = verifier.check()?;
-        let reward = CalibratedReward::new(verifier, confidence_format(), self.scheme.check()?)?;
-        // What the policy states during training is logged here, as the grader sees every
-        // completion.
-        let stated = RefCell::new(Vec::new());
-        let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
-            let mut confidences = Vec::new();
-            let mut verdicts = Vec::new();
-            for sample in groups.iter().flat_map(Group::samples) {
-                let statement = confidence_format().parse(sample.completion);
-                confidences.extend(statement.confidence);
-                let correct = Some(statement.answer) == sample.reference;
-                let reward = checked_score(&reward, sample);
-                verdicts.push(Verdict { reward, correct: Some(correct) });
-            }
-            stated.borrow_mut().push(mean(&confidences));
-            if self.permuted {
-                verdicts.shuffle(&mut streams.stream("permuted rewards", &[step]));
-            }
-            verdicts
+        let scheme = self.scheme.check()?;
+        let mut sums = Sums {
+            reward: CalibratedReward::new(verifier.check()?, confidence_format(), scheme)?,
+            vocabulary: vocabulary(),
+            per_step: self.trainer.prompts_per_step,
+            levels: &self.levels,
+            permuted: self.permuted,
+            streams,
+            stated: Vec::new(),
         };
-        let draw = |step: u64, attempt: u64| -> Vec<Prompt> {
-            let mut stream = streams.stream("prompts", &[step, attempt]);
-            let prompts = (0..self.trainer.prompts_per_step).filter_map(|_| {
-                MaskedSum::draw(&self.levels, &mut stream).prompt(&vocabulary).ok()
-            });
-            prompts.collect()
-        };
-        let decode = |tokens: &[u32]| vocabulary.decode(tokens);
-        let task = Task { prompts: &draw, decode: &decode, grader: &grader };
         let mut trainer = Trainer::new(
             base,
             Objective::dr_grpo(COMPLETION_TOKENS),
             self.trainer.clone().check()?,
             streams.child("training", &[]),
         );
-        let (mut accuracy, mut entropy) = (Vec::new(), Vec::new());
-        for _ in 0..self.steps {
-            let metrics = trainer.step(&task)?;
-            accuracy.push(metrics["accuracy"]);
-            entropy.push(metrics["entropy"]);
-        }
+        let steps = trainer.train_until(self.steps as u64, &mut sums)?;
+        let curve = |name| steps.iter().map(|metrics| metrics[name]).collect::<Vec<f64>>();
         Ok(measure(trainer.policy(), &self.levels, streams)?
-            .series(&TRAINING_ACCURACY, accuracy)
-            .series(&TRAINING_ENTROPY, entropy)
-            .series(&TRAINING_STATED, stated.into_inner()))
+            .series(&TRAINING_ACCURACY, curve("accuracy"))
+            .series(&TRAINING_ENTROPY, curve("entropy"))
+            .series(&TRAINING_STATED, sums.stated))
+    }
+}
+
+/// Sums with masked operands, rewarded for answer and stated confidence.
+struct Sums<'a> {
+    reward: CalibratedReward,
+    vocabulary: Vocabulary,
+    per_step: usize,
+    levels: &'a [usize],
+    /// Whether grades are dealt out at random within a step.
+    permuted: bool,
+    streams: &'a Streams,
+    /// The mean confidence that completions state, by step.
+    stated: Vec<f64>,
+}
+
+impl Environment for Sums<'_> {
+    type Error = CellError;
+
+    fn prompts(&mut self, step: u64, attempt: u64) -> Result<Vec<Prompt>, CellError> {
+        let mut stream = self.streams.stream("prompts", &[step, attempt]);
+        let sums = (0..self.per_step).map(|_| MaskedSum::draw(self.levels, &mut stream));
+        sums.map(|sum| Ok(sum.prompt(&self.vocabulary)?)).collect()
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.vocabulary.decode(tokens)
+    }
+
+    fn grade(&mut self, groups: &[Group], step: u64) -> Result<Vec<Grade>, CellError> {
+        let (mut confidences, mut grades) = (Vec::new(), Vec::new());
+        for sample in groups.iter().flat_map(Group::samples) {
+            let statement = confidence_format().parse(sample.completion);
+            confidences.extend(statement.confidence);
+            let correct = Some(statement.answer) == sample.reference;
+            let reward = checked_score(&self.reward, sample);
+            grades.push(Grade { reward, correct: Some(correct) });
+        }
+        self.stated.push(mean(&confidences));
+        if self.permuted {
+            grades.shuffle(&mut self.streams.stream("permuted rewards", &[step]));
+        }
+        Ok(grades)
     }
 }
 

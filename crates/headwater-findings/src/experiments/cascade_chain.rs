@@ -12,9 +12,7 @@
 //! Remedies are set against harms at one strong dose.
 
 use headwater_core::{Check, Streams};
-use headwater_nn::{
-    AdamW, AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device, supervised_step,
-};
+use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device};
 use headwater_optimizers::kl::{Estimator, KlConfig};
 use headwater_optimizers::{Objective, ObjectiveConfig, TrainerConfig};
 use headwater_protocol::{
@@ -26,7 +24,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
-use crate::schedule::warmup_then_cosine;
+use crate::training::pretrain;
 use headwater_tasks::topics::{Author, COMPLETION_TOKENS, COUNT, vocabulary};
 
 mod measure;
@@ -348,25 +346,18 @@ fn one_round(smoke: bool) -> SelfTrainingConfig {
 fn train_base(
     decoder: &DecoderConfig,
     adamw: AdamWConfig,
-    (steps, batch): (usize, usize),
+    length: (usize, usize),
     author: Author,
     streams: &Streams,
     device: &Device,
 ) -> Result<Decoder, CellError> {
     let shape = decoder.clone().check()?;
-    let mut policy = Decoder::initialise(&shape, &mut streams.stream("weights", &[]), device);
-    let mut optimizer = AdamW::new(adamw.check()?);
+    let start = Decoder::initialise(&shape, &mut streams.stream("weights", &[]), device);
     let vocabulary = vocabulary();
-    for step in 0..steps {
-        let mut stream = streams.stream("demonstrations", &[step as u64]);
-        let examples = (0..batch).map(|_| {
-            let topic = stream.random_range(0..COUNT);
-            author.demonstration(topic, &vocabulary, &mut stream)
-        });
-        let examples = examples.collect::<Result<Vec<_>, _>>()?;
-        let rate = warmup_then_cosine(step, steps);
-        supervised_step(&mut policy, &mut optimizer, &examples, rate)?;
-    }
+    let (policy, _) = pretrain(start, adamw, length, streams, |_, stream| {
+        let topic = stream.random_range(0..COUNT);
+        Ok(author.demonstration(topic, &vocabulary, stream)?)
+    })?;
     Ok(policy)
 }
 

@@ -9,7 +9,6 @@
 //! Without a KL penalty policies end in one pleasant phrase repeated, whichever the labels; with
 //! one they differ.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 
 use headwater_core::{BOS, Check, Group, Prompt, Score, Streams};
@@ -19,7 +18,9 @@ use headwater_nn::{
     AdamWConfig, Checkpoint, Completion, Decoder, Device, SamplingConfig, SequenceBatch, sample,
 };
 use headwater_optimizers::kl::{Estimator, KlConfig};
-use headwater_optimizers::{Objective, ObjectiveConfig, Task, Trainer, TrainerConfig, Verdict};
+use headwater_optimizers::{
+    Environment, Grade, Objective, ObjectiveConfig, Trainer, TrainerConfig,
+};
 use headwater_protocol::{
     Arm, Cell, CellError, Experiment, Metric, Metrics, NotRun, Outcome, Plan, Preset,
     ProtocolError, Scalar, Series, Settings, Workbench, metrics,
@@ -32,7 +33,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
-use crate::schedule::train_with_looks;
+use crate::training::evaluation_steps;
 use headwater_data::DataDir;
 
 /// The experiment; it reads `stories260k` and `vader-lexicon`.
@@ -360,6 +361,28 @@ impl Reward<'_> {
     }
 }
 
+/// The openings as prompts, what follows scored by the reward model.
+struct Telling<'a>(&'a Reward<'a>);
+
+impl Environment for Telling<'_> {
+    type Error = CellError;
+
+    fn prompts(&mut self, _step: u64, _attempt: u64) -> Result<Vec<Prompt>, CellError> {
+        Ok(OPENINGS.map(|opening| self.0.stories.prompt(opening)).to_vec())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.0.stories.tokenizer.decode(tokens)
+    }
+
+    fn grade(&mut self, groups: &[Group], _step: u64) -> Result<Vec<Grade>, CellError> {
+        let texts: Vec<&str> =
+            groups.iter().flat_map(|g| g.completions.iter().map(String::as_str)).collect();
+        let grade = |score| Grade { reward: Score::finite(score), correct: None };
+        Ok(self.0.scores(&texts)?.into_iter().map(grade).collect())
+    }
+}
+
 fn train(
     config: PolicyConfig,
     reward: &Reward<'_>,
@@ -367,19 +390,6 @@ fn train(
     device: &Device,
 ) -> Result<Metrics, CellError> {
     let stories = reward.stories;
-    let failed: RefCell<Option<CellError>> = RefCell::new(None);
-    let prompts = |_step, _attempt| OPENINGS.map(|opening| stories.prompt(opening)).to_vec();
-    let grader = |groups: &[Group], _step: u64| -> Vec<Verdict> {
-        let texts: Vec<&str> =
-            groups.iter().flat_map(|g| g.completions.iter().map(String::as_str)).collect();
-        let scores = reward.scores(&texts).unwrap_or_else(|error| {
-            failed.borrow_mut().get_or_insert(error);
-            vec![f64::NAN; texts.len()]
-        });
-        scores.into_iter().map(|s| Verdict { reward: Score::finite(s), correct: None }).collect()
-    };
-    let decode = |tokens: &[u32]| stories.tokenizer.decode(tokens);
-    let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
     let base = stories.checkpoint.decoder(device)?;
     let test = streams.child("test", &[]);
     let mut path = vec![Look::of(&base, &base, reward, config.measured, &test)?];
@@ -389,10 +399,10 @@ fn train(
         config.trainer.clone().check()?,
         streams.child("training", &[]),
     );
-    let schedule = (config.steps, config.looks);
-    path.extend(train_with_looks(&mut trainer, &task, schedule, &failed, |policy| {
-        Look::of(policy, &base, reward, config.measured, &test)
-    })?);
+    for at in evaluation_steps(config.steps, config.looks) {
+        trainer.train_until(at, &mut Telling(reward))?;
+        path.push(Look::of(trainer.policy(), &base, reward, config.measured, &test)?);
+    }
     let (first, last) = (&path[0], &path[path.len() - 1]);
     let scale = first.reward_spread.max(1e-9);
     let series = |of: fn(&Look) -> f64| path.iter().map(of).collect::<Vec<f64>>();

@@ -12,7 +12,7 @@
 //! another step than the first wrong one, under those of another attempt, and permuted verdicts.
 
 use headwater_core::{Check, Streams};
-use headwater_nn::{AdamW, AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device};
+use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device};
 use headwater_optimizers::CritiqueGrpoConfig;
 use headwater_optimizers::critique_grpo::{CritiqueTrainerConfig, Refine, RefinementWeight};
 use headwater_protocol::{
@@ -265,18 +265,16 @@ impl Experiment for CritiquePlateau {
         match cell.config()? {
             CellConfig::Pretrained { world, decoder, adamw, supervision } => {
                 let mut weights = streams.stream("weights", &[]);
-                let mut policy = Decoder::initialise(&decoder.check()?, &mut weights, &device);
-                let mut optimizer = AdamW::new(adamw.check()?);
+                let start = Decoder::initialise(&decoder.check()?, &mut weights, &device);
                 let (tables, streams) = (world.tables(streams), streams.child("pretraining", &[]));
-                let losses = imitate(&mut policy, &mut optimizer, &supervision, &tables, &streams)?;
+                let (policy, losses) = imitate(start, adamw, &supervision, &tables, &streams)?;
                 let metrics = Metrics::new().series(&LOSS, losses);
                 Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
             CellConfig::Base { world, adamw, supervision } => {
-                let mut policy = forked(&PRETRAINED, workbench, &device)?;
-                let mut optimizer = AdamW::new(adamw.check()?);
+                let start = forked(&PRETRAINED, workbench, &device)?;
                 let tables = world.tables(streams);
-                imitate(&mut policy, &mut optimizer, &supervision, &tables, streams)?;
+                let (policy, _) = imitate(start, adamw, &supervision, &tables, streams)?;
                 let test = Test::new(&tables, world.questions, streams);
                 let metrics = record(Metrics::new(), &[test.look(&policy)?]);
                 let metrics = rescues(metrics, &test, &policy)?;

@@ -7,7 +7,8 @@
 
 use headwater_core::{Check, Streams};
 use headwater_nn::{
-    AdamW, AdamWConfig, Decoder, DecoderConfig, SamplingConfig, sample, supervised_step,
+    AdamW, AdamWConfig, Decoder, DecoderConfig, SamplingConfig, Schedule, sample,
+    supervised_training,
 };
 use headwater_protocol::{
     Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
@@ -16,7 +17,6 @@ use headwater_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
-use crate::schedule::warmup_then_cosine;
 use headwater_tasks::lock::{
     FEEDBACKS, Feedback, LONGEST, PROMPT_TOKENS, SYMBOLS, demonstration, prompt, prompt_after,
     secret, vocabulary,
@@ -148,12 +148,12 @@ impl Experiment for CritiquePlateauLock {
         let mut weights = streams.stream("lock weights", &[]);
         let mut policy = Decoder::initialise(&shape.check()?, &mut weights, &device);
         let mut optimizer = AdamW::new(test.adamw.clone().check()?);
-        for step in 0..test.steps {
+        let schedule = Schedule::cosine(test.steps);
+        supervised_training(&mut policy, &mut optimizer, schedule, |step| {
             let mut stream = streams.stream("lock demonstrations", &[step as u64]);
-            let examples: Vec<_> = (0..test.batch).map(|_| demonstration(&mut stream)).collect();
-            let rate = warmup_then_cosine(step, test.steps);
-            supervised_step(&mut policy, &mut optimizer, &examples, rate)?;
-        }
+            let shown = (0..test.batch).map(|_| demonstration(&mut stream));
+            Ok::<_, CellError>(shown.collect())
+        })?;
         let measured = FEEDBACKS.into_iter().try_fold(Metrics::new(), |metrics, feedback| {
             measure(metrics, &policy, &test, feedback, streams)
         });

@@ -2,14 +2,14 @@
 //! methods, and one update from a batch of interactions, whatever the task.
 
 use headwater_core::{Check, Example, StreamRng, Streams};
-use headwater_nn::{AdamW, AdamWConfig, Decoder, DecoderConfig, Device, supervised_step};
+use headwater_nn::{AdamW, AdamWConfig, Decoder, DecoderConfig, Device};
 use headwater_optimizers::directive::{Hybrid, HybridConfig, Signal, Turn};
 use headwater_optimizers::distillation::Divergence;
 use headwater_optimizers::{Experience, Objective, ObjectiveConfig, follow};
 use headwater_protocol::{CellError, Metrics, Series};
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::warmup_then_cosine;
+use crate::training;
 
 /// Cross-entropy of the demonstrations, by step of supervised training.
 pub(super) const LOSS: Series = Series::new("training/loss");
@@ -47,15 +47,10 @@ pub(super) fn pretrain(
     device: &Device,
 ) -> Result<(Decoder, Metrics), CellError> {
     let mut weights = streams.stream("weights", &[]);
-    let mut policy = Decoder::initialise(&config.decoder.clone().check()?, &mut weights, device);
-    let mut optimizer = AdamW::new(config.adamw.clone().check()?);
-    let mut losses = Vec::with_capacity(config.steps);
-    for step in 0..config.steps {
-        let mut stream = streams.stream("demonstrations", &[step as u64]);
-        let examples: Vec<_> = (0..config.batch).map(|_| draw(&mut stream)).collect();
-        let rate = warmup_then_cosine(step, config.steps);
-        losses.push(supervised_step(&mut policy, &mut optimizer, &examples, rate)?);
-    }
+    let start = Decoder::initialise(&config.decoder.clone().check()?, &mut weights, device);
+    let length = (config.steps, config.batch);
+    let (policy, losses) =
+        training::pretrain(start, config.adamw.clone(), length, streams, |_, s| Ok(draw(s)))?;
     Ok((policy, Metrics::new().series(&LOSS, losses)))
 }
 

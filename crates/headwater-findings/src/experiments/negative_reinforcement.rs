@@ -17,20 +17,19 @@ use headwater_core::{Check, Group, Prompt, Streams, Vocabulary};
 use headwater_evaluation::diversity::unique_answers;
 use headwater_evaluation::pass_at_k::{Tally, mean_pass_at_k};
 use headwater_nn::{
-    AdamW, AdamWConfig, Checkpoint, Completion, Decoder, DecoderConfig, Sampling, SamplingConfig,
-    sample, supervised_step,
+    AdamWConfig, Checkpoint, Completion, Decoder, DecoderConfig, Sampling, SamplingConfig, sample,
 };
-use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, Verdict, graded_by};
+use headwater_optimizers::{Environment, Grade, Objective, Trainer, TrainerConfig, graded_by};
 use headwater_protocol::{
     Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
     Scalar, Series, Settings, Workbench, metrics,
 };
-use headwater_rewards::checked_score;
+use headwater_rewards::{Countdown, checked_score};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
-use crate::schedule::warmup_then_cosine;
+use crate::training::pretrain;
 use headwater_tasks::countdown::{ANSWER_TOKENS, Puzzle, Split, checked_verifier, vocabulary};
 
 /// The experiment.
@@ -197,9 +196,12 @@ impl Experiment for NegativeReinforcement {
                     &mut streams.stream("weights", &[]),
                     &device,
                 );
-                let mut optimizer = AdamW::new(adamw.check()?);
+                let vocabulary = vocabulary();
                 let (policy, losses) =
-                    imitate(start, &mut optimizer, (steps, batch), slip, &streams)?;
+                    pretrain(start, adamw, (steps, batch), &streams, |_, stream| {
+                        let puzzle = Puzzle::draw(Split::Demonstrated, stream);
+                        Ok(puzzle.demonstration(slip, &vocabulary, stream)?)
+                    })?;
                 let metrics = Test::new(test, &streams)?.measure(&policy, None)?;
                 let metrics = metrics.series(&LOSS, losses);
                 Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
@@ -263,28 +265,36 @@ fn sampling_config(temperature: f64) -> SamplingConfig {
     }
 }
 
-/// Learns from demonstrations a share `slip` of which is wrong; returns the policy and its losses
-/// by step.
-fn imitate(
-    mut policy: Decoder,
-    optimizer: &mut AdamW,
-    (steps, batch): (usize, usize),
-    slip: f64,
-    streams: &Streams,
-) -> Result<(Decoder, Vec<f64>), CellError> {
-    let vocabulary = vocabulary();
-    let mut losses = Vec::new();
-    for step in 0..steps {
-        let mut stream = streams.stream("demonstrations", &[step as u64]);
-        let examples = (0..batch).map(|_| {
-            let puzzle = Puzzle::draw(Split::Demonstrated, &mut stream);
-            puzzle.demonstration(slip, &vocabulary, &mut stream)
-        });
-        let examples = examples.collect::<Result<Vec<_>, _>>()?;
-        let rate = warmup_then_cosine(step, steps);
-        losses.push(supervised_step(&mut policy, optimizer, &examples, rate)?);
+/// Puzzles to optimise on, graded by the verifier.
+struct Puzzles<'a> {
+    verifier: Countdown,
+    vocabulary: Vocabulary,
+    per_step: usize,
+    /// Whether grades are dealt out at random within a step.
+    permuted: bool,
+    streams: &'a Streams,
+}
+
+impl Environment for Puzzles<'_> {
+    type Error = CellError;
+
+    fn prompts(&mut self, step: u64, attempt: u64) -> Result<Vec<Prompt>, CellError> {
+        let mut stream = self.streams.stream("prompts", &[step, attempt]);
+        let puzzles = (0..self.per_step).map(|_| Puzzle::draw(Split::Optimised, &mut stream));
+        puzzles.map(|puzzle| Ok(puzzle.prompt(&self.vocabulary)?)).collect()
     }
-    Ok((policy, losses))
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.vocabulary.decode(tokens)
+    }
+
+    fn grade(&mut self, groups: &[Group], step: u64) -> Result<Vec<Grade>, CellError> {
+        let mut grades = graded_by(&self.verifier, groups);
+        if self.permuted {
+            grades.shuffle(&mut self.streams.stream("permuted verdicts", &[step]));
+        }
+        Ok(grades)
+    }
 }
 
 /// Trains a fork of the base; returns the policy and the training curves by name.
@@ -296,29 +306,17 @@ fn reinforce(
     steps: usize,
     streams: &Streams,
 ) -> Result<(Decoder, BTreeMap<&'static str, Vec<f64>>), CellError> {
-    let vocabulary = vocabulary();
-    let verifier = checked_verifier()?;
-    let honest = graded_by(&verifier);
-    let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
-        let mut verdicts = honest(groups, step);
-        if permuted {
-            verdicts.shuffle(&mut streams.stream("permuted verdicts", &[step]));
-        }
-        verdicts
+    let mut puzzles = Puzzles {
+        verifier: checked_verifier()?,
+        vocabulary: vocabulary(),
+        per_step: config.prompts_per_step,
+        permuted,
+        streams,
     };
-    let draw = |step: u64, attempt: u64| -> Vec<Prompt> {
-        let mut stream = streams.stream("prompts", &[step, attempt]);
-        let puzzles =
-            (0..config.prompts_per_step).map(|_| Puzzle::draw(Split::Optimised, &mut stream));
-        puzzles.filter_map(|puzzle| puzzle.prompt(&vocabulary).ok()).collect()
-    };
-    let decode = |tokens: &[u32]| vocabulary.decode(tokens);
-    let task = Task { prompts: &draw, decode: &decode, grader: &grader };
-    let settings = config.clone().check()?;
+    let settings = config.check()?;
     let mut trainer = Trainer::new(base, objective, settings, streams.child("training", &[]));
     let mut curves: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-    for _ in 0..steps {
-        let metrics = trainer.step(&task)?;
+    for metrics in trainer.train_until(steps as u64, &mut puzzles)? {
         for (name, _) in TRAINING {
             curves.entry(name).or_default().push(metrics[name]);
         }

@@ -14,7 +14,8 @@
 use headwater_core::{Check, Example, Prompt, StreamRng, Streams};
 use headwater_evaluation::calibration::auroc;
 use headwater_nn::{
-    AdamW, AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device, SamplingConfig, supervised_step,
+    AdamW, AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device, SamplingConfig, Schedule,
+    supervised_training,
 };
 use headwater_protocol::{
     Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
@@ -29,7 +30,6 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use crate::device::device;
-use crate::schedule::warmup_then_cosine;
 
 /// The experiment.
 #[derive(Debug, Clone, Copy)]
@@ -248,15 +248,13 @@ fn imitate(
     let mut policy = Decoder::initialise(&decoder.check()?, &mut weights, device);
     let mut optimizer = AdamW::new(adamw.check()?);
     let mut stream = streams.stream("demonstrations", &[]);
-    for step in 0..steps {
+    supervised_training(&mut policy, &mut optimizer, Schedule::cosine(steps), |_| {
         let shown = (0..demonstrations + verdicts).map(|at| match at < demonstrations {
             true => facts.demonstration(&mut stream),
             false => facts.verdict(&mut stream),
         });
-        let shown: Vec<Example> = shown.collect();
-        let rate = warmup_then_cosine(step, steps);
-        supervised_step(&mut policy, &mut optimizer, &shown, rate)?;
-    }
+        Ok::<_, CellError>(shown.collect())
+    })?;
     Ok(policy)
 }
 

@@ -9,10 +9,12 @@ use headwater_nn::{
     AdamW, AdamWConfig, AdamWSettings, Decoder, Sampling, SamplingConfig, SequenceBatch,
 };
 use serde::{Deserialize, Serialize};
+use tracing::info_span;
 
 use super::{CritiqueGrpo, mixed_advantages};
-use crate::rollout::{Rollouts, Task};
-use crate::step_metrics::{StepMetrics, describe};
+use crate::rollout::{Environment, Rollouts};
+use crate::statistics::require_length;
+use crate::step_metrics::{StepMetrics, describe, report};
 use crate::{OptimizerError, TokenBatch, TokenRows, mask_from_lengths, pad_rows};
 
 /// A run of [`CritiqueTrainer`] but the objective and the task, unchecked.
@@ -80,10 +82,22 @@ pub struct Attempt<'a> {
     pub reward: f64,
 }
 
-/// Criticises a step's attempts: per attempt, the tokens under which it is to be refined (question, attempt, critique).
-///
-/// It sees all attempts of the step, so that controls that exchange critiques need no trainer of their own.
-pub type Critic<'a> = dyn Fn(&[Attempt<'_>], u64) -> Vec<Vec<u32>> + 'a;
+/// An environment whose attempts can be criticised.
+pub trait Critic: Environment {
+    /// Criticises a step's attempts: per attempt, the tokens under which it is to be refined
+    /// (question, attempt, critique).
+    ///
+    /// It sees all attempts of the step, so that controls that exchange critiques need no trainer
+    /// of their own.
+    ///
+    /// # Errors
+    /// Whatever the environment cannot do.
+    fn criticise(
+        &mut self,
+        attempts: &[Attempt<'_>],
+        step: u64,
+    ) -> Result<Vec<Vec<u32>>, Self::Error>;
+}
 
 /// A policy in training.
 #[derive(Debug)]
@@ -167,21 +181,28 @@ impl CritiqueTrainer {
     /// a right refinement; absent where none was refined), `refinement_accuracy` (likewise), `loss`.
     ///
     /// # Errors
-    /// Prompts, critiques or verdicts that cannot be used, or a loss or gradient that is not finite; the policy is then as
-    /// it was before the step.
-    pub fn step(
+    /// The environment's own error; prompts, critiques or grades that cannot be used, or a loss or
+    /// gradient that is not finite. The policy is then as it was before the step.
+    pub fn step<C: Critic>(&mut self, environment: &mut C) -> Result<StepMetrics, C::Error> {
+        let _span = info_span!("critique_step", step = self.step).entered();
+        let sampled = self.sample(environment)?;
+        let metrics = self.learn(&sampled)?;
+        report(&metrics);
+        Ok(metrics)
+    }
+
+    /// The update of one step.
+    fn learn(
         &mut self,
-        task: &Task<'_>,
-        critic: &Critic<'_>,
+        Sampled { rollouts, refined, refinements }: &Sampled,
     ) -> Result<StepMetrics, OptimizerError> {
-        let Sampled { rollouts, refined, refinements } = self.sample(task, critic)?;
         let group = self.settings.group_size;
         let mut rows = Rows::default();
         let mut refinement_rows = Rows::default();
         for (prompt, rewards) in rollouts.rewards.chunks(group).enumerate() {
             let place = refined.iter().position(|at| *at == prompt);
             let (mut kept, mut kept_rewards) = (Vec::new(), Vec::new());
-            if let (Some(place), Some(refinements)) = (place, &refinements) {
+            if let (Some(place), Some(refinements)) = (place, refinements) {
                 let first = place * group;
                 let mut stream = self.streams.stream("choice", &[self.step, prompt as u64]);
                 let own = &refinements.rewards[first..first + group];
@@ -193,21 +214,21 @@ impl CritiqueTrainer {
             let tokens = &rollouts.prompts[prompt].tokens;
             let weight = 1.0 / (rollouts.prompts.len() * group) as f64;
             for (at, advantage) in advantages.iter().enumerate() {
-                rows.push(tokens, &rollouts, prompt * group + at, *advantage, weight);
+                rows.push(tokens, rollouts, prompt * group + at, *advantage, weight);
             }
-            if let Some(refinements) = &refinements {
+            if let Some(refinements) = refinements {
                 let weight = 1.0 / (rollouts.prompts.len() * kept.len().max(1)) as f64;
                 for (at, advantage) in kept.iter().zip(&kept_advantages) {
                     refinement_rows.push(tokens, refinements, *at, *advantage, weight);
                 }
             }
         }
-        let mut metrics = describe(&rollouts);
+        let mut metrics = describe(rollouts);
         let generated =
             rollouts.rewards.len() + refinements.as_ref().map_or(0, |r| r.rewards.len());
         metrics.insert("generations", generated as f64);
         metrics.insert("frac_refined", refined.len() as f64 / rollouts.prompts.len() as f64);
-        if let Some(refinements) = &refinements {
+        if let Some(refinements) = refinements {
             let rescued = refinements.rewards.chunks(group).filter(|r| r.iter().any(|r| *r > 0.0));
             metrics.insert("frac_rescued", rescued.count() as f64 / refined.len() as f64);
             let right = refinements.rewards.iter().sum::<f64>() / refinements.rewards.len() as f64;
@@ -220,25 +241,25 @@ impl CritiqueTrainer {
     }
 
     /// Rollouts, and refinements of those prompts that are due.
-    fn sample(&self, task: &Task<'_>, critic: &Critic<'_>) -> Result<Sampled, OptimizerError> {
+    fn sample<C: Critic>(&self, environment: &mut C) -> Result<Sampled, C::Error> {
         let (group, step) = (self.settings.group_size, self.step);
         // Dropped before the update, which would have to copy weights that are held elsewhere.
         let policy = self.policy.valid();
-        let collect = |task: &Task<'_>, group: usize, name: &str| {
+        let collect = |environment: &mut C, prompts, group: usize, name: &str| {
             // Named as in `Trainer`, so that without refinements the two sample alike.
             let streams = self.streams.child(name, &[step, 0]);
             let sampling = &self.settings.sampling;
-            Rollouts::collect(&policy, task, (step, 0), group, sampling, &streams)
+            Rollouts::collect(&policy, environment, prompts, (step, group), sampling, &streams)
         };
-        let rollouts = collect(task, group, "rollout")?;
+        let prompts = environment.prompts(step, 0)?;
+        let rollouts = collect(environment, prompts, group, "rollout")?;
         let refined: Vec<usize> = (0..rollouts.prompts.len())
             .filter(|prompt| self.objective.refines(&rollouts.rewards[prompt * group..][..group]))
             .collect();
         let mut refinements = None;
         if !refined.is_empty() {
-            let prompts = refinement_prompts(&rollouts, &refined, critic, step)?;
-            let task = Task { prompts: &|_, _| prompts.clone(), ..*task };
-            refinements = Some(collect(&task, 1, "refinement")?);
+            let prompts = refinement_prompts(&rollouts, &refined, environment, step)?;
+            refinements = Some(collect(environment, prompts, 1, "refinement")?);
         }
         Ok(Sampled { rollouts, refined, refinements })
     }
@@ -287,12 +308,12 @@ impl CritiqueTrainer {
 }
 
 /// The prompts under which the rollouts of the `refined` prompts are refined; reward and reference are the question's.
-fn refinement_prompts(
+fn refinement_prompts<C: Critic>(
     rollouts: &Rollouts,
     refined: &[usize],
-    critic: &Critic<'_>,
+    environment: &mut C,
     step: u64,
-) -> Result<Vec<Prompt>, OptimizerError> {
+) -> Result<Vec<Prompt>, C::Error> {
     let group = rollouts.group_size;
     let rows: Vec<usize> = refined.iter().flat_map(|at| at * group..(at + 1) * group).collect();
     let attempts: Vec<Attempt<'_>> = rows
@@ -303,11 +324,8 @@ fn refinement_prompts(
             reward: rollouts.rewards[*row],
         })
         .collect();
-    let tokens = critic(&attempts, step);
-    if tokens.len() != attempts.len() {
-        let (found, expected) = (tokens.len(), attempts.len());
-        return Err(OptimizerError::Length { what: "critiques".into(), found, expected });
-    }
+    let tokens = environment.criticise(&attempts, step)?;
+    require_length("critiques", tokens.len(), attempts.len())?;
     let prompt = |(tokens, attempt): (Vec<u32>, &Attempt<'_>)| Prompt {
         tokens,
         text: attempt.prompt.text.clone(),

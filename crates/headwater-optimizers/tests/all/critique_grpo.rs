@@ -1,18 +1,16 @@
 //! Critique-GRPO: the shaping lemma, its golden values, gradients, identities, and the trainer.
 
-use std::cell::RefCell;
-
 use crate::common::{assert_close, assert_rows_close, device, host};
 use burn::tensor::Tensor;
-use headwater_core::{Check, Group, Prompt, Score, Streams};
+use headwater_core::{Check, Group, Prompt, Sample, Score, Streams};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig};
 use headwater_optimizers::critique_grpo::{
-    Attempt, CritiqueTrainerConfig, Refine, RefinementWeight, mixed_advantages,
+    Attempt, Critic, CritiqueTrainerConfig, Refine, RefinementWeight, mixed_advantages,
 };
 use headwater_optimizers::ppo::Clip;
 use headwater_optimizers::{
-    CritiqueGrpo, CritiqueGrpoConfig, CritiqueTrainer, Objective, Task, TokenBatch, Trainer,
-    TrainerConfig, Verdict, mask_from_lengths, pad_rows,
+    CritiqueGrpo, CritiqueGrpoConfig, CritiqueTrainer, Environment, Grade, Objective,
+    OptimizerError, TokenBatch, Trainer, TrainerConfig, mask_from_lengths, pad_rows,
 };
 
 const SHAPED: RefinementWeight = RefinementWeight::Shaped { gamma: 0.1 };
@@ -264,40 +262,61 @@ fn trainer(config: CritiqueGrpoConfig, learning_rate: f64) -> CritiqueTrainer {
     CritiqueTrainer::new(policy(), config.check().unwrap(), settings, Streams::new(7))
 }
 
-fn prompts(_step: u64, _attempt: u64) -> Vec<Prompt> {
+fn prompts() -> Vec<Prompt> {
     let prompt =
         |token: u32| Prompt { tokens: vec![token], text: token.to_string(), reference: None };
     (3..7).map(prompt).collect()
 }
 
-fn decode(tokens: &[u32]) -> String {
-    tokens.iter().map(u32::to_string).collect()
+/// Asks for tokens to be repeated; a critique names the token.
+struct Criticised<G> {
+    grade: G,
+    /// Whether what is graded next are refinements.
+    refining: bool,
 }
 
-/// Right iff the completion is the prompt's token twice.
-fn twice(groups: &[Group], _step: u64) -> Vec<Verdict> {
-    let reward = |sample: headwater_core::Sample<'_>| {
-        let right = sample.completion == sample.prompt.repeat(2);
-        Verdict { reward: Score::Scored(f64::from(u8::from(right))), correct: None }
-    };
-    groups.iter().flat_map(Group::samples).map(reward).collect()
+/// `grade` is told whether it grades refinements, and says the reward of the `at`-th completion.
+fn criticised<G: Fn(bool, usize, Sample<'_>) -> f64>(grade: G) -> Criticised<G> {
+    Criticised { grade, refining: false }
 }
 
-fn critic(attempts: &[Attempt<'_>], _step: u64) -> Vec<Vec<u32>> {
-    attempts.iter().map(|a| vec![a.prompt.tokens[0], a.response[0], a.response[1], 7]).collect()
+impl<G: Fn(bool, usize, Sample<'_>) -> f64> Environment for Criticised<G> {
+    type Error = OptimizerError;
+
+    fn prompts(&mut self, _step: u64, _attempt: u64) -> Result<Vec<Prompt>, OptimizerError> {
+        Ok(prompts())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        tokens.iter().map(u32::to_string).collect()
+    }
+
+    fn grade(&mut self, groups: &[Group], _step: u64) -> Result<Vec<Grade>, OptimizerError> {
+        let refining = std::mem::take(&mut self.refining);
+        let samples = groups.iter().flat_map(Group::samples).enumerate();
+        let reward = |(at, sample)| Score::Scored((self.grade)(refining, at, sample));
+        Ok(samples.map(|sample| Grade { reward: reward(sample), correct: None }).collect())
+    }
+}
+
+impl<G: Fn(bool, usize, Sample<'_>) -> f64> Critic for Criticised<G> {
+    fn criticise(
+        &mut self,
+        attempts: &[Attempt<'_>],
+        _step: u64,
+    ) -> Result<Vec<Vec<u32>>, OptimizerError> {
+        self.refining = true;
+        let critique = |a: &Attempt<'_>| vec![a.prompt.tokens[0], a.response[0], a.response[1], 7];
+        Ok(attempts.iter().map(critique).collect())
+    }
 }
 
 #[test]
 fn equal_rewards_change_nothing() {
     for reward in [0.0, 1.0] {
-        let all = |groups: &[Group], _step: u64| -> Vec<Verdict> {
-            let verdict = Verdict { reward: Score::Scored(reward), correct: None };
-            groups.iter().flat_map(Group::samples).map(|_| verdict.clone()).collect()
-        };
-        let task = Task { prompts: &prompts, decode: &decode, grader: &all };
         let mut trainer = trainer(CritiqueGrpoConfig::default(), 1e-2);
         let before = Checkpoint::of(trainer.policy()).to_bytes();
-        let metrics = trainer.step(&task, &critic).unwrap();
+        let metrics = trainer.step(&mut criticised(|_, _, _| reward)).unwrap();
         assert_eq!(metrics["loss"], 0.0);
         assert_eq!(metrics["frac_refined"], 1.0 - reward);
         // Four prompts, four rollouts each; where all failed, as many refinements.
@@ -308,16 +327,9 @@ fn equal_rewards_change_nothing() {
 
 #[test]
 fn without_refinements_a_step_is_dr_grpos() {
-    let task = Task { prompts: &prompts, decode: &decode, grader: &twice };
     let config = CritiqueGrpoConfig { refine: Refine::Never, ..CritiqueGrpoConfig::default() };
     // Rewards on every second row, so that groups are mixed.
-    let halves = |groups: &[Group], _step: u64| -> Vec<Verdict> {
-        let samples = groups.iter().flat_map(Group::samples).enumerate();
-        samples
-            .map(|(at, _)| Verdict { reward: Score::Scored((at % 2) as f64), correct: None })
-            .collect()
-    };
-    let task = Task { grader: &halves, ..task };
+    let mut halves = criticised(|_, at, _| (at % 2) as f64);
     let mut ours = trainer(config, 1e-3);
     let adamw = AdamWConfig { learning_rate: 1e-3, weight_decay: 0.0, ..AdamWConfig::default() };
     let settings = TrainerConfig {
@@ -332,7 +344,7 @@ fn without_refinements_a_step_is_dr_grpos() {
     let before = Checkpoint::of(ours.policy()).to_bytes();
     for _ in 0..3 {
         let (metrics, expected) =
-            (ours.step(&task, &critic).unwrap(), dr_grpo.step(&task).unwrap());
+            (ours.step(&mut halves).unwrap(), dr_grpo.step(&mut halves).unwrap());
         assert_eq!(metrics["generations"], 16.0);
         assert_eq!(metrics["entropy"].to_bits(), expected["entropy"].to_bits());
     }
@@ -345,32 +357,21 @@ fn without_refinements_a_step_is_dr_grpos() {
 fn refinements_are_trained_under_the_plain_prompt() {
     // Only refinements are ever right, and only their first tokens matter: what they say must rise under the plain
     // prompt, which none of the refinements was sampled from.
-    let refining = RefCell::new(false);
-    let grader = |groups: &[Group], _step: u64| -> Vec<Verdict> {
-        let refined = refining.replace(false);
-        let reward = |sample: headwater_core::Sample<'_>| {
-            let right = refined && sample.completion.starts_with('5');
-            Verdict { reward: Score::Scored(f64::from(u8::from(right))), correct: None }
-        };
-        groups.iter().flat_map(Group::samples).map(reward).collect()
-    };
-    let asked = |attempts: &[Attempt<'_>], step: u64| {
-        refining.replace(true);
-        critic(attempts, step)
-    };
-    let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
+    let mut environment = criticised(|refining, _, sample| {
+        f64::from(u8::from(refining && sample.completion.starts_with('5')))
+    });
     let probability = |policy: &Decoder| {
         let pairs = [(&[3u32][..], &[5u32][..])];
         let batch = headwater_nn::SequenceBatch::new(pairs, policy.shape()).unwrap();
         f64::from(batch.log_probs(policy)[0][0]).exp()
     };
-    let change = |weight, clip| {
+    let mut change = |weight, clip| {
         let config =
             CritiqueGrpoConfig { weight, refinement_clip: clip, ..CritiqueGrpoConfig::default() };
         let mut trainer = trainer(config, 1e-2);
         let before = probability(trainer.policy());
         for _ in 0..60 {
-            trainer.step(&task, &asked).unwrap();
+            trainer.step(&mut environment).unwrap();
         }
         (before, probability(trainer.policy()))
     };
@@ -381,17 +382,38 @@ fn refinements_are_trained_under_the_plain_prompt() {
     assert!(baseline < 0.3, "{before} to {baseline}");
 }
 
+/// Without a critique of anything.
+struct Silent(Criticised<fn(bool, usize, Sample<'_>) -> f64>);
+
+impl Environment for Silent {
+    type Error = OptimizerError;
+
+    fn prompts(&mut self, step: u64, attempt: u64) -> Result<Vec<Prompt>, OptimizerError> {
+        self.0.prompts(step, attempt)
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.0.decode(tokens)
+    }
+
+    fn grade(&mut self, groups: &[Group], step: u64) -> Result<Vec<Grade>, OptimizerError> {
+        self.0.grade(groups, step)
+    }
+}
+
+impl Critic for Silent {
+    fn criticise(
+        &mut self,
+        _attempts: &[Attempt<'_>],
+        _step: u64,
+    ) -> Result<Vec<Vec<u32>>, OptimizerError> {
+        Ok(Vec::new())
+    }
+}
+
 #[test]
 fn critiques_that_do_not_match_the_attempts_are_refused() {
-    let task = Task {
-        prompts: &prompts,
-        decode: &decode,
-        grader: &|groups: &[Group], _| {
-            let verdict = Verdict { reward: Score::Scored(0.0), correct: None };
-            groups.iter().flat_map(Group::samples).map(|_| verdict.clone()).collect()
-        },
-    };
-    let none = |_: &[Attempt<'_>], _: u64| Vec::new();
-    let error = trainer(CritiqueGrpoConfig::default(), 1e-2).step(&task, &none).unwrap_err();
+    let mut silent = Silent(criticised(|_, _, _| 0.0));
+    let error = trainer(CritiqueGrpoConfig::default(), 1e-2).step(&mut silent).unwrap_err();
     assert!(error.to_string().contains("critiques has 0 entries: expected 16"), "{error}");
 }

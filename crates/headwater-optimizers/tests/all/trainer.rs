@@ -1,8 +1,10 @@
 //! The trainer: it learns, resumes bit for bit, and does not care how a minibatch is cut.
 
-use headwater_core::{Check, Group, Prompt, Score, Streams};
+use headwater_core::{Check, Group, Prompt, Sample, Score, Streams, Vocabulary};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device, SamplingConfig};
-use headwater_optimizers::{Objective, OptimizerError, Task, Trainer, TrainerConfig, Verdict};
+use headwater_optimizers::{
+    Environment, Grade, Objective, OptimizerError, RewardEnvironment, Trainer, TrainerConfig,
+};
 
 fn policy() -> Decoder {
     let config = DecoderConfig { vocabulary: 8, width: 16, layers: 1, ..DecoderConfig::default() };
@@ -27,23 +29,45 @@ fn prompts(step: u64, attempt: u64) -> Vec<Prompt> {
     (0..4).map(prompt).collect()
 }
 
-fn decode(tokens: &[u32]) -> String {
-    tokens.iter().map(u32::to_string).collect()
+/// Asks for tokens to be repeated. `grade` says what is rewarded, of the first so many prompts.
+struct Repetition {
+    prompts: usize,
+    grade: fn(&[Group]) -> Vec<Grade>,
+}
+
+impl Environment for Repetition {
+    type Error = OptimizerError;
+
+    fn prompts(&mut self, step: u64, attempt: u64) -> Result<Vec<Prompt>, OptimizerError> {
+        Ok(prompts(step, attempt)[..self.prompts].to_vec())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        tokens.iter().map(u32::to_string).collect()
+    }
+
+    fn grade(&mut self, groups: &[Group], _step: u64) -> Result<Vec<Grade>, OptimizerError> {
+        Ok((self.grade)(groups))
+    }
 }
 
 /// Right iff the completion starts with the prompt's token.
-fn repeats(groups: &[Group], _step: u64) -> Vec<Verdict> {
+fn repeats(groups: &[Group]) -> Vec<Grade> {
     let samples = groups.iter().flat_map(Group::samples);
     samples
         .map(|sample| {
             let right = sample.completion.starts_with(sample.prompt);
-            Verdict { reward: Score::Scored(f64::from(u8::from(right))), correct: Some(right) }
+            Grade { reward: Score::Scored(f64::from(u8::from(right))), correct: Some(right) }
         })
         .collect()
 }
 
-fn task() -> Task<'static> {
-    Task { prompts: &prompts, decode: &decode, grader: &repeats }
+fn repetition() -> Repetition {
+    graded(repeats)
+}
+
+fn graded(grade: fn(&[Group]) -> Vec<Grade>) -> Repetition {
+    Repetition { prompts: 4, grade }
 }
 
 fn objectives() -> Vec<(&'static str, Objective)> {
@@ -71,8 +95,8 @@ fn trainer(objective: Objective, config: TrainerConfig) -> Trainer {
 fn every_objective_learns_to_repeat_the_prompt() {
     for (name, objective) in objectives() {
         let mut trainer = trainer(objective, config());
-        let accuracy: Vec<f64> =
-            (0..100).map(|_| trainer.step(&task()).unwrap()["accuracy"]).collect();
+        let steps = trainer.train_until(100, &mut repetition()).unwrap();
+        let accuracy: Vec<f64> = steps.iter().map(|metrics| metrics["accuracy"]).collect();
         let mean = |range: std::ops::Range<usize>| -> f64 {
             accuracy[range.clone()].iter().sum::<f64>() / range.len() as f64
         };
@@ -85,9 +109,7 @@ fn a_resumed_trainer_ends_with_the_same_bytes() {
     for (name, objective) in objectives() {
         let config = || TrainerConfig { epochs: 2, minibatches: 2, ..config() };
         let mut straight = trainer(objective, config());
-        for _ in 0..2 {
-            straight.step(&task()).unwrap();
-        }
+        straight.train_until(2, &mut repetition()).unwrap();
         let saved = straight.to_bytes();
         let settings = config().check().unwrap();
         let device = Device::flex().autodiff();
@@ -95,10 +117,9 @@ fn a_resumed_trainer_ends_with_the_same_bytes() {
             Trainer::from_bytes(&saved, objective, settings.clone(), Streams::new(7), &device)
                 .unwrap();
         assert_eq!(resumed.steps(), 2);
-        for _ in 0..2 {
-            let metrics = (straight.step(&task()).unwrap(), resumed.step(&task()).unwrap());
-            assert_eq!(metrics.0, metrics.1, "{name}");
-        }
+        let rest = straight.train_until(4, &mut repetition()).unwrap();
+        assert_eq!(rest.len(), 2);
+        assert_eq!(rest, resumed.train_until(4, &mut repetition()).unwrap(), "{name}");
         assert!(straight.to_bytes() == resumed.to_bytes(), "{name}");
         let cut = &saved[..saved.len() / 2];
         assert!(Trainer::from_bytes(cut, objective, settings, Streams::new(7), &device).is_err());
@@ -119,7 +140,7 @@ fn the_gradient_does_not_depend_on_the_micro_batches() {
             };
             let config = TrainerConfig { micro_batch, adamw, ..config() };
             let mut trainer = trainer(objective, config);
-            trainer.step(&task()).unwrap();
+            trainer.step(&mut repetition()).unwrap();
             Checkpoint::of(trainer.policy())
         };
         let before = Checkpoint::of(&policy());
@@ -136,42 +157,114 @@ fn the_gradient_does_not_depend_on_the_micro_batches() {
 }
 
 #[test]
-fn a_failed_grader_stops_the_step_and_leaves_the_policy() {
-    let fails = |groups: &[Group], _step: u64| -> Vec<Verdict> {
+fn a_failed_grade_stops_the_step_and_leaves_the_policy() {
+    let fails = |groups: &[Group]| -> Vec<Grade> {
         let samples = groups.iter().flat_map(Group::samples);
         let reward = || Score::Failed("the judge did not answer".into());
-        samples.map(|_| Verdict { reward: reward(), correct: None }).collect()
+        samples.map(|_| Grade { reward: reward(), correct: None }).collect()
     };
     let mut trainer = trainer(Objective::grpo(), config());
-    let task = Task { prompts: &prompts, decode: &decode, grader: &fails };
-    let error = trainer.step(&task).unwrap_err();
+    let error = trainer.step(&mut graded(fails)).unwrap_err();
     assert!(matches!(error, OptimizerError::Unscored { index: 0, .. }), "{error}");
     assert_eq!(Checkpoint::of(trainer.policy()), Checkpoint::of(&policy()));
 }
 
-/// What `repeats` says of the first two groups; the others are rejected.
-fn first_two_groups(groups: &[Group], step: u64) -> Vec<Verdict> {
-    let mut verdicts = repeats(groups, step);
-    verdicts[16..].fill(abstention());
-    verdicts
+/// A judge that is out at one step.
+struct Unreliable {
+    repetition: Repetition,
+    out_at: u64,
 }
 
-fn abstention() -> Verdict {
-    Verdict { reward: Score::Abstained("the gate is closed".into()), correct: None }
+#[derive(Debug, PartialEq)]
+enum Stopped {
+    ByJudge(u64),
+    ByTrainer(String),
+}
+
+impl From<OptimizerError> for Stopped {
+    fn from(error: OptimizerError) -> Self {
+        Self::ByTrainer(error.to_string())
+    }
+}
+
+impl Environment for Unreliable {
+    type Error = Stopped;
+
+    fn prompts(&mut self, step: u64, attempt: u64) -> Result<Vec<Prompt>, Stopped> {
+        Ok(self.repetition.prompts(step, attempt)?)
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.repetition.decode(tokens)
+    }
+
+    fn grade(&mut self, groups: &[Group], step: u64) -> Result<Vec<Grade>, Stopped> {
+        if step == self.out_at {
+            return Err(Stopped::ByJudge(step));
+        }
+        Ok(self.repetition.grade(groups, step)?)
+    }
+}
+
+#[test]
+fn an_environments_own_error_comes_back_and_leaves_the_policy() {
+    let mut trainer = trainer(Objective::grpo(), config());
+    let mut environment = Unreliable { repetition: repetition(), out_at: 1 };
+    trainer.step(&mut environment).unwrap();
+    let before = trainer.to_bytes();
+    assert_eq!(trainer.train_until(9, &mut environment), Err(Stopped::ByJudge(1)));
+    assert!(trainer.to_bytes() == before);
+    environment = Unreliable { repetition: graded(|_| Vec::new()), out_at: 2 };
+    environment.repetition.prompts = 0;
+    let error = trainer.step(&mut environment).unwrap_err();
+    assert!(matches!(&error, Stopped::ByTrainer(text) if text.contains("prompts")), "{error:?}");
+}
+
+#[test]
+fn a_reward_alone_makes_an_environment() {
+    let vocabulary = Vocabulary::characters("abcde");
+    let asked = |_step: u64, _attempt: u64| -> Vec<Prompt> {
+        let prompt = |token| Prompt { tokens: vec![token], text: "?".into(), reference: None };
+        (3..7).map(prompt).collect()
+    };
+    let share_of_a = |sample: Sample<'_>| {
+        let letters = sample.completion.len().max(1) as f64;
+        Score::Scored(sample.completion.matches('a').count() as f64 / letters)
+    };
+    let mut environment =
+        RewardEnvironment { reward: &share_of_a, vocabulary: &vocabulary, prompts: asked };
+    let rewards: Vec<f64> = trainer(Objective::rloo(), config())
+        .train_until(60, &mut environment)
+        .unwrap()
+        .iter()
+        .map(|metrics| metrics["reward"])
+        .collect();
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    assert!(mean(&rewards[50..]) > mean(&rewards[..5]) + 0.15, "{rewards:?}");
+}
+
+/// What `repeats` says of the first two groups; the others are rejected.
+fn first_two_groups(groups: &[Group]) -> Vec<Grade> {
+    let mut grades = repeats(groups);
+    grades[16..].fill(abstention());
+    grades
+}
+
+fn abstention() -> Grade {
+    Grade { reward: Score::Abstained("the gate is closed".into()), correct: None }
 }
 
 #[test]
 fn rejected_groups_are_counted_and_leave_no_trace_in_the_update() {
-    let two = |step: u64, attempt: u64| prompts(step, attempt)[..2].to_vec();
     for (name, objective) in objectives() {
         if objective.config().dynamic_sampling {
             continue;
         }
         let (mut gated, mut small) = (trainer(objective, config()), trainer(objective, config()));
-        let gate = Task { prompts: &prompts, decode: &decode, grader: &first_two_groups };
-        let rest = Task { prompts: &two, decode: &decode, grader: &repeats };
+        let mut gate = graded(first_two_groups);
+        let mut rest = Repetition { prompts: 2, grade: repeats };
         for _ in 0..3 {
-            let (gated, small) = (gated.step(&gate).unwrap(), small.step(&rest).unwrap());
+            let (gated, small) = (gated.step(&mut gate).unwrap(), small.step(&mut rest).unwrap());
             assert_eq!((gated["groups"], gated["groups_rejected"]), (2.0, 2.0), "{name}");
             assert_eq!((small["groups"], small["groups_rejected"]), (2.0, 0.0), "{name}");
             for metric in ["reward", "grad_norm", "num_tokens", "frac_rows_kept"] {
@@ -184,33 +277,30 @@ fn rejected_groups_are_counted_and_leave_no_trace_in_the_update() {
 
 #[test]
 fn a_batch_that_is_rejected_whole_moves_nothing() {
-    let all = |groups: &[Group], _: u64| -> Vec<Verdict> {
+    let all = |groups: &[Group]| -> Vec<Grade> {
         groups.iter().flat_map(Group::samples).map(|_| abstention()).collect()
     };
     for (name, objective) in objectives() {
         let mut trainer = trainer(objective, config());
-        let task = Task { prompts: &prompts, decode: &decode, grader: &all };
-        let metrics = trainer.step(&task).unwrap();
+        let metrics = trainer.step(&mut graded(all)).unwrap();
         assert_eq!((metrics["groups"], metrics.contains_key("loss")), (0.0, false), "{name}");
         assert!(metrics["groups_rejected"] >= 4.0, "{name}");
         assert_eq!(trainer.steps(), 1);
         assert_eq!(Checkpoint::of(trainer.policy()), Checkpoint::of(&policy()), "{name}");
     }
-    // No prompts at all is a mistake of the task, not a rejection.
-    let none = |_: u64, _: u64| Vec::new();
-    let task = Task { prompts: &none, decode: &decode, grader: &all };
-    let error = trainer(Objective::grpo(), config()).step(&task).unwrap_err();
+    // No prompts at all is a mistake of the environment, not a rejection.
+    let mut none = Repetition { prompts: 0, grade: all };
+    let error = trainer(Objective::grpo(), config()).step(&mut none).unwrap_err();
     assert!(matches!(error, OptimizerError::Missing { input: "prompts", .. }), "{error}");
 }
 
 #[test]
 fn an_abstention_inside_a_group_that_is_not_rejected_is_an_error() {
-    let one = |groups: &[Group], step: u64| -> Vec<Verdict> {
-        let mut verdicts = repeats(groups, step);
-        verdicts[11] = abstention();
-        verdicts
+    let one = |groups: &[Group]| -> Vec<Grade> {
+        let mut grades = repeats(groups);
+        grades[11] = abstention();
+        grades
     };
-    let task = Task { prompts: &prompts, decode: &decode, grader: &one };
-    let error = trainer(Objective::grpo(), config()).step(&task).unwrap_err();
+    let error = trainer(Objective::grpo(), config()).step(&mut graded(one)).unwrap_err();
     assert!(matches!(error, OptimizerError::Unscored { index: 11, .. }), "{error}");
 }

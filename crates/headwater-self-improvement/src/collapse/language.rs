@@ -6,8 +6,8 @@
 use burn::module::Module;
 use headwater_core::{Check, ConfigError, Example, Streams, require, require_positive};
 use headwater_nn::{
-    AdamW, AdamWConfig, Decoder, DecoderConfig, Device, SamplingConfig, SequenceBatch, sample,
-    supervised_step,
+    AdamW, AdamWConfig, Decay, Decoder, DecoderConfig, Device, SamplingConfig, Schedule,
+    SequenceBatch, sample, supervised_training,
 };
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -166,15 +166,14 @@ impl LanguageLoop {
         let optimizer = AdamWConfig { learning_rate, ..AdamWConfig::default() };
         let mut optimizer = AdamW::new(optimizer.check()?);
         let steps = if self.0.steps_grow { steps * texts.len() / rows } else { steps };
-        let rise = (steps / 10).max(1) as f64;
+        let schedule = Schedule { steps, warmup: steps / 10, decay: Decay::Linear };
         let mut stream = streams.stream("batch", &[round]);
-        for step in 0..steps {
+        supervised_training(&mut model, &mut optimizer, schedule, |_| {
             let drawn = (0..batch).map(|_| &texts[stream.random_range(0..texts.len())]);
-            let examples =
-                drawn.map(|text| Example { prompt: PROMPT.to_vec(), completion: text.clone() });
-            let rate = ((step + 1) as f64 / rise).min(1.0) * (1.0 - step as f64 / steps as f64);
-            supervised_step(&mut model, &mut optimizer, &examples.collect::<Vec<_>>(), rate)?;
-        }
+            let example =
+                |text: &Vec<u32>| Example { prompt: PROMPT.to_vec(), completion: text.clone() };
+            Ok::<_, SelfImprovementError>(drawn.map(example).collect())
+        })?;
         Ok(model)
     }
 

@@ -1,20 +1,21 @@
 //! Policies under a reward: policy gradient with or without a remedy, and a round of training on
 //! what came out.
 
-use std::cell::RefCell;
-
-use headwater_core::{Check, Example, Group, Score, Streams};
-use headwater_nn::{AdamW, AdamWConfig, Checkpoint, Decoder, Device, supervised_step};
-use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, Verdict};
+use headwater_core::{Check, Group, Prompt, Score, Streams, Vocabulary};
+use headwater_nn::{
+    AdamW, AdamWConfig, Checkpoint, Decoder, Device, Schedule, supervised_training,
+};
+use headwater_optimizers::{Environment, Grade, Objective, Trainer, TrainerConfig};
 use headwater_protocol::{CellError, Metrics};
 use headwater_rewards::{Criterion, Rubric};
+use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::measure::{Measured, look_metrics, path_metrics};
 use super::reward::Proxy;
 use super::texts::Texts;
-use crate::schedule::{train_with_looks, warmup_then_cosine};
+use crate::training::evaluation_steps;
 use headwater_tasks::topics::{
     AGREEMENT, COUNT, confidence_format, is_good, name, prompt, quality, vocabulary,
 };
@@ -57,58 +58,17 @@ pub(super) fn run(
     streams: &Streams,
     device: &Device,
 ) -> Result<(Metrics, Decoder), CellError> {
-    let (vocabulary, format) = (vocabulary(), confidence_format());
-    let rubric = rubric()?;
-    let group_size = config.trainer.group_size;
-    let failed: RefCell<Option<CellError>> = RefCell::new(None);
+    let vocabulary = vocabulary();
     let all = (0..COUNT).map(|topic| prompt(topic, &vocabulary)).collect::<Result<Vec<_>, _>>()?;
-    let prompts = |step: u64, attempt: u64| {
-        let mut topics: Vec<usize> = (0..COUNT).collect();
-        topics.shuffle(&mut streams.stream("topics", &[step, attempt]));
-        let topics = topics.into_iter().cycle().take(config.trainer.prompts_per_step);
-        topics.map(|topic| all[topic].clone()).collect()
+    let mut topics = Topics {
+        all,
+        vocabulary,
+        per_step: config.trainer.prompts_per_step,
+        shaping: config.shaping,
+        proxy,
+        rubric: rubric()?,
+        streams,
     };
-    let grader = |groups: &[Group], _step: u64| -> Vec<Verdict> {
-        let samples: Vec<_> = groups.iter().flat_map(Group::samples).collect();
-        let topics: Vec<usize> = groups
-            .iter()
-            .flat_map(|g| {
-                let topic = all.iter().position(|prompt| prompt.text == g.prompt);
-                vec![topic.expect("every prompt is one of these"); group_size]
-            })
-            .collect();
-        let statements: Vec<_> = samples.iter().map(|s| format.parse(s.completion)).collect();
-        let pairs = topics.iter().zip(&statements);
-        let pairs: Vec<(&str, &str)> =
-            pairs.map(|(topic, statement)| (name(*topic), statement.answer.trim())).collect();
-        let scores = proxy.scores(&pairs).unwrap_or_else(|error| {
-            failed.borrow_mut().get_or_insert(error);
-            vec![f64::NAN; pairs.len()]
-        });
-        let all = scores.into_iter().zip(&samples).zip(topics.iter().zip(&statements));
-        all.map(|((score, sample), (topic, statement))| {
-            let reward = match config.shaping {
-                Shaping::None => score,
-                Shaping::Gold => quality(*topic, statement.answer),
-                Shaping::Brier { weight } => {
-                    let outcome = f64::from(u8::from(is_good(*topic, statement.answer)));
-                    // Without a confidence the loss is the largest there is.
-                    let loss = statement.confidence.map_or(1.0, |said| (said - outcome).powi(2));
-                    score - weight * loss
-                }
-                Shaping::Rubric => match rubric.judge(*sample) {
-                    Ok(met) if met.iter().all(|met| *met) => score,
-                    _ => VETO,
-                },
-            };
-            // What the methods that know only right and wrong are told: above 0, which of a
-            // standardised reward is the base's average.
-            Verdict { reward: Score::finite(reward), correct: Some(reward > 0.0) }
-        })
-        .collect()
-    };
-    let decode = |tokens: &[u32]| vocabulary.decode(tokens);
-    let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
     let reference = base.decoder(device)?;
     let test = streams.child("test", &[]);
     let mut path = vec![Measured::of(&reference, &reference, proxy, &test)?];
@@ -118,12 +78,76 @@ pub(super) fn run(
         config.trainer.clone().check()?,
         streams.child("training", &[]),
     );
-    let schedule = (config.steps, config.looks);
-    path.extend(train_with_looks(&mut trainer, &task, schedule, &failed, |policy| {
-        Measured::of(policy, &reference, proxy, &test)
-    })?);
+    for at in evaluation_steps(config.steps, config.looks) {
+        trainer.train_until(at, &mut topics)?;
+        path.push(Measured::of(trainer.policy(), &reference, proxy, &test)?);
+    }
     let metrics = path_metrics(&path, config.steps, proxy.predicted_peak);
     Ok((metrics, trainer.policy().clone()))
+}
+
+/// Every topic as a prompt, graded by the proxy and what the shaping adds.
+struct Topics<'a> {
+    all: Vec<Prompt>,
+    vocabulary: Vocabulary,
+    per_step: usize,
+    shaping: Shaping,
+    proxy: &'a Proxy,
+    rubric: Rubric,
+    streams: &'a Streams,
+}
+
+impl Environment for Topics<'_> {
+    type Error = CellError;
+
+    fn prompts(&mut self, step: u64, attempt: u64) -> Result<Vec<Prompt>, CellError> {
+        let mut topics: Vec<usize> = (0..COUNT).collect();
+        topics.shuffle(&mut self.streams.stream("topics", &[step, attempt]));
+        let topics = topics.into_iter().cycle().take(self.per_step);
+        Ok(topics.map(|topic| self.all[topic].clone()).collect())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.vocabulary.decode(tokens)
+    }
+
+    fn grade(&mut self, groups: &[Group], _step: u64) -> Result<Vec<Grade>, CellError> {
+        let format = confidence_format();
+        let (mut samples, mut topics) = (Vec::new(), Vec::new());
+        for group in groups {
+            let topic = self.all.iter().position(|prompt| prompt.text == group.prompt);
+            let topic =
+                topic.ok_or_else(|| format!("no topic has the prompt {:?}", group.prompt))?;
+            samples.extend(group.samples());
+            topics.resize(samples.len(), topic);
+        }
+        let statements: Vec<_> = samples.iter().map(|s| format.parse(s.completion)).collect();
+        let pairs = topics.iter().zip(&statements);
+        let pairs: Vec<(&str, &str)> =
+            pairs.map(|(topic, statement)| (name(*topic), statement.answer.trim())).collect();
+        let scores = self.proxy.scores(&pairs)?;
+        let all = scores.into_iter().zip(samples).zip(topics.iter().zip(&statements));
+        let graded = all.map(|((score, sample), (topic, statement))| {
+            let reward = match self.shaping {
+                Shaping::None => score,
+                Shaping::Gold => quality(*topic, statement.answer),
+                Shaping::Brier { weight } => {
+                    let outcome = f64::from(u8::from(is_good(*topic, statement.answer)));
+                    // Without a confidence the loss is the largest there is.
+                    let loss = statement.confidence.map_or(1.0, |said| (said - outcome).powi(2));
+                    score - weight * loss
+                }
+                Shaping::Rubric => match self.rubric.judge(sample) {
+                    Ok(met) if met.iter().all(|met| *met) => score,
+                    _ => VETO,
+                },
+            };
+            // What the methods that know only right and wrong are told: above 0, which of a
+            // standardised reward is the base's average.
+            Grade { reward: Score::finite(reward), correct: Some(reward > 0.0) }
+        });
+        Ok(graded.collect())
+    }
 }
 
 /// The rubric of the gate: one criterion, and it names the flaw.
@@ -162,14 +186,12 @@ pub(super) fn self_train(
     let examples = texts.better_half(&scores)?;
     let mut next = base.decoder(&device.clone().autodiff())?;
     let mut optimizer = AdamW::new(config.adamw.check()?);
-    for step in 0..config.steps {
+    let schedule = Schedule::cosine(config.steps);
+    supervised_training(&mut next, &mut optimizer, schedule, |step| {
         let mut stream = streams.stream("examples", &[step as u64]);
-        let batch: Vec<Example> = (0..config.batch)
-            .map(|_| examples[rand::RngExt::random_range(&mut stream, 0..examples.len())].clone())
-            .collect();
-        let rate = warmup_then_cosine(step, config.steps);
-        supervised_step(&mut next, &mut optimizer, &batch, rate)?;
-    }
+        let drawn = (0..config.batch).map(|_| stream.random_range(0..examples.len()));
+        Ok::<_, CellError>(drawn.map(|at| examples[at].clone()).collect())
+    })?;
     let test = streams.child("test", &[]);
     let before = Measured::of(&reference, &reference, proxy, &test)?;
     let after = Measured::of(&next, &reference, proxy, &test)?;

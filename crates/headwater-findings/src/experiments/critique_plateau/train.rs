@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use headwater_core::{Check, Group, Prompt, StreamRng, Streams};
-use headwater_nn::{AdamW, Decoder, supervised_step};
-use headwater_optimizers::critique_grpo::{Attempt, CritiqueTrainerConfig};
-use headwater_optimizers::{CritiqueGrpoConfig, CritiqueTrainer, Task, Verdict, graded_by};
+use headwater_core::{Check, Group, Prompt, StreamRng, Streams, Vocabulary};
+use headwater_nn::{AdamWConfig, Decoder};
+use headwater_optimizers::critique_grpo::{Attempt, Critic, CritiqueTrainerConfig};
+use headwater_optimizers::{CritiqueGrpoConfig, CritiqueTrainer, Environment, Grade, graded_by};
 use headwater_protocol::{CellError, Metric, Series};
 use headwater_rewards::{ExactMatch, ExactMatchConfig, Extraction, Normalisation};
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::warmup_then_cosine;
+use crate::training::pretrain;
 use headwater_tasks::misconceptions::{
     Arithmetic, Chain, Critique, Doubt, MARKS_AT, NO_MARKS, STEPS, Shares, Split, vocabulary,
 };
@@ -63,24 +63,18 @@ pub(super) struct Supervision {
     pub(super) shares: Shares,
 }
 
-/// Imitates demonstrations; returns the losses.
+/// Imitates demonstrations; returns the policy and its losses by step.
 pub(super) fn imitate(
-    policy: &mut Decoder,
-    optimizer: &mut AdamW,
+    start: Decoder,
+    adamw: AdamWConfig,
     supervision: &Supervision,
     arithmetic: &Arithmetic,
     streams: &Streams,
-) -> Result<Vec<f64>, CellError> {
-    let mut losses = Vec::with_capacity(supervision.steps);
-    for step in 0..supervision.steps {
-        let mut stream = streams.stream("demonstrations", &[step as u64]);
-        let example =
-            |_| arithmetic.demonstration(supervision.doubt, supervision.shares, &mut stream);
-        let examples: Vec<_> = (0..supervision.batch).map(example).collect();
-        let rate = warmup_then_cosine(step, supervision.steps);
-        losses.push(supervised_step(policy, optimizer, &examples, rate)?);
-    }
-    Ok(losses)
+) -> Result<(Decoder, Vec<f64>), CellError> {
+    let Supervision { steps, batch, doubt, shares } = *supervision;
+    pretrain(start, adamw, (steps, batch), streams, |_, stream| {
+        Ok(arithmetic.demonstration(doubt, shares, stream))
+    })
 }
 
 /// What is done to an arm's information, in controls.
@@ -125,35 +119,10 @@ pub(super) fn optimise(
     mut look: impl FnMut(&Decoder) -> Result<(), CellError>,
 ) -> Result<BTreeMap<&'static str, Vec<f64>>, CellError> {
     let vocabulary = vocabulary();
+    let questions = questions(arithmetic, optimisation.pool, optimisation.stuck, streams);
+    let pool = questions.iter().map(|chain| arithmetic.prompt(chain, &vocabulary)).collect();
     let verifier = verifier()?;
-    let honest = graded_by(&verifier);
-    let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
-        let mut verdicts = honest(groups, step);
-        if optimisation.tamper == Tamper::Verdicts {
-            // A step grades twice, batches of different sizes.
-            let indices = [step, verdicts.len() as u64];
-            verdicts.shuffle(&mut streams.stream("permuted verdicts", &indices));
-        }
-        verdicts
-    };
-    let pool: Vec<Prompt> = questions(arithmetic, optimisation.pool, optimisation.stuck, streams)
-        .iter()
-        .map(|chain| arithmetic.prompt(chain, &vocabulary))
-        .collect();
-    let batches = pool.len() / optimisation.prompts_per_step;
-    let draw = |step: u64, _attempt: u64| -> Vec<Prompt> {
-        let (pass, batch) = (step / batches as u64, step as usize % batches);
-        let mut order: Vec<usize> = (0..pool.len()).collect();
-        order.shuffle(&mut streams.stream("order of prompts", &[pass]));
-        let chosen = order[batch * optimisation.prompts_per_step..].iter();
-        chosen.take(optimisation.prompts_per_step).map(|at| pool[*at].clone()).collect()
-    };
-    let critic = |attempts: &[Attempt<'_>], step: u64| -> Vec<Vec<u32>> {
-        let mut stream = streams.stream("tampered critiques", &[step]);
-        critiques(attempts, optimisation, arithmetic, &mut stream)
-    };
-    let decode = |tokens: &[u32]| vocabulary.decode(tokens);
-    let task = Task { prompts: &draw, decode: &decode, grader: &grader };
+    let mut lessons = Lessons { optimisation, arithmetic, pool, vocabulary, verifier, streams };
     let mut trainer = CritiqueTrainer::new(
         base,
         optimisation.objective.check()?,
@@ -165,7 +134,7 @@ pub(super) fn optimise(
     for at in 1..=looks {
         let mut since: BTreeMap<&'static str, (f64, f64)> = BTreeMap::new();
         while generations < (optimisation.generations * at / looks) as f64 {
-            let metrics = trainer.step(&task, &critic)?;
+            let metrics = trainer.step(&mut lessons)?;
             generations += metrics["generations"];
             for (name, value) in metrics {
                 let (sum, count) = since.entry(name).or_default();
@@ -180,6 +149,55 @@ pub(super) fn optimise(
         look(trainer.policy())?;
     }
     Ok(curves)
+}
+
+/// Questions of a pool, pass after pass, whose failed answers are criticised.
+struct Lessons<'a> {
+    optimisation: &'a Optimisation,
+    arithmetic: &'a Arithmetic,
+    pool: Vec<Prompt>,
+    vocabulary: Vocabulary,
+    verifier: ExactMatch,
+    streams: &'a Streams,
+}
+
+impl Environment for Lessons<'_> {
+    type Error = CellError;
+
+    fn prompts(&mut self, step: u64, _attempt: u64) -> Result<Vec<Prompt>, CellError> {
+        let each = self.optimisation.prompts_per_step;
+        let batches = self.pool.len() / each;
+        let (pass, batch) = (step / batches as u64, step as usize % batches);
+        let mut order: Vec<usize> = (0..self.pool.len()).collect();
+        order.shuffle(&mut self.streams.stream("order of prompts", &[pass]));
+        let chosen = order[batch * each..].iter().take(each);
+        Ok(chosen.map(|at| self.pool[*at].clone()).collect())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.vocabulary.decode(tokens)
+    }
+
+    fn grade(&mut self, groups: &[Group], step: u64) -> Result<Vec<Grade>, CellError> {
+        let mut grades = graded_by(&self.verifier, groups);
+        if self.optimisation.tamper == Tamper::Verdicts {
+            // A step grades twice, batches of different sizes.
+            let indices = [step, grades.len() as u64];
+            grades.shuffle(&mut self.streams.stream("permuted verdicts", &indices));
+        }
+        Ok(grades)
+    }
+}
+
+impl Critic for Lessons<'_> {
+    fn criticise(
+        &mut self,
+        attempts: &[Attempt<'_>],
+        step: u64,
+    ) -> Result<Vec<Vec<u32>>, CellError> {
+        let mut stream = self.streams.stream("tampered critiques", &[step]);
+        Ok(critiques(attempts, self.optimisation, self.arithmetic, &mut stream))
+    }
 }
 
 /// The training questions; a larger pool starts with those of a smaller one.

@@ -1,15 +1,16 @@
 //! The judges: what each is trained to write, on which tokens, and how a verdict is rewarded.
 
 use headwater_core::{Check, Example, Prompt, Sample, Score, StreamRng, Streams};
-use headwater_nn::{AdamW, AdamWSettings, Checkpoint, Decoder, Device, supervised_step};
-use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig, graded_by};
+use headwater_nn::{
+    AdamW, AdamWSettings, Checkpoint, Decoder, Device, Schedule, supervised_training,
+};
+use headwater_optimizers::{Objective, RewardEnvironment, Trainer, TrainerConfig};
 use headwater_protocol::{CellError, Metrics};
 use headwater_reward_models::{CandidatePair, ScalarJudge};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::{ENTROPY, GENERATED, LABELS, LOSS, LOSS_AT_THE_END, REWARD, TOKENS};
-use crate::schedule::warmup_then_cosine;
 use headwater_tasks::chains::{Pair, Tags, judgement, verdict_text, vocabulary};
 
 /// A judge of pairs.
@@ -81,32 +82,31 @@ pub(super) fn supervise(
     adamw: AdamWSettings,
     streams: &Streams,
 ) -> Result<Trained, CellError> {
-    let mut optimizer = AdamW::new(adamw);
-    let mut judge = match config.form {
-        Form::Scalar => Judge::Scalar(ScalarJudge::new(start)),
-        _ => Judge::Writing(start),
-    };
-    let (mut losses, mut tokens) = (Vec::with_capacity(config.steps), 0);
-    for step in 0..config.steps {
+    let (mut optimizer, schedule) = (AdamW::new(adamw), Schedule::cosine(config.steps));
+    let draw = |step: usize| -> Vec<(Pair, usize)> {
         let mut stream = streams.stream("training pairs", &[step as u64]);
-        let pairs: Vec<(Pair, usize)> =
-            (0..config.batch).map(|_| config.pairs.draw(&mut stream)).collect();
-        let rate = warmup_then_cosine(step, config.steps);
-        losses.push(match &mut judge {
-            Judge::Scalar(judge) => {
-                let pairs: Vec<CandidatePair> = pairs.iter().map(|(pair, _)| alone(pair)).collect();
-                tokens += pairs.iter().map(|p| p.chosen.len() + p.rejected.len()).sum::<usize>();
-                judge.step(&mut optimizer, &pairs, rate)?
-            }
-            Judge::Writing(judge) => {
-                let mut stream = streams.stream("slips", &[step as u64]);
-                let examples = written(&pairs, config.form, config.slip, &mut stream);
-                tokens +=
-                    examples.iter().map(|e| e.prompt.len() + e.completion.len()).sum::<usize>();
-                supervised_step(judge, &mut optimizer, &examples, rate)?
-            }
-        });
-    }
+        (0..config.batch).map(|_| config.pairs.draw(&mut stream)).collect()
+    };
+    let mut tokens = 0;
+    let (judge, losses) = if config.form == Form::Scalar {
+        let (mut judge, mut losses) = (ScalarJudge::new(start), Vec::with_capacity(config.steps));
+        for step in 0..config.steps {
+            let pairs: Vec<CandidatePair> =
+                draw(step).iter().map(|(pair, _)| alone(pair)).collect();
+            tokens += pairs.iter().map(|p| p.chosen.len() + p.rejected.len()).sum::<usize>();
+            losses.push(judge.step(&mut optimizer, &pairs, schedule.rate(step))?);
+        }
+        (Judge::Scalar(judge), losses)
+    } else {
+        let mut judge = start;
+        let losses = supervised_training(&mut judge, &mut optimizer, schedule, |step| {
+            let mut stream = streams.stream("slips", &[step as u64]);
+            let examples = written(&draw(step), config.form, config.slip, &mut stream);
+            tokens += examples.iter().map(|e| e.prompt.len() + e.completion.len()).sum::<usize>();
+            Ok::<_, CellError>(examples)
+        })?;
+        (Judge::Writing(judge), losses)
+    };
     let last = &losses[losses.len() - losses.len().div_ceil(10)..];
     let metrics = Metrics::new()
         .scalar(&LABELS, (config.steps * config.batch) as f64)
@@ -157,21 +157,18 @@ pub(super) fn reinforce(
     device: &Device,
 ) -> Result<Trained, CellError> {
     let vocabulary = vocabulary();
-    let grader = graded_by(&verdict_reward);
     let prompts = |step: u64, attempt: u64| -> Vec<Prompt> {
         let mut stream = streams.stream("prompts", &[step, attempt]);
         let drawn = (0..config.prompts_per_step).map(|_| pairs.draw(&mut stream));
         drawn.map(|(pair, right)| pair.shown(right).prompt(&vocabulary)).collect()
     };
-    let decode = |tokens: &[u32]| vocabulary.decode(tokens);
-    let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
+    let mut shown = RewardEnvironment { reward: &verdict_reward, vocabulary: &vocabulary, prompts };
     let settings = config.clone().check()?;
     let policy = from.decoder(device)?;
-    let streams = streams.child("reinforcement", &[]);
-    let mut trainer = Trainer::new(policy, Objective::grpo(), settings, streams);
+    let own = streams.child("reinforcement", &[]);
+    let mut trainer = Trainer::new(policy, Objective::grpo(), settings, own);
     let (mut rewards, mut entropies, mut tokens) = (Vec::new(), Vec::new(), 0.0);
-    for _ in 0..steps {
-        let metrics = trainer.step(&task)?;
+    for metrics in trainer.train_until(steps as u64, &mut shown)? {
         rewards.push(metrics["reward"]);
         entropies.push(metrics["entropy"]);
         tokens += metrics["num_tokens"];

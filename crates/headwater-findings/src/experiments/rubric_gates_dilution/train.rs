@@ -1,14 +1,13 @@
 //! What a reward from a long reference says of the chain of thought, and what it teaches.
 
-use std::cell::RefCell;
-
 use headwater_core::{Check, Group, Prompt, Score, Streams, Vocabulary};
 use headwater_evaluation::calibration::auroc;
 use headwater_nn::{
-    AdamW, AdamWConfig, Checkpoint, Decoder, Device, SamplingConfig, SequenceBatch, sample,
-    supervised_step,
+    AdamWConfig, Checkpoint, Decoder, Device, SamplingConfig, SequenceBatch, sample,
 };
-use headwater_optimizers::{Objective, ObjectiveConfig, Task, Trainer, TrainerConfig, Verdict};
+use headwater_optimizers::{
+    Environment, Grade, Objective, ObjectiveConfig, Trainer, TrainerConfig,
+};
 use headwater_protocol::{CellError, Metrics};
 use headwater_rewards::{
     Certainty, ReferenceRewardConfig, ReferenceScores, SpreadFilter, SpreadFilterConfig, Weighting,
@@ -19,7 +18,7 @@ use super::{
     ACCURACY, AREA_BY_OMEGA, LENGTHS, OMEGA, OMEGAS, STEPS_TO_80, THOUGHT, TRAINING_ACCURACY,
     TRAINING_TOKENS, WEIGHT_BY_OMEGA, area, weight,
 };
-use crate::schedule::warmup_then_cosine;
+use crate::training::pretrain;
 use headwater_tasks::diluted_reference::{
     ANSWER, Author, Question, Reference, THOUGHT_TOKENS, context, thought, vocabulary,
 };
@@ -97,30 +96,19 @@ pub(super) fn sampling() -> SamplingConfig {
 
 /// The policy that arms fork.
 pub(super) fn imitate(
-    mut policy: Decoder,
+    start: Decoder,
     author: &Author,
     adamw: AdamWConfig,
     (steps, batch): (usize, usize),
     streams: &Streams,
 ) -> Result<(Decoder, Vec<f64>), CellError> {
     let vocabulary = vocabulary();
-    let mut optimizer = AdamW::new(adamw.check()?);
-    let mut losses = Vec::with_capacity(steps);
-    for step in 0..steps {
-        let mut stream = streams.stream("demonstrations", &[step as u64]);
+    pretrain(start, adamw, (steps, batch), streams, |step, stream| {
         // All answers of a batch are of one length. Of the loss of a long one hardly anything is
         // the results: they are learnt on short ones first.
         let fillers = if 2 * step < steps { LENGTHS[0] } else { [4, 64, 16, 64][step % 4] };
-        let examples: Vec<_> = (0..batch)
-            .map(|_| {
-                let question = Question::draw(&mut stream);
-                question.demonstration(author, fillers, &mut stream, &vocabulary)
-            })
-            .collect();
-        let rate = warmup_then_cosine(step, steps);
-        losses.push(supervised_step(&mut policy, &mut optimizer, &examples, rate)?);
-    }
-    Ok((policy, losses))
+        Ok(Question::draw(stream).demonstration(author, fillers, stream, &vocabulary))
+    })
 }
 
 /// A prompt, its reference, and the chains of thought that the reference is put behind.
@@ -218,9 +206,9 @@ struct Judge<'a> {
     model: Decoder,
     vocabulary: Vocabulary,
     streams: &'a Streams,
-    filter: RefCell<Option<SpreadFilter>>,
+    filter: Option<SpreadFilter>,
     /// By step: the share of chains that are right, and their mean number of tokens.
-    seen: RefCell<Vec<(f64, f64)>>,
+    seen: Vec<(f64, f64)>,
 }
 
 impl Judge<'_> {
@@ -233,8 +221,21 @@ impl Judge<'_> {
         };
         (0..self.arm.trainer.prompts_per_step).map(draw).collect()
     }
+}
 
-    fn grade(&self, groups: &[Group], step: u64) -> Result<Vec<Verdict>, CellError> {
+impl Environment for Judge<'_> {
+    type Error = CellError;
+
+    fn prompts(&mut self, step: u64, _attempt: u64) -> Result<Vec<Prompt>, CellError> {
+        let questions = self.questions(step);
+        Ok(questions.iter().map(|(question, _)| question.prompt(&self.vocabulary)).collect())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.vocabulary.decode(tokens)
+    }
+
+    fn grade(&mut self, groups: &[Group], step: u64) -> Result<Vec<Grade>, CellError> {
         let questions = self.questions(step);
         let mut parts = Vec::with_capacity(groups.len());
         for group in groups {
@@ -253,13 +254,13 @@ impl Judge<'_> {
             })
             .collect();
         let logs = after_thoughts(&self.model, &groups)?;
-        let mut verdicts = Vec::new();
+        let mut grades = Vec::new();
         let (mut right, mut tokens, mut count) = (0.0, 0.0, 0.0);
         for (((question, reference), logs), (_, _, thoughts)) in
             questions.iter().zip(&logs).zip(&groups)
         {
             let scores = self.arm.reading.score(reference, logs)?;
-            let passes = match &mut *self.filter.borrow_mut() {
+            let passes = match &mut self.filter {
                 Some(filter) => filter.passes(&scores.spreads)?,
                 None => true,
             };
@@ -272,11 +273,11 @@ impl Judge<'_> {
                 } else {
                     Score::Abstained("no token of the reference varies enough".into())
                 };
-                verdicts.push(Verdict { reward, correct: None });
+                grades.push(Grade { reward, correct: None });
             }
         }
-        self.seen.borrow_mut().push((right / count, tokens / count));
-        Ok(verdicts)
+        self.seen.push((right / count, tokens / count));
+        Ok(grades)
     }
 }
 
@@ -288,39 +289,20 @@ pub(super) fn train(
     streams: &Streams,
     device: &Device,
 ) -> Result<Metrics, CellError> {
-    let judge = Judge {
+    let mut judge = Judge {
         arm,
         model: base.decoder(&device.clone().without_autodiff())?,
         vocabulary: vocabulary(),
         streams,
-        filter: RefCell::new(arm.filter.map(Check::check).transpose()?),
-        seen: RefCell::default(),
+        filter: arm.filter.map(Check::check).transpose()?,
+        seen: Vec::new(),
     };
-    let failed = RefCell::new(None);
-    let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
-        judge.grade(groups, step).unwrap_or_else(|error| {
-            failed.replace(Some(error));
-            Vec::new()
-        })
-    };
-    let prompts = |step: u64, _: u64| -> Vec<Prompt> {
-        let questions = judge.questions(step);
-        questions.iter().map(|(question, _)| question.prompt(&judge.vocabulary)).collect()
-    };
-    let decode = |tokens: &[u32]| judge.vocabulary.decode(tokens);
-    let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
     let objective = ObjectiveConfig { kl: None, ..Objective::grpo().config() }.check()?;
     let settings = arm.trainer.clone().check()?;
     let policy = base.decoder(device)?;
     let mut trainer = Trainer::new(policy, objective, settings, streams.child("training", &[]));
-    for _ in 0..arm.steps {
-        let stepped = trainer.step(&task);
-        if let Some(error) = failed.borrow_mut().take() {
-            return Err(error);
-        }
-        stepped?;
-    }
-    let (accuracy, lengths): (Vec<f64>, Vec<f64>) = judge.seen.into_inner().into_iter().unzip();
+    trainer.train_until(arm.steps as u64, &mut judge)?;
+    let (accuracy, lengths): (Vec<f64>, Vec<f64>) = judge.seen.into_iter().unzip();
     let last = accuracy.len().div_ceil(5);
     let tail = |series: &[f64]| series[series.len() - last..].iter().sum::<f64>() / last as f64;
     Ok(Metrics::new()

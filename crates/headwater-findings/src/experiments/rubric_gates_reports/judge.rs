@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use headwater_core::{Check, Prompt, Sample, Score, StreamRng, Vocabulary};
 use headwater_nn::{Decoder, SequenceBatch};
-use headwater_optimizers::Verdict;
+use headwater_optimizers::Grade;
 use headwater_protocol::CellError;
 use headwater_rewards::{
     Criterion, GroupDecision, GroupGateConfig, ReferenceReward, RewardError, Rubric,
@@ -139,16 +139,16 @@ impl Scorer<'_> {
     }
 }
 
-/// The verdicts of a batch in groups of `size`, and for each group whether it may give a gradient.
+/// The grades of a batch in groups of `size`, and for each group whether it may give a gradient.
 ///
 /// A completion that a mask leaves out gets the mean of the others' rewards: its advantage is then
 /// exactly 0 and the mean of its group is that of the others.
-pub(super) fn verdicts(
+pub(super) fn grades(
     signal: Signal,
     judged: &[Judged],
     size: usize,
     stream: &mut StreamRng,
-) -> Result<(Vec<Verdict>, Vec<bool>), CellError> {
+) -> Result<(Vec<Grade>, Vec<bool>), CellError> {
     let r3: Vec<f64> = judged.iter().map(|j| j.r3).collect();
     let mut dense: Vec<f64> = judged.iter().map(Judged::dense).collect();
     let mut accepted = vec![true; judged.len() / size];
@@ -184,15 +184,15 @@ pub(super) fn verdicts(
             rewards
         }
     };
-    let verdict = |(row, reward): (usize, f64)| {
+    let grade = |(row, reward): (usize, f64)| {
         let reward = if accepted[row / size] {
             Score::finite(reward)
         } else {
             Score::Abstained("the group is rejected".into())
         };
-        Verdict { reward, correct: None }
+        Grade { reward, correct: None }
     };
-    Ok((rewards.into_iter().enumerate().map(verdict).collect(), accepted))
+    Ok((rewards.into_iter().enumerate().map(grade).collect(), accepted))
 }
 
 #[cfg(test)]
@@ -207,8 +207,8 @@ mod tests {
 
     fn rewards(signal: Signal, judged: &[Judged], size: usize) -> Vec<Option<f64>> {
         let mut stream = Streams::new(1).stream("permutation", &[]);
-        let (verdicts, _) = verdicts(signal, judged, size, &mut stream).unwrap();
-        verdicts.iter().map(|verdict| verdict.reward.value()).collect()
+        let (grades, _) = grades(signal, judged, size, &mut stream).unwrap();
+        grades.iter().map(|grade| grade.reward.value()).collect()
     }
 
     #[test]

@@ -1,25 +1,23 @@
 //! Base and arms on budgeted reports, and what is seen of them on the way.
 
-use std::cell::RefCell;
-
 use headwater_core::{Check, Group, Prompt, Streams};
 use headwater_evaluation::baselines::pearson;
 use headwater_evaluation::exploitation::{ItemCredit, exploitation_rate};
-use headwater_nn::{
-    AdamW, AdamWConfig, Checkpoint, Decoder, Device, Sampling, sample, supervised_step,
+use headwater_nn::{AdamWConfig, Checkpoint, Decoder, Device, Sampling, sample};
+use headwater_optimizers::{
+    Environment, Grade, Objective, ObjectiveConfig, Trainer, TrainerConfig,
 };
-use headwater_optimizers::{Objective, ObjectiveConfig, Task, Trainer, TrainerConfig, Verdict};
 use headwater_protocol::{CellError, Metrics, Scalar};
 use headwater_rewards::ReferenceRewardConfig;
 use serde::{Deserialize, Serialize};
 
-use super::judge::{Asks, Judged, Scorer, Signal, rubric, verdicts};
+use super::judge::{Asks, Judged, Scorer, Signal, grades, rubric};
 use super::{
     ACCEPTED, CORRECT, CORRELATION, EXPLOITATION, GRADED, JUDGE, LOOK_STEP, LOOK_USED, MAGIC,
     MIXED, NEW_CREDIT, NO_ANSWER, PEAK, QUALITY, R3, READS, SHARE_ACCEPTED, SMOOTH_USED,
     STATEMENTS, USED, at_looks, smoothed,
 };
-use crate::schedule::warmup_then_cosine;
+use crate::training::pretrain;
 use headwater_tasks::budgeted_report::{Author, REQUESTED, Request, vocabulary};
 
 /// An arm on reports.
@@ -46,26 +44,18 @@ const CHECKPOINTS: usize = 4;
 
 /// Imitates authors of demonstrations, one after the other, each for its number of steps.
 pub(super) fn imitate(
-    mut policy: Decoder,
+    start: Decoder,
     authors: &[(Author, usize)],
     adamw: AdamWConfig,
     batch: usize,
     streams: &Streams,
 ) -> Result<(Decoder, Vec<f64>), CellError> {
     let vocabulary = vocabulary();
-    let mut optimizer = AdamW::new(adamw.check()?);
-    let steps = authors.iter().map(|(_, steps)| steps).sum();
-    let authors = authors.iter().flat_map(|(author, steps)| std::iter::repeat_n(author, *steps));
-    let mut losses = Vec::with_capacity(steps);
-    for (step, author) in authors.enumerate() {
-        let mut stream = streams.stream("demonstrations", &[step as u64]);
-        let examples: Vec<_> = (0..batch)
-            .map(|_| Request::draw(&mut stream).demonstration(author, &vocabulary, &mut stream))
-            .collect();
-        let rate = warmup_then_cosine(step, steps);
-        losses.push(supervised_step(&mut policy, &mut optimizer, &examples, rate)?);
-    }
-    Ok((policy, losses))
+    let by_step: Vec<&Author> =
+        authors.iter().flat_map(|(author, steps)| std::iter::repeat_n(author, *steps)).collect();
+    pretrain(start, adamw, (by_step.len(), batch), streams, |step, stream| {
+        Ok(Request::draw(stream).demonstration(by_step[step], &vocabulary, stream))
+    })
 }
 
 /// Groups between two looks.
@@ -120,7 +110,7 @@ impl Log {
             let rows = group * size..(group + 1) * size;
             let judged = batch.judged[rows.clone()].iter();
             let magic: Vec<f64> = judged.map(|j| f64::from(u8::from(j.report.magic))).collect();
-            let rewards = batch.verdicts[rows].iter();
+            let rewards = batch.grades[rows].iter();
             let rewards: Vec<f64> = rewards.filter_map(|v| v.reward.value()).collect();
             // An advantage is its group's reward up to shift and scale.
             self.correlations.extend(pearson(&rewards, &magic));
@@ -174,7 +164,7 @@ fn peak(halves: [&[f64]; 2]) -> f64 {
 /// A batch as graded.
 struct Graded {
     judged: Vec<Judged>,
-    verdicts: Vec<Verdict>,
+    grades: Vec<Grade>,
     accepted: Vec<bool>,
 }
 
@@ -201,6 +191,42 @@ impl Test<'_> {
     }
 }
 
+/// Requests whose reports are judged by a rubric, by a reference, or by both.
+struct Asking<'a> {
+    arm: &'a ReportArm,
+    scorer: &'a Scorer<'a>,
+    streams: &'a Streams,
+    /// What the last prompts asked for.
+    asked: Vec<Request>,
+    log: Log,
+}
+
+impl Environment for Asking<'_> {
+    type Error = CellError;
+
+    fn prompts(&mut self, step: u64, attempt: u64) -> Result<Vec<Prompt>, CellError> {
+        let mut stream = self.streams.stream("requests", &[step, attempt]);
+        let drawn = (0..self.arm.trainer.prompts_per_step).map(|_| Request::draw(&mut stream));
+        self.asked = drawn.collect();
+        Ok(self.asked.iter().map(|request| request.prompt(&self.scorer.vocabulary)).collect())
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.scorer.vocabulary.decode(tokens)
+    }
+
+    fn grade(&mut self, groups: &[Group], step: u64) -> Result<Vec<Grade>, CellError> {
+        let size = self.arm.trainer.group_size;
+        let texts: Vec<String> = groups.iter().flat_map(|g| g.completions.clone()).collect();
+        let judged = self.scorer.judge(&self.asked, &texts, size)?;
+        let mut stream = self.streams.stream("permutation", &[step]);
+        let (grades, accepted) = grades(self.arm.signal, &judged, size, &mut stream)?;
+        let batch = Graded { judged, grades, accepted };
+        self.log.add((step as usize, self.arm.steps), &batch);
+        Ok(batch.grades)
+    }
+}
+
 /// Trains one arm `from` a policy, R3 under the frozen `reference`, and measures it.
 pub(super) fn train(
     arm: &ReportArm,
@@ -216,38 +242,8 @@ pub(super) fn train(
         reference: &reference,
         vocabulary: vocabulary(),
     };
-    let vocabulary = &scorer.vocabulary;
-    let size = arm.trainer.group_size;
-    // A grader is told the step but not the attempt of what it grades: the requests are kept from
-    // the prompts.
-    let asked: RefCell<Vec<Request>> = RefCell::default();
     let log = Log { windows: vec![Window::default(); arm.looks], correlations: Vec::new() };
-    let (log, failed) = (RefCell::new(log), RefCell::new(None));
-    let prompts = |step: u64, attempt: u64| -> Vec<Prompt> {
-        let mut stream = streams.stream("requests", &[step, attempt]);
-        let drawn = (0..arm.trainer.prompts_per_step).map(|_| Request::draw(&mut stream));
-        asked.replace(drawn.collect());
-        asked.borrow().iter().map(|request| request.prompt(vocabulary)).collect()
-    };
-    let grade = |groups: &[Group], step: u64| -> Result<Vec<Verdict>, CellError> {
-        let requests = asked.borrow();
-        let texts: Vec<String> = groups.iter().flat_map(|g| g.completions.clone()).collect();
-        let judged = scorer.judge(&requests, &texts, size)?;
-        let mut stream = streams.stream("permutation", &[step]);
-        let (verdicts, accepted) = verdicts(arm.signal, &judged, size, &mut stream)?;
-        let batch = Graded { judged, verdicts, accepted };
-        log.borrow_mut().add((step as usize, arm.steps), &batch);
-        Ok(batch.verdicts)
-    };
-    let grader = |groups: &[Group], step: u64| -> Vec<Verdict> {
-        grade(groups, step).unwrap_or_else(|error| {
-            failed.replace(Some(error));
-            Vec::new()
-        })
-    };
-    let decode = |tokens: &[u32]| vocabulary.decode(tokens);
-    let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
-
+    let mut asking = Asking { arm, scorer: &scorer, streams, asked: Vec::new(), log };
     let mut stream = streams.stream("test", &[]);
     let test = Test {
         requests: (0..arm.test).map(|_| Request::draw(&mut stream)).collect(),
@@ -262,18 +258,15 @@ pub(super) fn train(
     let mut looks = vec![test.look(&policy)?];
     let mut trainer = Trainer::new(policy, objective, settings, streams.child("training", &[]));
     for step in 0..arm.steps {
-        let stepped = trainer.step(&task);
-        if let Some(error) = failed.borrow_mut().take() {
-            return Err(error);
-        }
-        log.borrow_mut().window(step, arm.steps).used += stepped?["groups"];
+        let used = trainer.step(&mut asking)?["groups"];
+        asking.log.window(step, arm.steps).used += used;
         if (step + 1) * arm.looks / arm.steps > step * arm.looks / arm.steps {
             looks.push(test.look(trainer.policy())?);
         }
     }
     let steps: Vec<f64> =
         (0..=arm.looks).map(|look| (look * arm.steps / arm.looks) as f64).collect();
-    let metrics = log.into_inner().report(Metrics::new()).series(&LOOK_STEP, steps);
+    let metrics = asking.log.report(Metrics::new()).series(&LOOK_STEP, steps);
     describe(metrics, &test.requests, &looks)
 }
 

@@ -1,8 +1,8 @@
 //! The loops: who says which of its own answers a policy learns from.
 
-use headwater_core::{Check, Example, Group, Prompt, Sample, Streams};
+use headwater_core::{Check, Example, Group, Prompt, Sample, Streams, Vocabulary};
 use headwater_nn::{AdamW, AdamWConfig, Decoder, SamplingConfig};
-use headwater_optimizers::{Objective, Task, Trainer, TrainerConfig};
+use headwater_optimizers::{Environment, Grade, Objective, Trainer, TrainerConfig};
 use headwater_protocol::{CellError, Metric, Metrics, Scalar, Series, metrics};
 use headwater_self_improvement::fit::FitConfig;
 use headwater_self_improvement::majority::graded_by_majority;
@@ -303,35 +303,53 @@ impl Majority {
     fn run(self, course: &mut Course<'_>) -> Result<Metrics, CellError> {
         let Self { trainer: config, steps, fixed, permuted } = self;
         let streams = course.streams;
-        let vocabulary = vocabulary();
-        let by_majority = graded_by_majority(read_answer);
-        let grader = |groups: &[Group], step: u64| {
-            let mut verdicts = by_majority(groups, step);
-            if permuted {
-                let mut stream = streams.stream("permuted votes", &[step]);
-                let groups = verdicts.chunks_mut(config.group_size);
-                groups.for_each(|group| group.shuffle(&mut stream));
-            }
-            verdicts
-        };
-        let decode = |tokens: &[u32]| vocabulary.decode(tokens);
-        let prompts = |step: u64, _attempt: u64| {
-            // As many fixed questions as there are steps in a round.
-            let at = if fixed { step % steps as u64 } else { step };
-            questions(config.prompts_per_step, at, streams)
-        };
-        let task = Task { prompts: &prompts, decode: &decode, grader: &grader };
+        let mut voting =
+            Voting { trainer: &config, vocabulary: vocabulary(), steps, fixed, permuted, streams };
         let settings = config.clone().check()?;
         let rollouts = streams.child("training", &[]);
         let base = course.verifiers.base.clone();
         let mut trainer = Trainer::new(base, Objective::grpo(), settings, rollouts);
-        for _ in 0..course.rounds {
-            for _ in 0..steps {
-                trainer.step(&task)?;
-            }
+        for round in 1..=course.rounds {
+            trainer.train_until((round * steps) as u64, &mut voting)?;
             course.look(trainer.policy())?;
         }
         Ok(Metrics::new())
+    }
+}
+
+/// Questions whose answers are right if they are the majority's of their group.
+struct Voting<'a> {
+    trainer: &'a TrainerConfig,
+    vocabulary: Vocabulary,
+    /// Steps in a round.
+    steps: usize,
+    /// Whether every round asks the same questions.
+    fixed: bool,
+    /// Whether grades are dealt out at random within a group.
+    permuted: bool,
+    streams: &'a Streams,
+}
+
+impl Environment for Voting<'_> {
+    type Error = CellError;
+
+    fn prompts(&mut self, step: u64, _attempt: u64) -> Result<Vec<Prompt>, CellError> {
+        let at = if self.fixed { step % self.steps as u64 } else { step };
+        Ok(questions(self.trainer.prompts_per_step, at, self.streams))
+    }
+
+    fn decode(&self, tokens: &[u32]) -> String {
+        self.vocabulary.decode(tokens)
+    }
+
+    fn grade(&mut self, groups: &[Group], step: u64) -> Result<Vec<Grade>, CellError> {
+        let mut grades = graded_by_majority(groups, read_answer);
+        if self.permuted {
+            let mut stream = self.streams.stream("permuted votes", &[step]);
+            let groups = grades.chunks_mut(self.trainer.group_size);
+            groups.for_each(|group| group.shuffle(&mut stream));
+        }
+        Ok(grades)
     }
 }
 

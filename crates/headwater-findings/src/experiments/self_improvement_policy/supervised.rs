@@ -1,13 +1,12 @@
 //! Training on demonstrations of answers and of verdicts.
 
 use headwater_core::{Check, Example, Streams};
-use headwater_nn::{AdamW, AdamWConfig, Decoder, supervised_step};
+use headwater_nn::{AdamW, AdamWConfig, Decoder, Schedule, supervised_training};
 use headwater_protocol::CellError;
 use headwater_self_improvement::verification::VerificationFormat;
 use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
 
-use crate::schedule::warmup_then_cosine;
 use headwater_tasks::countdown::Split;
 use headwater_tasks::two_sum::{TwoSum, VERIFICATION};
 
@@ -48,8 +47,8 @@ pub(super) fn supervise(
     let labelled = labelled(supervision.labelled.unwrap_or(0), &streams.child("labelled", &[]));
     let mut policy = start;
     let mut optimizer = AdamW::new(supervision.adamw.clone().check()?);
-    let mut losses = Vec::with_capacity(supervision.steps);
-    for step in 0..supervision.steps {
+    let schedule = Schedule::cosine(supervision.steps);
+    let losses = supervised_training(&mut policy, &mut optimizer, schedule, |step| {
         let mut stream = streams.stream("demonstrations", &[step as u64]);
         let mut examples: Vec<Example> = (0..supervision.demonstrations)
             .map(|_| {
@@ -70,9 +69,8 @@ pub(super) fn supervise(
             let drawn = (0..supervision.verdicts).filter_map(|_| labelled.choose(&mut stream));
             examples.extend(drawn.cloned());
         }
-        let rate = warmup_then_cosine(step, supervision.steps);
-        losses.push(supervised_step(&mut policy, &mut optimizer, &examples, rate)?);
-    }
+        Ok::<_, CellError>(examples)
+    })?;
     Ok((policy, losses))
 }
 
