@@ -94,8 +94,8 @@ fn a_subscriber_sees_cells_steps_and_rounds() {
     let seen = paths.seen.clone();
     tracing::subscriber::set_global_default(paths).unwrap();
     smoke("negative-reinforcement");
-    smoke("feedback-loop-mixtures");
-    let seen = seen.lock().unwrap();
+    smoke("feedback-loop-worlds");
+    let seen = seen.lock().unwrap().clone();
     for path in [
         "cell/supervised_step: message,loss",
         "cell/trainer_step: message,reward,entropy,kl,loss,grad_norm",
