@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use console::Style;
 use headwater_protocol::{
-    Announcement, DeviceKind, Event, FindingResult, Happening, Preset, Verdict, between_writes,
+    Announcement, CellEvent, DeviceKind, Event, FindingResult, Preset, Verdict, between_writes,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -189,22 +189,22 @@ impl State {
         estimate::left(&work, self.setup.jobs)
     }
 
-    fn cell(&mut self, finding: &str, arm: &str, seed: u64, what: &Happening) {
+    fn cell(&mut self, finding: &str, arm: &str, seed: u64, what: &CellEvent) {
         if let Some(track) = self.tracks.iter_mut().find(|track| track.finding == finding) {
             track.note(arm, seed, what);
         }
         self.is_stale = true;
         let cell = format!("{finding}/{arm} seed {seed}");
         let line = match what {
-            Happening::Reused | Happening::Started => return,
+            CellEvent::Reused | CellEvent::Started => return,
             // The bars show it.
-            Happening::Finished { .. } if self.screen.is_terminal() => return,
-            Happening::Finished { seconds } => format!("{cell}: {seconds:.1} s"),
-            Happening::Failed { reason } => {
+            CellEvent::Finished { .. } if self.screen.is_terminal() => return,
+            CellEvent::Finished { seconds } => format!("{cell}: {seconds:.1} s"),
+            CellEvent::Failed { reason } => {
                 format!("{cell}: FAILED, {}", shortened(reason, LONGEST))
             }
-            Happening::Skipped { reason } => format!("{cell}: skipped, {reason}"),
-            Happening::Discarded { path, reason } => {
+            CellEvent::Skipped { reason } => format!("{cell}: skipped, {reason}"),
+            CellEvent::Discarded { path, reason } => {
                 format!("{cell}: {} is not used, {reason}", path.display())
             }
         };
@@ -316,8 +316,8 @@ mod tests {
         let mut state = state(&[announced("calibration", 60, 0), announced("cascade", 40, 40)]);
         assert_eq!(state.numbered("x"), "[ 40/100] x, ~50 s left");
         for seed in 0..60 {
-            state.tracks[0].note("arm", seed, &Happening::Started);
-            state.tracks[0].note("arm", seed, &Happening::Finished { seconds: 1.0 });
+            state.tracks[0].note("arm", seed, &CellEvent::Started);
+            state.tracks[0].note("arm", seed, &CellEvent::Finished { seconds: 1.0 });
         }
         assert_eq!(state.numbered("x"), "[100/100] x");
     }
@@ -332,9 +332,9 @@ mod tests {
         let first = |state: &State| state.interrupted()[0].clone();
         let kept = "Ended early: 3 of 40 cells are done and kept in repro/quick";
         assert_eq!(first(&state), format!("{kept}."));
-        state.tracks[0].note("arm", 5, &Happening::Started);
+        state.tracks[0].note("arm", 5, &CellEvent::Started);
         assert_eq!(first(&state), format!("{kept}; the one that was running begins again."));
-        state.tracks[0].note("arm", 6, &Happening::Started);
+        state.tracks[0].note("arm", 6, &CellEvent::Started);
         assert_eq!(first(&state), format!("{kept}; the 2 that were running begin again."));
     }
 

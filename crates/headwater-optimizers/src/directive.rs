@@ -15,7 +15,7 @@
 //!
 //! Differences from the released code:
 //! - Its first version asks a model that is never synchronised for the teacher's log-probabilities:
-//!   a frozen teacher in effect. Here the teacher is an argument; [`follow`](crate::follow) makes
+//!   a frozen teacher in effect. Here the teacher is an argument; [`ema_update`](crate::ema_update) makes
 //!   it frozen, moving or current.
 //! - A turn with a hint and no vote has `r = 0`, one with a vote and no hint no directive part (v1
 //!   gets there by letting the teacher's log-probabilities be the policy's). Turns with neither

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::OptimizerError;
 use crate::aggregation::Mode;
-use crate::kl::{Estimator, KlConfig, KlOrder};
+use crate::kl::{KlConfig, KlEstimator, KlOrder};
 use crate::ppo::Clip;
 use crate::statistics::{all_alike, centred, deviation, groups, require_finite};
 use crate::{AdvantageEstimator, Objective, ObjectiveConfig, PolicyLoss};
@@ -146,7 +146,7 @@ impl Objective {
     #[must_use]
     pub fn grpo() -> Self {
         Self::published(ObjectiveConfig {
-            kl: Some(KlConfig::in_loss(0.04, Estimator::K3)),
+            kl: Some(KlConfig::in_loss(0.04, KlEstimator::K3)),
             ..ObjectiveConfig::new(
                 AdvantageEstimator::GroupRelative(GroupRelative::UNBIASED),
                 PolicyLoss::Clipped(Clip::symmetric(0.2)),

@@ -23,7 +23,7 @@ use crate::{AdvantageEstimator, Objective, ObjectiveConfig, PolicyLoss};
 /// How the sequence ratio reaches the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Form {
+pub enum RatioForm {
     /// `s_i` itself, repeated over the tokens.
     Sequence,
     /// `sg[s_i] pi_it / sg[pi_it]`: the value of `s_i`, each token's own gradient. Allows
@@ -37,7 +37,7 @@ pub enum Form {
 pub fn token_loss(
     tokens: &TokenBatch,
     clip: &Clip,
-    form: Form,
+    form: RatioForm,
     log_ratio_limit: Option<f64>,
 ) -> Tensor<2> {
     clipped_surrogate(sequence_ratio(tokens, form, log_ratio_limit), tokens.advantages(), clip)
@@ -46,14 +46,14 @@ pub fn token_loss(
 /// The length-normalised sequence ratio at every token, `[n, t]`.
 pub(crate) fn sequence_ratio(
     tokens: &TokenBatch,
-    form: Form,
+    form: RatioForm,
     log_ratio_limit: Option<f64>,
 ) -> Tensor<2> {
     let mean = tokens.sequence_log_ratio() / tokens.lengths();
     let mean = mean.expand(tokens.mask().dims());
     let log_ratio = match form {
-        Form::Sequence => mean,
-        Form::Token => mean.detach() + (tokens.logp() - tokens.logp().detach()),
+        RatioForm::Sequence => mean,
+        RatioForm::Token => mean.detach() + (tokens.logp() - tokens.logp().detach()),
     };
     ratio(log_ratio, log_ratio_limit)
 }
@@ -68,7 +68,7 @@ impl Objective {
                 AdvantageEstimator::GroupRelative(GroupRelative::UNBIASED),
                 PolicyLoss::Gspo {
                     clip: Clip { low: 3e-4, high: 4e-4, dual: None },
-                    form: Form::Sequence,
+                    form: RatioForm::Sequence,
                 },
                 Mode::SequenceMeanTokenMean,
             )

@@ -27,7 +27,7 @@ use crate::{OptimizerError, TokenBatch, TokenRows};
 /// An estimator of the divergence from the reference at one token; see the table above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Estimator {
+pub enum KlEstimator {
     /// `d`.
     K1,
     /// `d^2 / 2`.
@@ -39,7 +39,7 @@ pub enum Estimator {
 }
 
 /// Symmetric limits. Beyond a limit the gradient is 0, except that of
-/// [`Estimator::K3StraightThrough`], whose value alone is limited (as in verl).
+/// [`KlEstimator::K3StraightThrough`], whose value alone is limited (as in verl).
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KlClamp {
@@ -99,7 +99,7 @@ pub struct KlConfig {
     /// The weight (beta), at least 0; where the controller starts, if there is one.
     pub coefficient: f64,
     /// The estimator. In the loss, k1 only with `importance_weighted`: its gradient averages to 0.
-    pub estimator: Estimator,
+    pub estimator: KlEstimator,
     /// Reward or loss.
     pub placement: Placement,
     /// Limits on the estimate.
@@ -120,7 +120,7 @@ impl KlConfig {
     pub fn in_reward(coefficient: f64) -> Self {
         Self {
             coefficient,
-            estimator: Estimator::K1,
+            estimator: KlEstimator::K1,
             placement: Placement::Reward,
             clamp: KlClamp::NONE,
             importance_weighted: false,
@@ -130,7 +130,7 @@ impl KlConfig {
 
     /// `estimator` added to the loss, with `|d|` limited to 20 so that k3 stays finite in f32.
     #[must_use]
-    pub fn in_loss(coefficient: f64, estimator: Estimator) -> Self {
+    pub fn in_loss(coefficient: f64, estimator: KlEstimator) -> Self {
         let clamp = KlClamp { log_ratio: Some(20.0), estimate: None };
         Self { estimator, placement: Placement::Loss, clamp, ..Self::in_reward(coefficient) }
     }
@@ -144,10 +144,10 @@ impl KlConfig {
     pub fn estimate(&self, d: f64) -> f64 {
         let d = self.clamp.log_ratio.map_or(d, |limit| d.clamp(-limit, limit));
         let value = match self.estimator {
-            Estimator::K1 => d,
-            Estimator::K2 => d * d / 2.0,
+            KlEstimator::K1 => d,
+            KlEstimator::K2 => d * d / 2.0,
             // exp_m1 keeps the small difference that exp(-d) - 1 + d would round away.
-            Estimator::K3 | Estimator::K3StraightThrough => (-d).exp_m1() + d,
+            KlEstimator::K3 | KlEstimator::K3StraightThrough => (-d).exp_m1() + d,
         };
         self.clamp.estimate.map_or(value, |limit| value.clamp(-limit, limit))
     }
@@ -196,10 +196,10 @@ impl KlConfig {
         let limited = clamp(d.clone(), self.clamp.log_ratio);
         let k2 = |d: Tensor<2>| d.square().mul_scalar(0.5);
         let estimate = match self.estimator {
-            Estimator::K1 => clamp(limited, self.clamp.estimate),
-            Estimator::K2 => clamp(k2(limited), self.clamp.estimate),
-            Estimator::K3 => self.k3(d),
-            Estimator::K3StraightThrough => {
+            KlEstimator::K1 => clamp(limited, self.clamp.estimate),
+            KlEstimator::K2 => clamp(k2(limited), self.clamp.estimate),
+            KlEstimator::K3 => self.k3(d),
+            KlEstimator::K3StraightThrough => {
                 let gradient = k2(d.clone());
                 // A difference that is exactly 0, so that a far d does not round the value away.
                 (gradient.clone() - gradient.detach()) + self.k3(d).detach()
@@ -232,7 +232,7 @@ impl KlConfig {
         self.clamp.check()?;
         let in_loss = self.placement == Placement::Loss;
         require(
-            !in_loss || self.estimator != Estimator::K1 || self.importance_weighted,
+            !in_loss || self.estimator != KlEstimator::K1 || self.importance_weighted,
             CONFIG,
             "estimator",
             "k1",

@@ -91,7 +91,7 @@ pub use policy_loss::{ClipFractions, PolicyLoss};
 pub use rollout::{Environment, Grade, RewardEnvironment, Rollouts, graded_by};
 pub use statistics::Whitening;
 pub use step_metrics::StepMetrics;
-pub use teacher::follow;
+pub use teacher::ema_update;
 pub use tokens::{TokenBatch, TokenRows, mask_from_lengths, pad_rows};
 pub use trainer::{Trainer, TrainerConfig, TrainerSettings};
 pub use two_context::{TwoContexts, at_targets};

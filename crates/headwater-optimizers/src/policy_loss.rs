@@ -5,7 +5,7 @@ use headwater_core::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::cispo::{self, WeightClip};
-use crate::gspo::{self, Form};
+use crate::gspo::{self, RatioForm};
 use crate::ppo::{self, Clip};
 use crate::tokens::ratio;
 use crate::{TokenBatch, reinforce, rloo};
@@ -26,7 +26,7 @@ pub enum PolicyLoss {
         /// The clip of the sequence ratio.
         clip: Clip,
         /// Plain or token form.
-        form: Form,
+        form: RatioForm,
     },
     /// [`cispo::token_loss`].
     Cispo(WeightClip),

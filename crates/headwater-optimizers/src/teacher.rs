@@ -14,10 +14,15 @@ use crate::OptimizerError;
 ///
 /// # Errors
 /// A rate outside [0, 1], decoders of different shapes.
-pub fn follow(teacher: &mut Decoder, policy: &Decoder, rate: f64) -> Result<(), OptimizerError> {
-    require((0.0..=1.0).contains(&rate), "follow", "rate", rate, "a number in [0, 1]")?;
+pub fn ema_update(
+    teacher: &mut Decoder,
+    policy: &Decoder,
+    rate: f64,
+) -> Result<(), OptimizerError> {
+    require((0.0..=1.0).contains(&rate), "ema_update", "rate", rate, "a number in [0, 1]")?;
     if teacher.shape() != policy.shape() {
-        let problem = format!("{:?} cannot follow {:?}", teacher.shape(), policy.shape());
+        let problem =
+            format!("a teacher of {:?} for a policy of {:?}", teacher.shape(), policy.shape());
         return Err(NnError::Malformed { format: "teacher", problem }.into());
     }
     let (keep, rate) = (1.0 - rate as f32, rate as f32);

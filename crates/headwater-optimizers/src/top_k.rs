@@ -30,7 +30,7 @@ use crate::tokens::{ratio, zero_padding};
 /// Which tokens of a position enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Subset {
+pub enum TopKSubset {
     /// The student's `k` most likely (the published default).
     Student,
     /// The teacher's.
@@ -46,7 +46,7 @@ pub struct TopK {
     /// Tokens in a set, at least 1; the vocabulary's size or more is all of it.
     pub k: usize,
     /// Which they are.
-    pub subset: Subset,
+    pub subset: TopKSubset,
     /// `C`, nats, above 0.
     pub gap_limit: Option<f64>,
     /// The clip of every entry's ratio.
@@ -58,7 +58,7 @@ impl TopK {
     #[must_use]
     pub const fn personal() -> Self {
         let clip = Clip { low: 0.2, high: 0.28, dual: None };
-        Self { k: 4, subset: Subset::Student, gap_limit: Some(1.0), clip }
+        Self { k: 4, subset: TopKSubset::Student, gap_limit: Some(1.0), clip }
     }
 
     /// `A_v` of every vocabulary entry, `[n, t, v]`, 0 outside the set, from log-probabilities `[n,
@@ -67,9 +67,9 @@ impl TopK {
     pub fn advantages(&self, old: Tensor<3>, teacher: Tensor<3>) -> Tensor<3> {
         let (old, teacher) = (old.detach(), teacher.detach());
         let members = match self.subset {
-            Subset::Student => top(&old, self.k),
-            Subset::Teacher => top(&teacher, self.k),
-            Subset::Intersection => top(&old, self.k).bool_and(top(&teacher, self.k)),
+            TopKSubset::Student => top(&old, self.k),
+            TopKSubset::Teacher => top(&teacher, self.k),
+            TopKSubset::Intersection => top(&old, self.k).bool_and(top(&teacher, self.k)),
         };
         let probability = old.clone().exp() * members.float();
         // The floor is for an empty intersection, where every weight is 0.

@@ -73,7 +73,7 @@ impl TwoContexts {
     }
 
     /// The same under the informed prompts, never tracked. Any decoder with the shape's vocabulary
-    /// and context may teach: the policy itself, a frozen copy, one that [follows](crate::follow)
+    /// and context may teach: the policy itself, a frozen copy, one that [follows](crate::ema_update)
     /// it.
     #[must_use]
     pub fn teacher(&self, teacher: &Decoder, temperature: f64) -> Tensor<3> {

@@ -122,7 +122,7 @@ pub use names::{Arm, Estimate, Metric, Scalar, Series};
 pub use records::{Records, SeedRecords};
 pub use results::{ClaimResult, FindingResult, RunResult, results, write_beside};
 pub use run::{Announcement, CellAhead, RunOptions, run};
-pub use schedule::{Event, Happening};
+pub use schedule::{CellEvent, Event};
 pub use settings::{Build, Code, DeviceKind, Preset, Settings};
 pub use store::between_writes;
 pub use verdict::{

@@ -32,7 +32,7 @@ pub enum Event<'a> {
         /// The seed.
         seed: u64,
         /// What happened.
-        what: Happening,
+        what: CellEvent,
     },
     /// All cells of a finding have ended, and this is what the run's report will say of it.
     Judged(&'a FindingResult),
@@ -40,7 +40,7 @@ pub enum Event<'a> {
 
 /// What happened. Every cell ends in exactly one of reused, finished, failed and skipped.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Happening {
+pub enum CellEvent {
     /// A valid record was there already.
     Reused,
     /// A record or artifact was there but cannot be trusted; the cell runs again.
@@ -85,7 +85,7 @@ impl<'a> Job<'a> {
         CellName { finding, arm: arm.name(), seed: *seed, key: self.key }
     }
 
-    fn event(&self, what: Happening) -> Event<'a> {
+    fn event(&self, what: CellEvent) -> Event<'a> {
         let Cell { finding, arm, seed, .. } = self.cell;
         Event::Cell { finding, arm, seed: *seed, what }
     }
@@ -140,7 +140,7 @@ pub(crate) fn execute(
 ) -> Result<(), ProtocolError> {
     for (job, ending) in jobs.iter().zip(&there) {
         if ending.is_some() {
-            (around.on_event)(&job.event(Happening::Reused));
+            (around.on_event)(&job.event(CellEvent::Reused));
         }
     }
     let cells = there.into_iter().map(|e| e.map_or(Status::Waiting, Status::Ended)).collect();
@@ -176,7 +176,7 @@ pub(crate) fn reusable(
             Found::Whole(record) => Some(Ending::Done { artifact_hash: record.artifact_hash }),
             Found::Absent => None,
             Found::Damaged(path, reason) => {
-                on_event(&job.event(Happening::Discarded { path, reason }));
+                on_event(&job.event(CellEvent::Discarded { path, reason }));
                 None
             }
         });
@@ -196,7 +196,7 @@ pub(crate) fn reusable(
             match store.read_artifact(jobs[need].key, hash) {
                 Ok(_) => {}
                 Err(ProtocolError::BadArtifact { path, reason }) => {
-                    on_event(&jobs[need].event(Happening::Discarded { path, reason }));
+                    on_event(&jobs[need].event(CellEvent::Discarded { path, reason }));
                     endings[need] = None;
                 }
                 Err(error) => return Err(error),
@@ -313,14 +313,14 @@ fn work(board: &Board<'_>, around: Surroundings<'_>) {
         let (at, hashes) = match board.next() {
             Next::Over => return,
             Next::Skip(at, reason) => {
-                on_event(&board.jobs[at].event(Happening::Skipped { reason: reason.clone() }));
+                on_event(&board.jobs[at].event(CellEvent::Skipped { reason: reason.clone() }));
                 board.end(at, Ending::Skipped(reason), on_last);
                 continue;
             }
             Next::Run(at, hashes) => (at, hashes),
         };
         let job = &board.jobs[at];
-        on_event(&job.event(Happening::Started));
+        on_event(&job.event(CellEvent::Started));
         let started = Instant::now();
         let Cell { finding, arm, seed, .. } = job.cell;
         let cell = info_span!("cell", finding, arm = arm.name(), seed);
@@ -328,7 +328,7 @@ fn work(board: &Board<'_>, around: Surroundings<'_>) {
         let seconds = started.elapsed().as_secs_f64();
         let ending = match produced {
             Err(reason) => {
-                on_event(&job.event(Happening::Failed { reason: reason.clone() }));
+                on_event(&job.event(CellEvent::Failed { reason: reason.clone() }));
                 Ending::Failed(reason)
             }
             Ok((record, artifact)) => {
@@ -338,7 +338,7 @@ fn work(board: &Board<'_>, around: Surroundings<'_>) {
                     board.changed.notify_all();
                     return;
                 }
-                on_event(&job.event(Happening::Finished { seconds }));
+                on_event(&job.event(CellEvent::Finished { seconds }));
                 Ending::Done { artifact_hash: record.artifact_hash }
             }
         };

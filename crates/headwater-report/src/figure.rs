@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use headwater_protocol::{Arm, Estimate, Measure, ProtocolError, Read, Records, Series};
 
-use crate::{Chart, Labelled, ReportError, Scale};
+use crate::{Chart, LabelledArm, ReportError, Scale};
 
 mod shape;
 
@@ -84,13 +84,13 @@ impl Figure {
 
     /// One curve for each arm: a recorded series, over `along`.
     #[must_use]
-    pub fn curves<A: Into<Labelled>>(
+    pub fn curves<A: Into<LabelledArm>>(
         mut self,
         values: &Series,
         along: &Along,
         arms: impl IntoIterator<Item = A>,
     ) -> Self {
-        for Labelled { label, arm } in arms.into_iter().map(Into::into) {
+        for LabelledArm { label, arm } in arms.into_iter().map(Into::into) {
             self = self.curve(label, values, along, arm);
         }
         self

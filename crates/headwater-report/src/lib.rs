@@ -48,4 +48,4 @@ pub use grid::{Grid, GridValue};
 pub use page::{Chapter, Part};
 pub use report::{FindingReport, Report, render, run};
 pub use svg::render as draw;
-pub use table::{Column, Labelled, Table, Value};
+pub use table::{Column, LabelledArm, Table, Value};

@@ -10,26 +10,26 @@ use crate::{Grid, GridValue, ReportError};
 
 /// An arm under the name that a reader sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Labelled {
+pub struct LabelledArm {
     /// What tables and figures call it.
     pub label: String,
     /// The arm.
     pub arm: Arm,
 }
 
-impl From<Arm> for Labelled {
+impl From<Arm> for LabelledArm {
     fn from(arm: Arm) -> Self {
         Self { label: arm.to_string(), arm }
     }
 }
 
-impl From<&Arm> for Labelled {
+impl From<&Arm> for LabelledArm {
     fn from(arm: &Arm) -> Self {
         arm.clone().into()
     }
 }
 
-impl<S: Into<String>> From<(S, Arm)> for Labelled {
+impl<S: Into<String>> From<(S, Arm)> for LabelledArm {
     fn from((label, arm): (S, Arm)) -> Self {
         Self { label: label.into(), arm }
     }
@@ -247,7 +247,7 @@ impl Table {
     }
 
     /// One row for each arm, with its label under `head` and then its value in every column.
-    pub fn of_arms<A: Into<Labelled>, C: Into<Column>>(
+    pub fn of_arms<A: Into<LabelledArm>, C: Into<Column>>(
         title: impl Into<String>,
         head: impl Into<String>,
         arms: impl IntoIterator<Item = A>,
@@ -256,7 +256,7 @@ impl Table {
         let columns: Vec<Column> = columns.into_iter().map(Into::into).collect();
         let heads = columns.iter().map(|column| column.heading.clone());
         let mut table = Self::new(title, std::iter::once(head.into()).chain(heads));
-        for Labelled { label, arm } in arms.into_iter().map(Into::into) {
+        for LabelledArm { label, arm } in arms.into_iter().map(Into::into) {
             let values = columns.iter().map(|column| column.of(&arm));
             table = table.row(std::iter::once(Value::from(label)).chain(values));
         }
@@ -329,7 +329,7 @@ mod tests {
             Column::mean(SCORE, 1).headed("mean"),
             Column::rare(RATE),
         ];
-        let arms = [Labelled::from(Arm::new("a")), ("the other", Arm::new("b")).into()];
+        let arms = [LabelledArm::from(Arm::new("a")), ("the other", Arm::new("b")).into()];
         let table = Table::of_arms("T", "arm", arms, columns).row([Value::from("none")]);
         assert_eq!(table.reads().len(), 6);
         assert!(table.grid(&records()).is_err(), "a short row");

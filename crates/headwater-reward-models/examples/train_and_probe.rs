@@ -19,7 +19,7 @@ use headwater_evaluation::bias::{accuracy_by_factor, factor_readout};
 use headwater_evaluation::{Interval, baselines::accuracy_above_factor};
 use headwater_nn::Device;
 use headwater_reward_models::{
-    BagOfWordsConfig, Grouping, HashedWords, InvarianceConfig, Preference, RewardModel,
+    BagOfWordsConfig, Grouping, HashedWords, InvariancePenaltyConfig, Preference, RewardModel,
     RewardModelConfig, Rows, Scaling, read_preferences, read_responses, scored_pairs, words,
 };
 use rand::seq::SliceRandom;
@@ -36,7 +36,7 @@ struct Arguments {
     preferences: Option<String>,
     responses: Option<String>,
     model: Option<String>,
-    invariance: Option<InvarianceConfig>,
+    invariance: Option<InvariancePenaltyConfig>,
 }
 
 fn arguments(given: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn Error>> {
@@ -57,7 +57,7 @@ fn arguments(given: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn E
                 let weight = text.parse().map_err(|_| {
                     format!("{argument} {text}: allowed is a finite number of at least 0")
                 })?;
-                arguments.invariance = Some(InvarianceConfig { grouping, weight, bins: 4 });
+                arguments.invariance = Some(InvariancePenaltyConfig { grouping, weight, bins: 4 });
             }
             other if other.starts_with('-') => return Err(format!("unknown option {other}").into()),
             file => arguments.preferences = Some(file.to_owned()),

@@ -1,5 +1,7 @@
-//! The Bradley-Terry likelihood of one comparison, with soft labels, ties and a margin.
+//! The Bradley-Terry likelihood of a comparison, on scalars with its slope and on tensors.
 
+use burn::tensor::Tensor;
+use burn::tensor::activation::log_sigmoid;
 use headwater_evaluation::decision::{sigmoid, softplus};
 
 /// Loss and its derivative with respect to `difference`, the score of the first response less that of the
@@ -18,9 +20,16 @@ pub fn bradley_terry(difference: f64, label: f64, margin: f64) -> (f64, f64) {
     (loss, sigmoid(shifted) - label)
 }
 
+/// The same on tensors, mean over the pairs `[pairs, 1]`: the first response is preferred, no margin.
+#[must_use]
+pub fn bradley_terry_loss(chosen: Tensor<2>, rejected: Tensor<2>) -> Tensor<1> {
+    log_sigmoid(chosen - rejected).mean().neg()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Device;
     use proptest::prelude::*;
 
     #[test]
@@ -31,6 +40,27 @@ mod tests {
         let tie = 0.5 * (0.313_261_687_518_222_8 + 1.313_261_687_518_222_8);
         assert!((bradley_terry(1.0, 0.5, 3.0).0 - tie).abs() < 1e-15);
         assert!((bradley_terry(-1e4, 1.0, 0.0).0 - 1e4).abs() < 1e-9);
+    }
+
+    #[test]
+    fn scalars_and_tensors_agree_in_values_and_gradients() {
+        let device = Device::flex().autodiff();
+        let pairs = [(0.5f32, -1.0f32), (-2.0, 3.0), (0.0, 0.0), (9.0, -9.0)];
+        let column = |side: fn(&(f32, f32)) -> f32| {
+            let rows: Vec<[f32; 1]> = pairs.iter().map(|pair| [side(pair)]).collect();
+            Tensor::<2>::from_data(<[[f32; 1]; 4]>::try_from(rows).unwrap(), &device).require_grad()
+        };
+        let (chosen, rejected) = (column(|pair| pair.0), column(|pair| pair.1));
+        let loss = bradley_terry_loss(chosen.clone(), rejected);
+        let values = |tensor: Tensor<2>| tensor.try_into_vec_as::<f32>().unwrap();
+        let slopes = values(chosen.grad(&loss.backward()).unwrap());
+        let scalars = pairs.map(|(a, b)| bradley_terry(f64::from(a) - f64::from(b), 1.0, 0.0));
+        let mean = scalars.iter().map(|(loss, _)| loss).sum::<f64>() / 4.0;
+        let tensor = loss.inner().try_into_vec_as::<f32>().unwrap()[0];
+        assert!((f64::from(tensor) - mean).abs() < 1e-6);
+        for (slope, (_, expected)) in slopes.iter().zip(scalars) {
+            assert!((f64::from(*slope) - expected / 4.0).abs() < 1e-6, "{slope} {expected}");
+        }
     }
 
     proptest! {

@@ -47,7 +47,7 @@ pub enum Grouping {
 /// The penalty's settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct InvarianceConfig {
+pub struct InvariancePenaltyConfig {
     /// Where independence is asked for.
     pub grouping: Grouping,
     /// Weight of the penalty (lambda), 0 or more.
@@ -56,9 +56,9 @@ pub struct InvarianceConfig {
     pub bins: usize,
 }
 
-impl InvarianceConfig {
+impl InvariancePenaltyConfig {
     pub(crate) fn require(&self) -> Result<(), ConfigError> {
-        let name = "InvarianceConfig";
+        let name = "InvariancePenaltyConfig";
         require_non_negative(name, "weight", self.weight)?;
         require(self.bins >= 2, name, "bins", self.bins, "2 or more")
     }

@@ -1,6 +1,6 @@
 //! Judging by comparison, and what more votes buy: majority votes, early stopping, tournaments, ratings.
 //!
-//! A judge is any `FnMut([first, second], draw) -> Choice`: it is shown two candidates (by index, in this
+//! A judge is any `FnMut([first, second], draw) -> JudgeChoice`: it is shown two candidates (by index, in this
 //! order) and says which it prefers; `draw` numbers the votes on one pair, so that a table of sampled
 //! judgements can serve as a judge. Every vote is taken in an order drawn by a fair coin: a judge that always
 //! prefers the first place then has no say on average (Zheng et al. 2023, arXiv 2306.05685).
@@ -22,7 +22,7 @@ pub use ratings::bradley_terry_ratings;
 
 /// What a judge says of the two candidates it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Choice {
+pub enum JudgeChoice {
     /// The one shown first.
     First,
     /// The one shown second.
@@ -33,14 +33,14 @@ pub enum Choice {
 
 /// Votes on a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
+pub struct VoteTally {
     /// Votes for the pair's first candidate less votes for its second.
     pub lead: i64,
     /// Judgements asked for.
     pub calls: usize,
 }
 
-impl Tally {
+impl VoteTally {
     /// The candidate of `pair` with more votes; `None` on a tie.
     #[must_use]
     pub fn winner(&self, pair: [usize; 2]) -> Option<usize> {
@@ -57,14 +57,14 @@ fn ask<T>(
     draw: usize,
     judge: &mut impl FnMut([usize; 2], usize) -> T,
     stream: &mut StreamRng,
-    preference: impl Fn(&T) -> Choice,
+    preference: impl Fn(&T) -> JudgeChoice,
 ) -> (i64, T) {
     let swapped = stream.random::<bool>();
     let said = judge(if swapped { [pair[1], pair[0]] } else { pair }, draw);
     let vote = match preference(&said) {
-        Choice::Neither => 0,
-        Choice::First => 1,
-        Choice::Second => -1,
+        JudgeChoice::Neither => 0,
+        JudgeChoice::First => 1,
+        JudgeChoice::Second => -1,
     };
     (if swapped { -vote } else { vote }, said)
 }
@@ -76,12 +76,12 @@ fn ask<T>(
 pub fn vote(
     pair: [usize; 2],
     votes: usize,
-    judge: &mut impl FnMut([usize; 2], usize) -> Choice,
+    judge: &mut impl FnMut([usize; 2], usize) -> JudgeChoice,
     stream: &mut StreamRng,
-) -> Result<Tally, RewardModelError> {
+) -> Result<VoteTally, RewardModelError> {
     at_least_one("votes", votes)?;
     let lead = (0..votes).map(|draw| ask(pair, draw, judge, stream, |said| *said).0).sum();
-    Ok(Tally { lead, calls: votes })
+    Ok(VoteTally { lead, calls: votes })
 }
 
 /// Votes until one candidate leads by `lead`, at most `most` of them.
@@ -95,15 +95,15 @@ pub fn sequential_vote(
     pair: [usize; 2],
     lead: usize,
     most: usize,
-    judge: &mut impl FnMut([usize; 2], usize) -> Choice,
+    judge: &mut impl FnMut([usize; 2], usize) -> JudgeChoice,
     stream: &mut StreamRng,
-) -> Result<Tally, RewardModelError> {
+) -> Result<VoteTally, RewardModelError> {
     at_least_one("lead", lead)?;
     if most < lead {
         let allowed = "at least the lead";
         return Err(RewardModelError::Argument { name: "most", value: most, allowed });
     }
-    let mut tally = Tally::default();
+    let mut tally = VoteTally::default();
     while tally.calls < most && tally.lead.unsigned_abs() < lead as u64 {
         tally.lead += ask(pair, tally.calls, judge, stream, |said| *said).0;
         tally.calls += 1;
@@ -122,9 +122,9 @@ pub fn filtered_vote(
     pair: [usize; 2],
     votes: usize,
     keep: usize,
-    judge: &mut impl FnMut([usize; 2], usize) -> (Choice, f64),
+    judge: &mut impl FnMut([usize; 2], usize) -> (JudgeChoice, f64),
     stream: &mut StreamRng,
-) -> Result<Tally, RewardModelError> {
+) -> Result<VoteTally, RewardModelError> {
     at_least_one("keep", keep)?;
     if votes < keep {
         let allowed = "at least as many as are kept";
@@ -141,7 +141,7 @@ pub fn filtered_vote(
     }
     // Stable: the earlier of two equals stays in front.
     judged.sort_by(|a, b| b.1.total_cmp(&a.1));
-    Ok(Tally { lead: judged[..keep].iter().map(|(vote, _)| vote).sum(), calls: votes })
+    Ok(VoteTally { lead: judged[..keep].iter().map(|(vote, _)| vote).sum(), calls: votes })
 }
 
 /// How a knockout ended.
@@ -161,7 +161,7 @@ pub struct Knockout {
 pub fn knockout(
     candidates: usize,
     votes: usize,
-    judge: &mut impl FnMut([usize; 2], usize) -> Choice,
+    judge: &mut impl FnMut([usize; 2], usize) -> JudgeChoice,
     stream: &mut StreamRng,
 ) -> Result<Knockout, RewardModelError> {
     at_least_one("candidates", candidates)?;
@@ -193,7 +193,7 @@ pub fn knockout(
 pub fn round_robin(
     candidates: usize,
     votes: usize,
-    judge: &mut impl FnMut([usize; 2], usize) -> Choice,
+    judge: &mut impl FnMut([usize; 2], usize) -> JudgeChoice,
     stream: &mut StreamRng,
 ) -> Result<Vec<Vec<f64>>, RewardModelError> {
     at_least_one("candidates", candidates)?;

@@ -3,7 +3,7 @@
 //!
 //! - [`RewardModel`]: Bradley-Terry over an [`Encoder`] ([`HashedWords`], or a decoder, fresh or pretrained:
 //!   [`DecoderEncoder`]), with ties and margins. Remedies are settings of one [`RewardModelConfig`]: causal
-//!   rewards ([`InvarianceConfig`]), ODIN's two heads, InfoRM's bottleneck, a paraphrase penalty. Each objective is a
+//!   rewards ([`InvariancePenaltyConfig`]), ODIN's two heads, InfoRM's bottleneck, a paraphrase penalty. Each objective is a
 //!   pure function of scores in a file of its own, with its equation and its gradient.
 //! - [`augmented`]: pairs that teach which prompt a response answers. [`FactorPenalty`]: corrections after training.
 //! - [`combine`]: ensembles by mean, worst case and uncertainty-weighted mean.
@@ -60,13 +60,13 @@ mod vocabulary;
 pub use audit::scored_pairs;
 pub use bag_of_words::{BagOfWords, BagOfWordsConfig, Scaling, SparseFeatures, words};
 pub use bottleneck::{BottleneckConfig, divergence_from_standard_normal};
-pub use bradley_terry::bradley_terry;
+pub use bradley_terry::{bradley_terry, bradley_terry_loss};
 pub use correction::FactorPenalty;
 pub use encoder::{DecoderEncoder, Encoder, HashedWords, Tokens};
 pub use ensemble::{Combination, combine};
 pub use error::RewardModelError;
 pub use head::HeadConfig;
-pub use invariance::{Grouping, InvarianceConfig, LEAST_IN_BIN, invariance_penalty};
+pub use invariance::{Grouping, InvariancePenaltyConfig, LEAST_IN_BIN, invariance_penalty};
 pub use logistic::{Logistic, LogisticConfig, LogisticSettings};
 pub use model::{Epoch, Paraphrase, RewardModel, RewardModelConfig, RewardModelSettings};
 pub use odin::{OdinConfig, correlation_penalty, orthogonality_penalty};

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::check_labels;
 use crate::head::{Head, HeadConfig};
-use crate::invariance::{InvarianceConfig, LEAST_IN_BIN};
+use crate::invariance::{InvariancePenaltyConfig, LEAST_IN_BIN};
 use crate::objective::{Batch, Objective};
 use crate::preference::check;
 use crate::{Encoder, Labelled, Preference, RewardModelError, scored_pairs};
@@ -25,7 +25,7 @@ pub struct RewardModelConfig {
     /// The head.
     pub head: HeadConfig,
     /// Causal rewards: a penalty on dependence of the score on the factor.
-    pub invariance: Option<InvarianceConfig>,
+    pub invariance: Option<InvariancePenaltyConfig>,
     /// Weight of the mean squared difference between the scores of a text and its paraphrase, 0 or more
     /// (reWordBench, arXiv 2503.11751).
     pub paraphrase_weight: f64,

@@ -2,7 +2,7 @@
 
 use crate::bottleneck::divergence_from_standard_normal;
 use crate::head::HeadConfig;
-use crate::invariance::{Grouping, InvarianceConfig, invariance_penalty};
+use crate::invariance::{Grouping, InvariancePenaltyConfig, invariance_penalty};
 use crate::odin::{OdinConfig, correlation_penalty, orthogonality_penalty};
 use crate::{Preference, bradley_terry};
 
@@ -13,7 +13,7 @@ use crate::{Preference, bradley_terry};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Objective {
     pub(crate) head: HeadConfig,
-    pub(crate) invariance: Option<InvarianceConfig>,
+    pub(crate) invariance: Option<InvariancePenaltyConfig>,
     pub(crate) paraphrase_weight: f64,
 }
 
@@ -168,7 +168,7 @@ impl Objective {
 
 /// The dependence of the scores on the factor, whose slopes are added with the config's weight.
 fn invariance(
-    config: &InvarianceConfig,
+    config: &InvariancePenaltyConfig,
     at: &impl Fn(usize, usize) -> f64,
     batch: &Batch<'_>,
     slopes: &mut Slopes,
@@ -295,7 +295,8 @@ mod tests {
         let preferences = preferences();
         let batch = Batch { preferences: preferences.iter().collect(), paraphrases: 0 };
         let outputs: Vec<f32> = (0..40).map(|at| ((at * 31 % 17) as f32).sin()).collect();
-        let invariance = InvarianceConfig { grouping: Grouping::Conditional, weight: 2.0, bins: 2 };
+        let invariance =
+            InvariancePenaltyConfig { grouping: Grouping::Conditional, weight: 2.0, bins: 2 };
         let plain =
             Objective { head: HeadConfig::Scalar, invariance: None, paraphrase_weight: 0.0 };
         let with = Objective { invariance: Some(invariance.clone()), ..plain.clone() };
@@ -342,7 +343,7 @@ mod tests {
         assert!((moved - losses(&with).loss).abs() < 1e-5);
         assert_eq!(losses(&with).likelihood_loss, losses(&plain).likelihood_loss);
         let none = Objective {
-            invariance: Some(InvarianceConfig { weight: 0.0, ..invariance }),
+            invariance: Some(InvariancePenaltyConfig { weight: 0.0, ..invariance }),
             ..plain.clone()
         };
         assert_eq!(losses(&none), losses(&plain));

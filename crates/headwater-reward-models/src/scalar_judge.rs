@@ -1,12 +1,11 @@
 //! A scalar judge: one score per candidate, trained on pairs by the Bradley-Terry likelihood.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Tensor, TensorData};
 use headwater_core::PAD;
 use headwater_nn::{AdamW, Decoder, SequenceBatch};
 
-use crate::RewardModelError;
+use crate::{RewardModelError, bradley_terry_loss};
 
 /// A decoder whose hidden state at the last token gives a score. It reads one candidate at a time, so its
 /// preferences are transitive and have no place; asked again it says the same.
@@ -54,8 +53,7 @@ impl ScalarJudge {
         let scores = self.scores(chosen.chain(rejected))?;
         let [chosen, rejected] =
             [0, 1].map(|half| scores.clone().narrow(0, half * pairs.len(), pairs.len()));
-        let loss = log_sigmoid(chosen - rejected).mean().neg();
-        Ok(optimizer.minimise(self, loss, rate)?)
+        Ok(optimizer.minimise(self, bradley_terry_loss(chosen, rejected), rate)?)
     }
 
     /// Scores of token sequences, one each; only their differences within a question mean something.

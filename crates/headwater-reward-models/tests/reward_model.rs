@@ -8,8 +8,8 @@ use headwater_nn::stories::StoriesTokenizer;
 use headwater_nn::{AdamWConfig, DecoderConfig, Device};
 use headwater_reward_models::{
     BagOfWordsConfig, BottleneckConfig, DecoderEncoder, Encoder, Grouping, HashedWords, HeadConfig,
-    InvarianceConfig, Labelled, OdinConfig, Preference, Response, RewardModel, RewardModelConfig,
-    Scaling, Tokens, WordVocabulary, scored_pairs,
+    InvariancePenaltyConfig, Labelled, OdinConfig, Preference, Response, RewardModel,
+    RewardModelConfig, Scaling, Tokens, WordVocabulary, scored_pairs,
 };
 use rand::RngExt;
 
@@ -96,7 +96,7 @@ fn fit(preferences: &[Preference], config: RewardModelConfig) -> RewardModel<Has
 }
 
 fn causal(grouping: Grouping, weight: f64) -> RewardModelConfig {
-    let invariance = Some(InvarianceConfig { grouping, weight, bins: 2 });
+    let invariance = Some(InvariancePenaltyConfig { grouping, weight, bins: 2 });
     RewardModelConfig { invariance, ..RewardModelConfig::default() }
 }
 
@@ -308,7 +308,7 @@ fn a_body_with_byte_pairs_reads_the_response_whatever_the_prompt_and_comes_back(
 #[test]
 fn settings_that_could_not_act_are_refused() {
     let few = RewardModelConfig { batch: 64, ..causal(Grouping::Conditional, 1.0) };
-    let invariance = few.invariance.clone().map(|i| InvarianceConfig { bins: 30, ..i });
+    let invariance = few.invariance.clone().map(|i| InvariancePenaltyConfig { bins: 30, ..i });
     let error = RewardModelConfig { invariance, ..few }.check().unwrap_err().to_string();
     assert!(error.starts_with("RewardModelConfig.batch = 64: allowed is at least 4"), "{error}");
     let (streams, device) = (Streams::new(0), Device::flex());

@@ -88,13 +88,13 @@ fn filled(done: usize, cells: usize, width: usize) -> String {
 mod tests {
     use super::*;
     use crate::progress::tests::announced;
-    use headwater_protocol::{Happening, Preset};
+    use headwater_protocol::{CellEvent, Preset};
 
     fn tracks() -> Vec<Track> {
         let names = ["calibration", "negative-reinforcement", "cascade"];
         let track = |name| Track::new(&announced(name, 200, 50), Preset::Quick);
         let mut tracks = Vec::from(names.map(track));
-        tracks[1].note("arm", 7, &Happening::Started);
+        tracks[1].note("arm", 7, &CellEvent::Started);
         tracks
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use headwater_protocol::{Announcement, Happening, Preset};
+use headwater_protocol::{Announcement, CellEvent, Preset};
 
 use super::estimate::{Work, expected};
 
@@ -48,22 +48,22 @@ impl Track {
     }
 
     /// Takes note of what happened to a cell.
-    pub(super) fn note(&mut self, arm: &str, seed: u64, what: &Happening) {
+    pub(super) fn note(&mut self, arm: &str, seed: u64, what: &CellEvent) {
         match what {
-            Happening::Reused | Happening::Discarded { .. } => {}
-            Happening::Started => {
+            CellEvent::Reused | CellEvent::Discarded { .. } => {}
+            CellEvent::Started => {
                 let expected = self.begin(arm);
                 let (arm, since) = (arm.to_owned(), Instant::now());
                 self.running.push(Running { arm, seed, since, expected });
             }
-            Happening::Skipped { .. } => {
+            CellEvent::Skipped { .. } => {
                 self.begin(arm);
                 self.done += 1;
             }
-            Happening::Finished { .. } | Happening::Failed { .. } => {
+            CellEvent::Finished { .. } | CellEvent::Failed { .. } => {
                 let at = self.running.iter().position(|r| r.arm == arm && r.seed == seed);
                 let expected = at.map_or(0.0, |at| self.running.remove(at).expected);
-                if let Happening::Finished { seconds } = what {
+                if let CellEvent::Finished { seconds } = what {
                     self.measured.0 += expected;
                     self.measured.1 += seconds;
                 }
@@ -119,14 +119,14 @@ mod tests {
         let ahead = |track: &Track| (track.work().ahead / 0.58).round();
         let reason = || "why".to_owned();
         assert_eq!((track.done, ahead(&track)), (1, 4.0));
-        track.note("arm", 0, &Happening::Reused);
+        track.note("arm", 0, &CellEvent::Reused);
         assert_eq!((track.done, ahead(&track)), (1, 4.0), "it was counted when announced");
-        track.note("arm", 1, &Happening::Started);
-        track.note("arm", 2, &Happening::Started);
+        track.note("arm", 1, &CellEvent::Started);
+        track.note("arm", 2, &CellEvent::Started);
         assert_eq!((track.running(), track.doing().as_str()), (2, "arm seed 1, arm seed 2"));
-        track.note("arm", 1, &Happening::Finished { seconds: 3.0 });
-        track.note("arm", 2, &Happening::Failed { reason: reason() });
-        track.note("arm", 3, &Happening::Skipped { reason: reason() });
+        track.note("arm", 1, &CellEvent::Finished { seconds: 3.0 });
+        track.note("arm", 2, &CellEvent::Failed { reason: reason() });
+        track.note("arm", 3, &CellEvent::Skipped { reason: reason() });
         assert_eq!((track.done, ahead(&track), track.is_running()), (4, 1.0, false));
         let Work { expected, took, longest, .. } = track.work();
         assert_eq!(

@@ -13,13 +13,13 @@
 
 use headwater_core::{Check, Streams};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device};
-use headwater_optimizers::kl::{Estimator, KlConfig};
+use headwater_optimizers::kl::{KlConfig, KlEstimator};
 use headwater_optimizers::{Objective, ObjectiveConfig, TrainerConfig};
 use headwater_protocol::{
     Arm, Cell, CellError, Experiment, Metric, Outcome, Plan, Preset, ProtocolError, Settings,
     Workbench,
 };
-use headwater_reward_models::{Grouping, HeadConfig, InvarianceConfig, OdinConfig};
+use headwater_reward_models::{Grouping, HeadConfig, InvariancePenaltyConfig, OdinConfig};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
@@ -230,7 +230,7 @@ fn reward_models(smoke: bool) -> Vec<(Arm, ModelConfig)> {
     // The opener is there before the label and moves it: the unconditional variant is the right
     // one.
     causal.training.invariance =
-        Some(InvarianceConfig { grouping: Grouping::Unconditional, weight: 10.0, bins: 2 });
+        Some(InvariancePenaltyConfig { grouping: Grouping::Unconditional, weight: 10.0, bins: 2 });
     let mut odin = strong.clone();
     odin.training.head = HeadConfig::Odin(OdinConfig::default());
     let ensemble = ModelConfig { members: 5, ..strong.clone() };
@@ -278,7 +278,7 @@ fn learners() -> Vec<Learner> {
         let config = ObjectiveConfig { kl, ..objective.into() };
         config.check().expect("a method is valid with and without a penalty")
     };
-    let in_loss = KlConfig::in_loss(0.3, Estimator::K3);
+    let in_loss = KlConfig::in_loss(0.3, KlEstimator::K3);
     let in_reward = KlConfig::in_reward(0.1);
     let free = || penalised(Objective::grpo(), None);
     let mut all = Vec::new();

@@ -17,7 +17,7 @@ use headwater_nn::stories::{StoriesTokenizer, read_model};
 use headwater_nn::{
     AdamWConfig, Checkpoint, Completion, Decoder, Device, SamplingConfig, SequenceBatch, sample,
 };
-use headwater_optimizers::kl::{Estimator, KlConfig};
+use headwater_optimizers::kl::{KlConfig, KlEstimator};
 use headwater_optimizers::{
     Environment, Grade, Objective, ObjectiveConfig, Trainer, TrainerConfig,
 };
@@ -228,7 +228,7 @@ fn reward_model(bias: f64, smoke: bool) -> CellConfig {
 }
 
 fn policy(kl: Option<f64>, smoke: bool) -> PolicyConfig {
-    let kl = kl.map(|weight| KlConfig::in_loss(weight, Estimator::K3));
+    let kl = kl.map(|weight| KlConfig::in_loss(weight, KlEstimator::K3));
     let objective = ObjectiveConfig { kl, ..Objective::grpo().into() };
     PolicyConfig {
         objective: objective.check().expect("a method is valid with or without its penalty"),

@@ -5,7 +5,7 @@ use headwater_core::{Check, Example, StreamRng, Streams};
 use headwater_nn::{AdamW, AdamWConfig, Decoder, DecoderConfig, Device};
 use headwater_optimizers::directive::{Hybrid, HybridConfig, Signal, Turn};
 use headwater_optimizers::distillation::Divergence;
-use headwater_optimizers::{Experience, Objective, ObjectiveConfig, follow};
+use headwater_optimizers::{Experience, Objective, ObjectiveConfig, ema_update};
 use headwater_protocol::{CellError, Metrics, Series};
 use serde::{Deserialize, Serialize};
 
@@ -175,7 +175,7 @@ impl Learner {
         if let Some(teacher) = &mut self.teacher
             && self.config.teacher_rate > 0.0
         {
-            follow(teacher, &self.policy, self.config.teacher_rate)?;
+            ema_update(teacher, &self.policy, self.config.teacher_rate)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use headwater_optimizers::aggregation::Mode;
 use headwater_optimizers::dapo::OverlongPenalty;
 use headwater_optimizers::grpo::{GroupRelative, Singleton, Spread};
 use headwater_optimizers::kl::KlOrder;
-use headwater_optimizers::kl::{Estimator, KlConfig};
+use headwater_optimizers::kl::{KlConfig, KlEstimator};
 use headwater_optimizers::ppo::{Clip, generalised_advantages};
 use headwater_optimizers::reinforce::Baseline;
 use headwater_optimizers::{
@@ -295,7 +295,7 @@ fn bad_input_is_named() {
 
 #[test]
 fn estimators_other_than_k1_may_enter_the_reward() {
-    let k3 = KlConfig { estimator: Estimator::K3, ..KlConfig::in_reward(1.0) };
+    let k3 = KlConfig { estimator: KlEstimator::K3, ..KlConfig::in_reward(1.0) };
     let config = ObjectiveConfig { kl: Some(k3), ..Objective::reinforce().config() };
     let (old, reference) = ([vec![0.0]], [vec![-1.0]]);
     let batch = Experience {

@@ -8,7 +8,7 @@ use headwater_optimizers::distillation::{
     Divergence, gaps, truncated_importance_weights, with_tail,
 };
 use headwater_optimizers::ppo::Clip;
-use headwater_optimizers::top_k::{HintChoice, Subset, TopK, choose_hints};
+use headwater_optimizers::top_k::{HintChoice, TopK, TopKSubset, choose_hints};
 use headwater_optimizers::{Objective, OptimizerError, at_targets};
 use proptest::prelude::*;
 use rand::RngExt;
@@ -170,7 +170,7 @@ fn a_teacher_equal_to_the_student_gives_exactly_nothing() {
     for which in DIVERGENCES {
         assert!(all_zero(run(&student, |s| which.token_loss(s, teacher(), ones(2, 4)).unwrap())));
     }
-    for subset in [Subset::Student, Subset::Teacher, Subset::Intersection] {
+    for subset in [TopKSubset::Student, TopKSubset::Teacher, TopKSubset::Intersection] {
         let loss = |s: Tensor<3>| {
             let old = s.clone().detach();
             top_k(subset).token_loss(s, old, teacher(), ones(2, 4), None).unwrap()
@@ -223,10 +223,10 @@ fn the_top_k_loss_has_its_golden_value() {
     let loss = two.token_loss(student, old(), teacher(), ones(1, 1), None).unwrap();
     assert_close(host(loss)[0], 0.753_415_693, 1e-5);
     // The teacher's two are the others.
-    let teachers = TopK { subset: Subset::Teacher, ..two };
+    let teachers = TopK { subset: TopKSubset::Teacher, ..two };
     let advantages = host(teachers.advantages(old(), teacher()));
     assert_all_close(&advantages, &[0.0, 0.0, 0.75 * 2.0f64.ln(), 0.25], 1e-6);
-    let shared = TopK { subset: Subset::Intersection, ..two };
+    let shared = TopK { subset: TopKSubset::Intersection, ..two };
     assert!(host(shared.advantages(old(), teacher())).iter().all(|a| *a == 0.0));
 }
 
@@ -237,7 +237,7 @@ fn the_top_k_gradient_matches_the_formula_off_policy() {
         ["student", "old", "teacher"].map(|name| Logits::random(name, 2, dims, 3.0));
     let fixed = |logits: &Logits| log_softmax(logits.tensor(), 2);
     let clip = Clip { low: 0.2, high: 0.28, dual: None };
-    for subset in [Subset::Student, Subset::Teacher, Subset::Intersection] {
+    for subset in [TopKSubset::Student, TopKSubset::Teacher, TopKSubset::Intersection] {
         let top_k = TopK { k: 3, subset, gap_limit: Some(1.0), clip };
         let (losses, gradient) = run(&student, |s| {
             top_k.token_loss(s, fixed(&old), fixed(&teacher), ones(2, 3), Some(20.0)).unwrap()
@@ -260,9 +260,9 @@ fn top_k_loss(top_k: &TopK, student: &[f64], old: &[f64], teacher: &[f64]) -> f6
     };
     let (of_student, of_teacher) = (top(old), top(teacher));
     let member = |v: usize| match top_k.subset {
-        Subset::Student => of_student[v],
-        Subset::Teacher => of_teacher[v],
-        Subset::Intersection => of_student[v] && of_teacher[v],
+        TopKSubset::Student => of_student[v],
+        TopKSubset::Teacher => of_teacher[v],
+        TopKSubset::Intersection => of_student[v] && of_teacher[v],
     };
     let members: Vec<usize> = (0..old.len()).filter(|v| member(*v)).collect();
     let total: f64 = members.iter().map(|v| old[*v].exp()).sum();

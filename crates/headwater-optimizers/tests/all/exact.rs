@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::log_softmax;
 use headwater_core::Check;
 use headwater_core::Streams;
-use headwater_optimizers::kl::{Estimator, KlConfig};
+use headwater_optimizers::kl::{KlConfig, KlEstimator};
 use headwater_optimizers::{Objective, ObjectiveConfig};
 use rand::RngExt;
 
@@ -49,7 +49,7 @@ fn expected_gradient(
     host(logits.grad(&total.backward()).unwrap())
 }
 
-fn only_kl(estimator: Estimator, importance_weighted: bool) -> Objective {
+fn only_kl(estimator: KlEstimator, importance_weighted: bool) -> Objective {
     let kl = KlConfig { importance_weighted, ..KlConfig::in_loss(1.0, estimator) };
     ObjectiveConfig { kl: Some(kl), ..Objective::dr_grpo(1).config() }.check().unwrap()
 }
@@ -81,9 +81,9 @@ fn on_policy_k2_has_the_reverse_and_k3_the_forward_gradient() {
         // d KL(ref, pi) / dz_v = pi_v - ref_v.
         let (p, r) = (softmax(&policy), softmax(&reference));
         let forward: Vec<f64> = p.iter().zip(&r).map(|(p, r)| p - r).collect();
-        assert_all_close(&gradient(Estimator::K2), &reverse);
-        assert_all_close(&gradient(Estimator::K3), &forward);
-        assert_all_close(&gradient(Estimator::K3StraightThrough), &reverse);
+        assert_all_close(&gradient(KlEstimator::K2), &reverse);
+        assert_all_close(&gradient(KlEstimator::K3), &forward);
+        assert_all_close(&gradient(KlEstimator::K3StraightThrough), &reverse);
         assert!(reverse.iter().zip(&forward).any(|(a, b)| (a - b).abs() > 1e-2));
     }
 }
@@ -92,7 +92,7 @@ fn on_policy_k2_has_the_reverse_and_k3_the_forward_gradient() {
 fn k1_as_a_loss_averages_to_nothing_and_is_refused() {
     let config = |weighted| {
         let kl =
-            KlConfig { importance_weighted: weighted, ..KlConfig::in_loss(1.0, Estimator::K1) };
+            KlConfig { importance_weighted: weighted, ..KlConfig::in_loss(1.0, KlEstimator::K1) };
         ObjectiveConfig { kl: Some(kl), ..Objective::dr_grpo(1).config() }
     };
     assert!(config(false).check().is_err());
@@ -119,14 +119,14 @@ fn importance_weighted_estimators_have_the_reverse_gradient_off_policy_too() {
         let [policy, behaviour, reference] =
             ["policy", "behaviour", "reference"].map(|name| logits(name, seed));
         let reverse = reverse_kl_gradient(&policy, &reference);
-        for estimator in [Estimator::K1, Estimator::K3] {
+        for estimator in [KlEstimator::K1, KlEstimator::K3] {
             let objective = only_kl(estimator, true);
             let gradient =
                 expected_gradient(&objective, &policy, &behaviour, &reference, &[0.0; ACTIONS]);
             assert_all_close(&gradient, &reverse);
         }
         let plain = expected_gradient(
-            &only_kl(Estimator::K2, false),
+            &only_kl(KlEstimator::K2, false),
             &policy,
             &behaviour,
             &reference,

@@ -11,7 +11,7 @@ use headwater_optimizers::distillation::truncated_importance_weights;
 use headwater_optimizers::dpo::{PairLogProbs, dpo_loss};
 use headwater_optimizers::entropy::{AdaptiveEntropy, EntropyConfig};
 use headwater_optimizers::grpo::{GroupRelative, Singleton, Spread, fraction_without_signal};
-use headwater_optimizers::kl::{AdaptiveKl, Estimator, KlClamp, KlConfig, KlOrder};
+use headwater_optimizers::kl::{AdaptiveKl, KlClamp, KlConfig, KlEstimator, KlOrder};
 use headwater_optimizers::ppo::{Clip, Critic};
 use headwater_optimizers::psr_nsr::Signed;
 use headwater_optimizers::reinforce_plus_plus::centre_on_group;
@@ -45,7 +45,7 @@ fn penalty(kl: KlConfig, log_ratios: &[f32]) -> (Vec<f32>, Vec<f32>) {
 
 #[test]
 fn beyond_a_limit_k3_has_no_gradient_and_never_nan() {
-    let k3 = |clamp| KlConfig { clamp, ..KlConfig::in_loss(1.0, Estimator::K3) };
+    let k3 = |clamp| KlConfig { clamp, ..KlConfig::in_loss(1.0, KlEstimator::K3) };
     let (values, gradients) = penalty(k3(KlClamp::OPEN_RLHF), &[-119.0, -1e30, -3.0, 0.5]);
     assert_eq!((&values[..3], &gradients[..3]), (&[10.0; 3][..], &[0.0; 3][..]));
     // Within it they are those of the formula.
@@ -68,7 +68,7 @@ fn beyond_a_limit_k3_has_no_gradient_and_never_nan() {
 fn straight_through_keeps_the_gradient_of_k2_beyond_its_limits() {
     // verl's k3+: the value of k3, clamped; the gradient of an unclamped (log-ratio)^2 / 2.
     let clamp = KlClamp::VERL;
-    let kl = KlConfig { clamp, ..KlConfig::in_loss(1.0, Estimator::K3StraightThrough) };
+    let kl = KlConfig { clamp, ..KlConfig::in_loss(1.0, KlEstimator::K3StraightThrough) };
     let log_ratios = [4.6f32, 14.0, -25.5, -30.0, 0.1];
     let (values, gradients) = penalty(kl, &log_ratios);
     assert_eq!(gradients, log_ratios);
@@ -236,7 +236,7 @@ fn a_kl_penalty_is_scaled_up_before_a_groups_statistics_and_not_after_them() {
 
 #[test]
 fn a_kl_estimate_that_overflows_is_named_and_not_the_rewards() {
-    let k3 = KlConfig { estimator: Estimator::K3, ..KlConfig::in_reward(1.0) };
+    let k3 = KlConfig { estimator: KlEstimator::K3, ..KlConfig::in_reward(1.0) };
     let config = ObjectiveConfig { kl: Some(k3), ..Objective::dr_grpo(4).config() };
     let batch = Experience {
         old_logp: Some(&[vec![-1.0], vec![-0.5, -900.0]]),
@@ -279,7 +279,7 @@ fn settings_at_their_edges_are_refused_by_name() {
     };
     for bad in [f64::NAN, f64::INFINITY, -1.0, 0.0] {
         let clamp = KlClamp { log_ratio: Some(bad), estimate: None };
-        let kl = KlConfig { clamp, ..KlConfig::in_loss(0.1, Estimator::K3) };
+        let kl = KlConfig { clamp, ..KlConfig::in_loss(0.1, KlEstimator::K3) };
         refused(ObjectiveConfig { kl: Some(kl), ..base }, "KlConfig.clamp.log_ratio");
         let clamp = KlClamp { log_ratio: None, estimate: Some(bad) };
         let kl = KlConfig { clamp, ..kl };

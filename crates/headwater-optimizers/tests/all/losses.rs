@@ -5,8 +5,8 @@ use burn::tensor::Tensor;
 use headwater_core::Check;
 use headwater_optimizers::aggregation::Mode;
 use headwater_optimizers::cispo::WeightClip;
-use headwater_optimizers::gspo::Form;
-use headwater_optimizers::kl::{AdaptiveKl, Estimator, KlClamp, KlConfig};
+use headwater_optimizers::gspo::RatioForm;
+use headwater_optimizers::kl::{AdaptiveKl, KlClamp, KlConfig, KlEstimator};
 use headwater_optimizers::ppo::Clip;
 use headwater_optimizers::{Objective, ObjectiveConfig, OptimizerError, PolicyLoss, TokenRows};
 
@@ -47,10 +47,10 @@ fn oracle(
                 PolicyLoss::Reinforce => -advantage * p,
                 PolicyLoss::Clipped(clip) => surrogate((p - old).exp(), advantage, clip),
                 PolicyLoss::SequenceClipped(clip) => surrogate(sum(logp).exp(), advantage, clip),
-                PolicyLoss::Gspo { clip, form: Form::Sequence } => {
+                PolicyLoss::Gspo { clip, form: RatioForm::Sequence } => {
                     surrogate((sum(logp) / length).exp(), advantage, clip)
                 }
-                PolicyLoss::Gspo { clip, form: Form::Token } => {
+                PolicyLoss::Gspo { clip, form: RatioForm::Token } => {
                     let held = (sum(frozen) / length).exp();
                     surrogate(held * (p - frozen[i][t]).exp(), advantage, clip)
                 }
@@ -94,8 +94,8 @@ fn every_policy_loss_and_its_gradient_match_the_formula() {
         (PolicyLoss::Clipped(DUAL), Mode::SequenceMeanTokenSum),
         (PolicyLoss::SequenceClipped(CLIP), by_sequence),
         (PolicyLoss::SequenceClipped(DUAL), by_sequence),
-        (PolicyLoss::Gspo { clip: tight, form: Form::Sequence }, by_sequence),
-        (PolicyLoss::Gspo { clip: tight, form: Form::Token }, by_sequence),
+        (PolicyLoss::Gspo { clip: tight, form: RatioForm::Sequence }, by_sequence),
+        (PolicyLoss::Gspo { clip: tight, form: RatioForm::Token }, by_sequence),
         (PolicyLoss::Cispo(WeightClip::Relative { low: 0.2, high: 0.2 }), by_token),
         (PolicyLoss::Cispo(WeightClip::Cap { cap: 2.0 }), by_token),
     ];
@@ -120,15 +120,15 @@ fn kl_in_the_loss_matches_the_formula_for_every_estimator() {
         ..batch.clone()
     };
     let k = |estimator, d: f64| match estimator {
-        Estimator::K1 => d,
-        Estimator::K2 => d * d / 2.0,
-        Estimator::K3 | Estimator::K3StraightThrough => (-d).exp() - 1.0 + d,
+        KlEstimator::K1 => d,
+        KlEstimator::K2 => d * d / 2.0,
+        KlEstimator::K3 | KlEstimator::K3StraightThrough => (-d).exp() - 1.0 + d,
     };
     for (estimator, weighted) in [
-        (Estimator::K2, false),
-        (Estimator::K3, false),
-        (Estimator::K1, true),
-        (Estimator::K3, true),
+        (KlEstimator::K2, false),
+        (KlEstimator::K3, false),
+        (KlEstimator::K1, true),
+        (KlEstimator::K3, true),
     ] {
         let kl = KlConfig { importance_weighted: weighted, ..KlConfig::in_loss(0.3, estimator) };
         let objective =
@@ -159,10 +159,10 @@ fn straight_through_has_the_value_of_k3_and_the_gradient_of_k2() {
         let objective = ObjectiveConfig { kl, ..Objective::dapo(8).config() }.check().unwrap();
         loss_and_gradient(&objective, &batch, &objective.token_weights(&batch.lengths))
     };
-    let (value, gradient) = run(Estimator::K3StraightThrough);
-    assert_close(value, run(Estimator::K3).0, 1e-6);
-    assert_rows_close(&gradient, &run(Estimator::K2).1, 1e-6);
-    assert!((value - run(Estimator::K2).0).abs() > 1e-3);
+    let (value, gradient) = run(KlEstimator::K3StraightThrough);
+    assert_close(value, run(KlEstimator::K3).0, 1e-6);
+    assert_rows_close(&gradient, &run(KlEstimator::K2).1, 1e-6);
+    assert!((value - run(KlEstimator::K2).0).abs() > 1e-3);
 }
 
 #[test]
@@ -174,7 +174,8 @@ fn gspo_in_plain_and_token_form_has_the_same_loss_and_gradient() {
             let objective = objective(PolicyLoss::Gspo { clip, form }, mode);
             loss_and_gradient(&objective, &batch, &objective.token_weights(&batch.lengths))
         };
-        let ((plain, gradient), (token, token_gradient)) = (run(Form::Sequence), run(Form::Token));
+        let ((plain, gradient), (token, token_gradient)) =
+            (run(RatioForm::Sequence), run(RatioForm::Token));
         assert_close(token, plain, 1e-6);
         assert_rows_close(&token_gradient, &gradient, 1e-5);
         assert!(gradient.iter().flatten().any(|g| g.abs() > 0.01));
@@ -192,7 +193,9 @@ fn on_policy_every_loss_has_reinforces_gradient_up_to_aggregation() {
     let gspo = |form| PolicyLoss::Gspo { clip: Clip { low: 3e-4, high: 4e-4, dual: None }, form };
     let mean = Mode::SequenceMeanTokenMean;
     let reinforce = gradient(PolicyLoss::Reinforce, mean);
-    for policy in [PolicyLoss::Clipped(CLIP), cispo, gspo(Form::Sequence), gspo(Form::Token)] {
+    for policy in
+        [PolicyLoss::Clipped(CLIP), cispo, gspo(RatioForm::Sequence), gspo(RatioForm::Token)]
+    {
         assert_rows_close(&gradient(policy, mean), &reinforce, 1e-5);
     }
     // The ratio of whole sequences sums over tokens.
@@ -382,11 +385,11 @@ fn shapes_and_missing_references_are_errors() {
 #[test]
 fn host_estimates_follow_the_definitions_and_limits() {
     let of = |estimator, d| KlConfig { estimator, ..KlConfig::in_reward(1.0) }.estimate(d);
-    assert_eq!(of(Estimator::K1, -0.5), -0.5);
-    assert_eq!(of(Estimator::K2, -0.5), 0.125);
-    assert_close(of(Estimator::K3, -0.5), 0.148_721_270_700_128, 1e-12);
-    assert_close(of(Estimator::K3, 1e-9), 5e-19, 1e-6);
-    let verl = KlConfig { clamp: KlClamp::VERL, ..KlConfig::in_loss(1.0, Estimator::K3) };
+    assert_eq!(of(KlEstimator::K1, -0.5), -0.5);
+    assert_eq!(of(KlEstimator::K2, -0.5), 0.125);
+    assert_close(of(KlEstimator::K3, -0.5), 0.148_721_270_700_128, 1e-12);
+    assert_close(of(KlEstimator::K3, 1e-9), 5e-19, 1e-6);
+    let verl = KlConfig { clamp: KlClamp::VERL, ..KlConfig::in_loss(1.0, KlEstimator::K3) };
     assert_eq!(verl.estimate(-50.0), 10.0);
     let limited = KlClamp { log_ratio: Some(2.0), estimate: None };
     let limited = KlConfig { clamp: limited, ..KlConfig::in_reward(1.0) };

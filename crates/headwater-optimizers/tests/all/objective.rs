@@ -2,7 +2,7 @@
 use headwater_core::Check;
 use headwater_optimizers::aggregation::{Aggregation, EmptySequences, Mode};
 use headwater_optimizers::entropy::{AdaptiveEntropy, EntropyAggregation, EntropyConfig};
-use headwater_optimizers::kl::{AdaptiveKl, Estimator, KlConfig, Placement};
+use headwater_optimizers::kl::{AdaptiveKl, KlConfig, KlEstimator, Placement};
 use headwater_optimizers::{Objective, ObjectiveConfig, Observed};
 use proptest::prelude::*;
 
@@ -55,7 +55,7 @@ fn a_config_file_is_read_strictly() {
 fn invalid_configs_name_the_field() {
     let grpo = Objective::grpo().config();
     let error = |config: ObjectiveConfig| config.check().unwrap_err().to_string();
-    let k1 = KlConfig::in_loss(0.1, Estimator::K1);
+    let k1 = KlConfig::in_loss(0.1, KlEstimator::K1);
     assert!(error(ObjectiveConfig { kl: Some(k1), ..grpo }).starts_with("KlConfig.estimator = k1"));
     let negative = KlConfig::in_reward(-1.0);
     assert!(

@@ -9,7 +9,7 @@ use headwater_optimizers::distillation::{Divergence, gaps};
 use headwater_optimizers::entropy::EntropyConfig;
 use headwater_optimizers::top_k::TopK;
 use headwater_optimizers::{Experience, Objective, ObjectiveConfig, OptimizerError, TwoContexts};
-use headwater_optimizers::{at_targets, follow};
+use headwater_optimizers::{at_targets, ema_update};
 
 const PROMPTS: [&[u32]; 3] = [&[3, 4, 5], &[6], &[7, 3]];
 const HINTED: [&[u32]; 3] = [&[3, 4, 5, 8, 6, 7], &[8, 6], &[7, 3, 8, 3]];
@@ -292,7 +292,7 @@ fn a_teacher_follows_frozen_by_a_part_or_at_once() {
     let start = decoder(2, &Device::flex());
     let followed = |rate| {
         let mut teacher = start.clone();
-        follow(&mut teacher, &policy, rate).unwrap();
+        ema_update(&mut teacher, &policy, rate).unwrap();
         teacher.weights()
     };
     assert_eq!(followed(0.0), start.weights());
@@ -305,18 +305,18 @@ fn a_teacher_follows_frozen_by_a_part_or_at_once() {
     }
     // Twice at rate r is once at 1 - (1 - r)^2.
     let mut twice = start.clone();
-    follow(&mut twice, &policy, 0.5).unwrap();
-    follow(&mut twice, &policy, 0.5).unwrap();
+    ema_update(&mut twice, &policy, 0.5).unwrap();
+    ema_update(&mut twice, &policy, 0.5).unwrap();
     for (twice, once) in twice.weights().iter().zip(followed(0.75)) {
         twice.values.iter().zip(once.values).for_each(|(t, o)| assert!((t - o).abs() < 1e-5));
     }
     let mut teacher = start.clone();
-    let error = follow(&mut teacher, &policy, 1.5).unwrap_err().to_string();
+    let error = ema_update(&mut teacher, &policy, 1.5).unwrap_err().to_string();
     assert_eq!(error, "follow.rate = 1.5: allowed is a number in [0, 1]");
     let other = DecoderConfig { vocabulary: 9, width: 32, ..DecoderConfig::default() };
     let mut stream = Streams::new(1).stream("weights", &[]);
     let other = Decoder::initialise(&other.check().unwrap(), &mut stream, &Device::flex());
-    assert!(matches!(follow(&mut teacher, &other, 0.5), Err(OptimizerError::Model(_))));
+    assert!(matches!(ema_update(&mut teacher, &other, 0.5), Err(OptimizerError::Model(_))));
     assert_eq!(teacher.weights(), start.weights());
 }
 

@@ -166,7 +166,7 @@ fn a_directory_in_the_place_of_a_cells_file_is_discarded_when_it_is_empty() {
 
     let discarded = Mutex::new(Vec::new());
     let note = |event: &Event<'_>| {
-        if let Event::Cell { what: Happening::Discarded { reason, .. }, .. } = event {
+        if let Event::Cell { what: CellEvent::Discarded { reason, .. }, .. } = event {
             discarded.lock().unwrap().push(reason.clone());
         }
     };

@@ -33,7 +33,7 @@ fn files(out: &Path, folder: &str) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 /// The words for what happened to each cell, sorted.
-fn happenings(out: &Path, finding: Synthetic) -> (Report, Vec<String>) {
+fn events_of(out: &Path, finding: Synthetic) -> (Report, Vec<String>) {
     let seen = Mutex::new(Vec::new());
     let report = run(
         &finding.chapters(),
@@ -42,12 +42,12 @@ fn happenings(out: &Path, finding: Synthetic) -> (Report, Vec<String>) {
         |event| {
             let Event::Cell { arm, seed, what, .. } = event else { return };
             let word = match what {
-                Happening::Reused => "reused",
-                Happening::Discarded { .. } => "discarded",
-                Happening::Started => "started",
-                Happening::Finished { .. } => "finished",
-                Happening::Failed { .. } => "failed",
-                Happening::Skipped { .. } => "skipped",
+                CellEvent::Reused => "reused",
+                CellEvent::Discarded { .. } => "discarded",
+                CellEvent::Started => "started",
+                CellEvent::Finished { .. } => "finished",
+                CellEvent::Failed { .. } => "failed",
+                CellEvent::Skipped { .. } => "skipped",
             };
             seen.lock().unwrap().push(format!("{word} {arm}.{seed}"));
         },
@@ -111,7 +111,7 @@ fn an_interrupted_run_goes_on_to_the_same_bytes() {
         fs::write(cut.path().join(path), "damaged").unwrap();
     }
 
-    let (report, seen) = happenings(cut.path(), Synthetic::default());
+    let (report, seen) = events_of(cut.path(), Synthetic::default());
     assert!(!partial.exists(), "it is of no run");
     // Only what is missing runs, and of the base cells only those whose artifact is needed for it.
     let finished: Vec<&str> = seen.iter().filter_map(|s| s.strip_prefix("finished ")).collect();
@@ -127,7 +127,7 @@ fn a_finished_run_runs_nothing_again_and_another_code_version_everything() {
     let out = tempfile::tempdir().unwrap();
     let finding: Vec<Chapter> = Synthetic::default().chapters();
     run_in(out.path(), 2, &finding);
-    let (_, seen) = happenings(out.path(), Synthetic::default());
+    let (_, seen) = events_of(out.path(), Synthetic::default());
     assert!(seen.iter().all(|what| what.starts_with("reused ")) && seen.len() == 25, "{seen:?}");
 
     let mut other = options(out.path(), 2);
@@ -138,7 +138,7 @@ fn a_finished_run_runs_nothing_again_and_another_code_version_everything() {
         &other,
         |_| (),
         |event| {
-            let is_start = matches!(event, Event::Cell { what: Happening::Started, .. });
+            let is_start = matches!(event, Event::Cell { what: CellEvent::Started, .. });
             *started.lock().unwrap() += usize::from(is_start);
         },
     )
@@ -161,7 +161,7 @@ fn a_cell_that_panics_or_fails_harms_only_what_needs_it() {
         let out = tempfile::tempdir().unwrap();
         let finding =
             Synthetic { sabotage: Some((arm.into(), 1, instead)), ..Synthetic::default() };
-        let (report, seen) = happenings(out.path(), finding);
+        let (report, seen) = events_of(out.path(), finding);
         let finding = &report.findings[0].found;
         assert!(!report.is_clean());
         assert!(seen.contains(&format!("failed {arm}.1")));
@@ -178,7 +178,7 @@ fn a_cell_that_panics_or_fails_harms_only_what_needs_it() {
         assert_eq!(finding.verdict, Verdict::Inconclusive);
 
         // Without the fault the same command finishes the run.
-        let (report, _) = happenings(out.path(), Synthetic::default());
+        let (report, _) = events_of(out.path(), Synthetic::default());
         assert!(report.is_clean());
         assert_eq!(report.findings[0].found.verdict, Verdict::Reproduced);
     }

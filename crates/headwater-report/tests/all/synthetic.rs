@@ -1,7 +1,7 @@
 //! A finding whose truth is known: an effect planted in noise, one that is absent, and a control
 //! that can be made to appear. Its cells can be told to fail, to panic, or to have no data.
 use headwater_protocol::*;
-use headwater_report::{Along, Chapter, Figure, Labelled, Part, Scale, Table, Value};
+use headwater_report::{Along, Chapter, Figure, LabelledArm, Part, Scale, Table, Value};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
@@ -119,7 +119,7 @@ impl Synthetic {
             .by_category("score", scores())
             .reference("none", 0.0);
         let mut table = Table::new("Scores", ["Arm", "Score", "Again"]).note("Mean over seeds.");
-        for Labelled { label, arm } in ARMS.map(Labelled::from) {
+        for LabelledArm { label, arm } in ARMS.map(LabelledArm::from) {
             let values = [SCORE.of(&arm).into(), self.metric.of(&arm).into()];
             table = table.row([Value::from(label)].into_iter().chain(values));
         }

@@ -10,10 +10,10 @@ fn stream(name: &str) -> StreamRng {
 }
 
 /// A judge that names the better (lower) index with probability `right`, whatever the order.
-fn noisy(right: f64, mut noise: StreamRng) -> impl FnMut([usize; 2], usize) -> Choice {
+fn noisy(right: f64, mut noise: StreamRng) -> impl FnMut([usize; 2], usize) -> JudgeChoice {
     move |shown, _| {
         let names_better = noise.random::<f64>() < right;
-        if names_better == (shown[0] < shown[1]) { Choice::First } else { Choice::Second }
+        if names_better == (shown[0] < shown[1]) { JudgeChoice::First } else { JudgeChoice::Second }
     }
 }
 
@@ -45,14 +45,14 @@ fn votes_are_right_as_often_as_condorcet_says() {
 #[test]
 fn a_judge_of_places_has_no_say() {
     let mut order = stream("order");
-    let mut first = |_: [usize; 2], _: usize| Choice::First;
+    let mut first = |_: [usize; 2], _: usize| JudgeChoice::First;
     let n = 20_000;
     let leads = (0..n).map(|_| vote([0, 1], 1, &mut first, &mut order).unwrap().lead);
     assert_share(leads.filter(|lead| *lead > 0).count() as f64 / n as f64, 0.5, n, "first place");
     // Nor one that never decides: all calls, no lead.
-    let mut silent = |_: [usize; 2], _: usize| Choice::Neither;
+    let mut silent = |_: [usize; 2], _: usize| JudgeChoice::Neither;
     let tally = sequential_vote([0, 1], 2, 9, &mut silent, &mut order).unwrap();
-    assert_eq!((tally, tally.winner([0, 1])), (Tally { lead: 0, calls: 9 }, None));
+    assert_eq!((tally, tally.winner([0, 1])), (VoteTally { lead: 0, calls: 9 }, None));
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn the_filter_keeps_the_votes_of_highest_quality() {
     // Draw j votes for 0 iff it is even, and has quality j mod 4: of 0..8 the best two are 3 and 7.
     let mut judge = |shown: [usize; 2], draw: usize| {
         let for_first = (shown[0] == 0) == draw.is_multiple_of(2);
-        let preference = if for_first { Choice::First } else { Choice::Second };
+        let preference = if for_first { JudgeChoice::First } else { JudgeChoice::Second };
         (preference, (draw % 4) as f64)
     };
     let lead = |keep, judge: &mut _| {
@@ -224,7 +224,7 @@ proptest! {
             asked += 1;
             assert!(draw < votes && shown[0] != shown[1]);
             let first = rank[shown[0]] < rank[shown[1]];
-            if first { Choice::First } else { Choice::Second }
+            if first { JudgeChoice::First } else { JudgeChoice::Second }
         };
         let end = knockout(n, votes, &mut judge, &mut order).unwrap();
         prop_assert_eq!(rank[end.winner], 0);
@@ -232,7 +232,7 @@ proptest! {
 
         // And ratings of its round robin are in its order.
         let mut judge = |shown: [usize; 2], _: usize| {
-            if rank[shown[0]] < rank[shown[1]] { Choice::First } else { Choice::Second }
+            if rank[shown[0]] < rank[shown[1]] { JudgeChoice::First } else { JudgeChoice::Second }
         };
         let wins = round_robin(n, votes, &mut judge, &mut order).unwrap();
         let ratings = bradley_terry_ratings(&wins).unwrap();
@@ -246,7 +246,7 @@ proptest! {
 
 #[test]
 fn a_tie_is_decided_by_a_coin() {
-    let mut silent = |_: [usize; 2], _: usize| Choice::Neither;
+    let mut silent = |_: [usize; 2], _: usize| JudgeChoice::Neither;
     let (mut order, n) = (stream("order"), 10_000);
     let mut wins = [0.0; 3];
     for _ in 0..n {
@@ -259,7 +259,7 @@ fn a_tie_is_decided_by_a_coin() {
 
 #[test]
 fn what_cannot_be_judged_is_named() {
-    let mut judge = |_: [usize; 2], _: usize| Choice::First;
+    let mut judge = |_: [usize; 2], _: usize| JudgeChoice::First;
     let mut order = stream("order");
     let text = |error: RewardModelError| error.to_string();
     assert_eq!(
@@ -270,12 +270,13 @@ fn what_cannot_be_judged_is_named() {
         text(sequential_vote([0, 1], 3, 2, &mut judge, &mut order).unwrap_err()),
         "most = 2: allowed is at least the lead"
     );
-    let mut meta = |_: [usize; 2], _: usize| (Choice::First, 0.0);
+    let mut meta = |_: [usize; 2], _: usize| (JudgeChoice::First, 0.0);
     assert_eq!(
         text(filtered_vote([0, 1], 2, 3, &mut meta, &mut order).unwrap_err()),
         "votes = 2: allowed is at least as many as are kept"
     );
-    let mut unsure = |_: [usize; 2], draw| (Choice::First, if draw == 1 { f64::NAN } else { 0.0 });
+    let mut unsure =
+        |_: [usize; 2], draw| (JudgeChoice::First, if draw == 1 { f64::NAN } else { 0.0 });
     assert_eq!(
         text(filtered_vote([0, 1], 3, 1, &mut unsure, &mut order).unwrap_err()),
         "score 1 = NaN: allowed is a finite number"

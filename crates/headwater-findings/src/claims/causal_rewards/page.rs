@@ -1,7 +1,7 @@
 //! Figures and tables of the finding.
 
 use headwater_protocol::Arm;
-use headwater_report::{Column, Figure, Labelled, Part, Scale, Table, Value};
+use headwater_report::{Column, Figure, LabelledArm, Part, Scale, Table, Value};
 
 use crate::experiments::causal_rewards_concept as concept;
 use crate::experiments::causal_rewards_discrimination::{self as discrimination, SOURCES};
@@ -43,7 +43,7 @@ pub(super) fn parts() -> Vec<Part> {
 }
 
 /// Names and arms of a table of methods.
-fn labelled<T>(methods: &[(&'static str, T)], arm: impl Fn(&str) -> Arm) -> Vec<Labelled> {
+fn labelled<T>(methods: &[(&'static str, T)], arm: impl Fn(&str) -> Arm) -> Vec<LabelledArm> {
     methods.iter().map(|(name, _)| (*name, arm(name)).into()).collect()
 }
 

@@ -5,8 +5,8 @@ use headwater_nn::{AdamWConfig, Device};
 use headwater_protocol::CellError;
 use headwater_reward_models::{
     Augmentation, BagOfWordsConfig, BottleneckConfig, Combination, FactorPenalty, Grouping,
-    HashedWords, HeadConfig, InvarianceConfig, OdinConfig, Paraphrase, Preference, RewardModel,
-    RewardModelConfig, Scaling, augmented, combine,
+    HashedWords, HeadConfig, InvariancePenaltyConfig, OdinConfig, Paraphrase, Preference,
+    RewardModel, RewardModelConfig, Scaling, augmented, combine,
 };
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -129,7 +129,7 @@ impl Trained {
             Method::Vanilla | Method::Regression => {}
             Method::Causal { grouping, weight, tampered } => {
                 config.invariance =
-                    Some(InvarianceConfig { grouping, weight, bins: training.bins });
+                    Some(InvariancePenaltyConfig { grouping, weight, bins: training.bins });
                 tamper(&mut preferences, tampered, &mut streams.stream("tamper", &[]));
             }
             Method::Odin => config.head = HeadConfig::Odin(OdinConfig::default()),

@@ -4,7 +4,7 @@ use headwater_core::{Check, EOS, Streams};
 use headwater_nn::{Completion, SamplingConfig, sample};
 use headwater_protocol::{CellError, Metrics};
 use headwater_reward_models::judging::{
-    Choice, Tally, condorcet, filtered_vote, sequential_vote, vote, voting_ceiling,
+    JudgeChoice, VoteTally, condorcet, filtered_vote, sequential_vote, vote, voting_ceiling,
 };
 use headwater_reward_models::{Labelled, Logistic, LogisticConfig, SparseFeatures};
 use rand::RngExt;
@@ -20,7 +20,7 @@ use headwater_tasks::chains::{COMPLETION_TOKENS, Pair, Shown, Tags, read_judgeme
 /// One judgement of a pair.
 #[derive(Clone)]
 pub(super) struct Judged {
-    pub(super) preference: Choice,
+    pub(super) preference: JudgeChoice,
     /// Tokens written.
     tokens: usize,
     /// What the filter of judgements looks at.
@@ -46,9 +46,9 @@ impl Judge {
                 let scores = score(0)?.into_iter().zip(score(1)?);
                 let judged = scores.map(|(first, second)| {
                     let preference = match first.total_cmp(&second) {
-                        std::cmp::Ordering::Greater => Choice::First,
-                        std::cmp::Ordering::Less => Choice::Second,
-                        std::cmp::Ordering::Equal => Choice::Neither,
+                        std::cmp::Ordering::Greater => JudgeChoice::First,
+                        std::cmp::Ordering::Less => JudgeChoice::Second,
+                        std::cmp::Ordering::Equal => JudgeChoice::Neither,
                     };
                     vec![Judged { preference, tokens: 0, features: Vec::new() }; draws]
                 });
@@ -76,9 +76,9 @@ impl Judged {
     fn read(shown: &Shown<'_>, completion: &Completion) -> Self {
         let read = read_judgement(&completion.tokens);
         let preference = match &read {
-            None => Choice::Neither,
-            Some((_, 0)) => Choice::First,
-            Some(_) => Choice::Second,
+            None => JudgeChoice::Neither,
+            Some((_, 0)) => JudgeChoice::First,
+            Some(_) => JudgeChoice::Second,
         };
         let agrees = read.is_some_and(|(results, place)| {
             results.last() == Some(&shown.candidates[place].answer)
@@ -99,9 +99,9 @@ impl Judged {
     /// none, as a coin would then be right.
     fn credit(&self, right: usize) -> f64 {
         match self.preference {
-            Choice::Neither => 0.5,
-            Choice::First => f64::from(right == 0),
-            Choice::Second => f64::from(right == 1),
+            JudgeChoice::Neither => 0.5,
+            JudgeChoice::First => f64::from(right == 0),
+            JudgeChoice::Second => f64::from(right == 1),
         }
     }
 }
@@ -178,7 +178,7 @@ fn accuracy(metrics: Metrics, tried: &[Tried], config: &TestConfig) -> Metrics {
         mean(of.flat_map(|pair| &pair.greedy).map(|judged| judged.tokens as f64))
     };
     let greedy = || tried.iter().flat_map(|pair| &pair.greedy);
-    let unread = greedy().map(|judged| f64::from(judged.preference == Choice::Neither));
+    let unread = greedy().map(|judged| f64::from(judged.preference == JudgeChoice::Neither));
     let consistent = tried.iter().map(|pair| {
         let [one, other] = [0, 1].map(|right| pair.greedy[right].credit(right));
         f64::from(one == other && one != 0.5)
@@ -254,7 +254,7 @@ fn votes(
 ) -> Result<Metrics, CellError> {
     // The right candidate is number 0, so the first number shown is the right one's place.
     const PAIR: [usize; 2] = [0, 1];
-    let credit = |tally: Tally| tally.winner(PAIR).map_or(0.5, |winner| f64::from(winner == 0));
+    let credit = |tally: VoteTally| tally.winner(PAIR).map_or(0.5, |winner| f64::from(winner == 0));
     let most = VOTES[VOTES.len() - 1];
     let mut curves: [Vec<f64>; 5] = Default::default();
     let [plain, filtered, expected, stopped, calls] = &mut curves;
@@ -317,12 +317,12 @@ mod tests {
     use super::*;
     use headwater_protocol::{Records, Scalar};
 
-    fn said(preference: Choice) -> Judged {
+    fn said(preference: JudgeChoice) -> Judged {
         Judged { preference, tokens: 2, features: Vec::new() }
     }
 
     /// 40 pairs of length 5 with the same judgement for each place of the right candidate.
-    fn tried(by_place: [Choice; 2]) -> Vec<Tried> {
+    fn tried(by_place: [JudgeChoice; 2]) -> Vec<Tried> {
         let pair = |at| Tried {
             length: 5,
             right_is_tagged: at % 4 == 0,
@@ -332,7 +332,7 @@ mod tests {
         (0..40).map(pair).collect()
     }
 
-    fn measured(by_place: [Choice; 2]) -> Records {
+    fn measured(by_place: [JudgeChoice; 2]) -> Records {
         let (tried, streams) = (tried(by_place), Streams::new(1));
         let config =
             TestConfig { lengths: vec![5], pairs: 40, draws: 16, filter_pairs: 8, pools: 0 };
@@ -352,8 +352,8 @@ mod tests {
 
     #[test]
     fn a_judge_that_knows_and_one_that_says_the_other() {
-        let right = measured([Choice::First, Choice::Second]);
-        let wrong = measured([Choice::Second, Choice::First]);
+        let right = measured([JudgeChoice::First, JudgeChoice::Second]);
+        let wrong = measured([JudgeChoice::Second, JudgeChoice::First]);
         for metric in
             [ACCURACY_TRAINED, ACCURACY_DEEP, TAG_ON_RIGHT, TAG_ON_WRONG, MOST_VOTES, CEILING]
         {
@@ -371,8 +371,8 @@ mod tests {
 
     #[test]
     fn a_judge_of_places_and_one_without_verdicts_are_at_chance() {
-        let place = measured([Choice::First; 2]);
-        let silent = measured([Choice::Neither; 2]);
+        let place = measured([JudgeChoice::First; 2]);
+        let silent = measured([JudgeChoice::Neither; 2]);
         for (records, no_verdict) in [(&place, 0.0), (&silent, 1.0)] {
             for (metric, known) in [
                 (ACCURACY_DEEP, 0.5),

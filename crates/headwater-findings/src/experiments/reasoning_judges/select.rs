@@ -3,7 +3,7 @@
 use headwater_core::{StreamRng, Streams};
 use headwater_evaluation::best_of_n::best_of_n_curve;
 use headwater_protocol::{CellError, Metrics};
-use headwater_reward_models::judging::{Choice, bradley_terry_ratings, knockout, round_robin};
+use headwater_reward_models::judging::{JudgeChoice, bradley_terry_ratings, knockout, round_robin};
 use rand::RngExt;
 
 use super::train::Judge;
@@ -88,7 +88,7 @@ pub(super) fn select(
         let judged = judge.judge(&shown, RATING_VOTES, false, &streams.child("matches", &[at]))?;
         let said = |pair: [usize; 2], draw: usize| match matches.iter().position(|m| *m == pair) {
             Some(index) => judged[index][draw].preference,
-            None => Choice::Neither,
+            None => JudgeChoice::Neither,
         };
 
         let mut order = streams.stream("order of votes", &[at]);
