@@ -21,7 +21,9 @@ pub struct ConfigError {
 /// An unchecked config that becomes a valid value, or an error that names the field.
 ///
 /// The config itself is a serde struct with `deny_unknown_fields`; the checked value has private
-/// fields, so that holding one is the proof of validity.
+/// fields, so that holding one is the proof of validity. Parts of a config that have no checked
+/// value of their own have a method `validate(&self) -> Result<(), ConfigError>`, which the check
+/// of the whole calls.
 pub trait Check: Sized {
     /// The valid value.
     type Checked;

@@ -85,7 +85,7 @@ impl Aggregation {
     /// # Errors
     /// A mode whose number is out of its range.
     pub fn weights(&self, lengths: &[usize]) -> Result<TokenRows, ConfigError> {
-        self.check()?;
+        self.validate()?;
         Ok(self.checked_weights(lengths))
     }
 
@@ -122,7 +122,7 @@ impl Aggregation {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         match self.mode {
             Mode::SequenceMeanTokenSumNormalised { length } => {
                 require_positive("Aggregation", "length", length)

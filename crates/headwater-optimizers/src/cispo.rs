@@ -45,7 +45,7 @@ impl WeightClip {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         match *self {
             Self::Relative { low, high } => {
                 require((0.0..=1.0).contains(&low), "WeightClip", "low", low, "in [0, 1]")?;

@@ -174,8 +174,8 @@ impl Check for CritiqueGrpoConfig {
             "set",
             "none, where the weight is neither shaped nor a probability",
         )?;
-        self.refinement_clip.map_or(Ok(()), |clip| clip.check())?;
-        self.clip.check()?;
+        self.refinement_clip.map_or(Ok(()), |clip| clip.validate())?;
+        self.clip.validate()?;
         Ok(CritiqueGrpo(self))
     }
 }

@@ -44,7 +44,7 @@ impl OverlongPenalty {
         0.0 - self.factor * (over / self.buffer as f64).clamp(0.0, 1.0)
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         const CONFIG: &str = "OverlongPenalty";
         let buffer = self.buffer;
         require((1..=self.limit).contains(&buffer), CONFIG, "buffer", buffer, "in 1..=limit")?;

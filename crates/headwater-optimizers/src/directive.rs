@@ -101,7 +101,7 @@ impl Signal {
         teacher: &Decoder,
         temperature: f64,
     ) -> Result<TokenRows, OptimizerError> {
-        self.check()?;
+        self.validate()?;
         let student = contexts.student(&policy.valid(), temperature);
         let teacher = contexts.teacher(teacher, temperature);
         let of_entries = match self {
@@ -116,11 +116,11 @@ impl Signal {
         Ok(contexts.rows(of_entries.abs().sum_dim(2).squeeze_dim(2)))
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    fn validate(&self) -> Result<(), ConfigError> {
         match self {
             Self::SampledGap { limit } => check_limit("Signal", *limit),
-            Self::Divergence(divergence) => divergence.check(),
-            Self::TopK(top_k) => top_k.check(),
+            Self::Divergence(divergence) => divergence.validate(),
+            Self::TopK(top_k) => top_k.validate(),
         }
     }
 }
@@ -176,7 +176,7 @@ impl Check for HybridConfig {
         require(!kl, CONFIG, "objective.kl", kl, "none: there is no reference here")?;
         let bonus = self.objective.entropy_coefficient();
         require(bonus == 0.0, CONFIG, "objective.entropy", bonus, "none: it would not be applied")?;
-        self.signal.check()?;
+        self.signal.validate()?;
         Ok(Hybrid(self))
     }
 }

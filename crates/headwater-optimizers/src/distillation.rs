@@ -114,7 +114,7 @@ impl Divergence {
         teacher: Tensor<3>,
         mask: Tensor<2>,
     ) -> Result<Tensor<2>, OptimizerError> {
-        self.check()?;
+        self.validate()?;
         require_distributions("teacher", &teacher, &student, &mask)?;
         let [student, teacher] = [student, teacher.detach()].map(|x| blank_padding(x, &mask));
         let value = self.value(student.clone().detach(), teacher.clone());
@@ -139,7 +139,7 @@ impl Divergence {
         terms.sum_dim(2).squeeze_dim(2)
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let Self::JensenShannon { beta } = *self else { return Ok(()) };
         let allowed = "a number in (0, 1): at the ends the divergence is 0";
         require(beta > 0.0 && beta < 1.0, "Divergence", "beta", beta, allowed)

@@ -60,11 +60,11 @@ impl EntropyConfig {
         rows
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let coefficient = self.coefficient;
         require_finite("EntropyConfig", "coefficient", coefficient)?;
         let Some(adaptive) = self.adaptive else { return Ok(()) };
-        adaptive.check()?;
+        adaptive.validate()?;
         require(
             (adaptive.minimum..=adaptive.maximum).contains(&coefficient),
             "EntropyConfig",
@@ -109,7 +109,7 @@ impl AdaptiveEntropy {
         (coefficient + change).clamp(self.minimum, self.maximum)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    fn validate(&self) -> Result<(), ConfigError> {
         for (field, value) in [("target", self.target), ("step", self.step)] {
             require_positive("AdaptiveEntropy", field, value)?;
         }

@@ -154,7 +154,7 @@ impl AdvantageEstimator {
         Ok(Estimate { tokens, keep, returns })
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         match self {
             Self::Reinforce { baseline: Baseline::Constant(constant) } => {
                 require_finite("Baseline", "constant", *constant)
@@ -166,9 +166,9 @@ impl AdvantageEstimator {
                 normalise,
                 "false when the KL penalty comes after the baseline",
             ),
-            Self::GroupRelative(relative) => relative.check(),
-            Self::Critic(critic) => critic.check(),
-            Self::Signed(signed) => signed.check(),
+            Self::GroupRelative(relative) => relative.validate(),
+            Self::Critic(critic) => critic.validate(),
+            Self::Signed(signed) => signed.validate(),
             Self::Reinforce { .. } | Self::ReinforcePlusPlus { .. } => Ok(()),
         }
     }

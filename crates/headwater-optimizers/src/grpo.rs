@@ -125,7 +125,7 @@ impl GroupRelative {
         Ok(advantages)
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         require_non_negative("GroupRelative", "epsilon", self.epsilon)
     }
 }

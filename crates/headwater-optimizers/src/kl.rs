@@ -58,7 +58,7 @@ impl KlClamp {
     /// 10 on the estimate (OpenRLHF).
     pub const OPEN_RLHF: Self = Self { log_ratio: None, estimate: Some(10.0) };
 
-    fn check(&self) -> Result<(), ConfigError> {
+    fn validate(&self) -> Result<(), ConfigError> {
         for (field, limit) in
             [("clamp.log_ratio", self.log_ratio), ("clamp.estimate", self.estimate)]
         {
@@ -162,7 +162,7 @@ impl KlConfig {
         logp: &[Vec<f64>],
         reference_logp: &[Vec<f64>],
     ) -> Result<TokenRows, OptimizerError> {
-        self.clamp.check()?;
+        self.clamp.validate()?;
         require_length("reference_logp", reference_logp.len(), logp.len())?;
         let mut rows = Vec::with_capacity(logp.len());
         for (i, (current, reference)) in logp.iter().zip(reference_logp).enumerate() {
@@ -190,7 +190,7 @@ impl KlConfig {
         reference_logp: Tensor<2>,
         log_ratio_limit: Option<f64>,
     ) -> Result<Tensor<2>, OptimizerError> {
-        self.clamp.check()?;
+        self.clamp.validate()?;
         require_shape("reference_logp", &reference_logp, &tokens.mask())?;
         let d = tokens.logp() - zero_padding(reference_logp.detach(), &tokens.mask());
         let limited = clamp(d.clone(), self.clamp.log_ratio);
@@ -225,11 +225,11 @@ impl KlConfig {
         clamp(k3, self.clamp.estimate.map(|limit| limit.min(1e38)))
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         const CONFIG: &str = "KlConfig";
         let coefficient = self.coefficient;
         require_non_negative(CONFIG, "coefficient", coefficient)?;
-        self.clamp.check()?;
+        self.clamp.validate()?;
         let in_loss = self.placement == Placement::Loss;
         require(
             !in_loss || self.estimator != KlEstimator::K1 || self.importance_weighted,
@@ -246,7 +246,7 @@ impl KlConfig {
             true,
             "false when the penalty is in the reward",
         )?;
-        self.adaptive.map_or(Ok(()), |adaptive| adaptive.check())
+        self.adaptive.map_or(Ok(()), |adaptive| adaptive.validate())
     }
 }
 
@@ -275,7 +275,7 @@ impl AdaptiveKl {
         (coefficient * factor).min(f64::MAX)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    fn validate(&self) -> Result<(), ConfigError> {
         for (field, value) in [("target", self.target), ("horizon", self.horizon)] {
             require_positive("AdaptiveKl", field, value)?;
         }

@@ -85,8 +85,8 @@ impl Check for ObjectiveConfig {
 
     fn check(self) -> Result<Objective, ConfigError> {
         const CONFIG: &str = "ObjectiveConfig";
-        self.advantage.check()?;
-        self.policy.check()?;
+        self.advantage.validate()?;
+        self.policy.validate()?;
         require(
             !self.policy.is_by_sequence() || self.aggregation.mode == Mode::SequenceMeanTokenMean,
             CONFIG,
@@ -94,13 +94,13 @@ impl Check for ObjectiveConfig {
             format!("{:?}", self.aggregation.mode),
             "SequenceMeanTokenMean for a loss on sequence ratios: others re-weight it by length",
         )?;
-        self.aggregation.check()?;
+        self.aggregation.validate()?;
         if let Some(limit) = self.log_ratio_limit {
             require_positive(CONFIG, "log_ratio_limit", limit)?;
         }
-        self.kl.map_or(Ok(()), |kl| kl.check())?;
-        self.entropy.map_or(Ok(()), |entropy| entropy.check())?;
-        self.overlong.map_or(Ok(()), |overlong| overlong.check())?;
+        self.kl.map_or(Ok(()), |kl| kl.validate())?;
+        self.entropy.map_or(Ok(()), |entropy| entropy.validate())?;
+        self.overlong.map_or(Ok(()), |overlong| overlong.validate())?;
         let signed = matches!(self.advantage, AdvantageEstimator::Signed(_));
         let shaped =
             self.kl.is_some_and(|kl| kl.placement == Placement::Reward) || self.overlong.is_some();

@@ -92,13 +92,13 @@ impl PolicyLoss {
         matches!(self, Self::SequenceClipped(_) | Self::Gspo { .. })
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         match self {
             Self::Reinforce => Ok(()),
             Self::Clipped(clip) | Self::SequenceClipped(clip) | Self::Gspo { clip, .. } => {
-                clip.check()
+                clip.validate()
             }
-            Self::Cispo(clip) => clip.check(),
+            Self::Cispo(clip) => clip.validate(),
         }
     }
 }

@@ -50,7 +50,7 @@ impl Clip {
         Self { low: epsilon, high: epsilon, dual: None }
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         require((0.0..=1.0).contains(&self.low), "Clip", "low", self.low, "in [0, 1]")?;
         let high = self.high;
         require_non_negative("Clip", "high", high)?;
@@ -105,7 +105,7 @@ impl Critic {
         token_rewards: &[Vec<f64>],
         values: &[Vec<f64>],
     ) -> Result<(TokenRows, TokenRows), OptimizerError> {
-        self.check()?;
+        self.validate()?;
         require_length("values", values.len(), token_rewards.len())?;
         let (mut advantages, mut returns) = (TokenRows::new(), TokenRows::new());
         for (i, (rewards, values)) in token_rewards.iter().zip(values).enumerate() {
@@ -140,7 +140,7 @@ impl Critic {
         error.mul_scalar(0.5 * self.value_coefficient)
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         const CONFIG: &str = "Critic";
         for (field, value) in [("gamma", self.gamma), ("lambda", self.lambda)] {
             require((0.0..=1.0).contains(&value), CONFIG, field, value, "in [0, 1]")?;

@@ -58,7 +58,7 @@ impl Signed {
         Ok((advantages, keep))
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         for (field, weight) in [("positive", self.positive), ("negative", self.negative)] {
             require_non_negative("Signed", field, weight)?;
         }

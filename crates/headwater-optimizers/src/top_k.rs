@@ -96,7 +96,7 @@ impl TopK {
         mask: Tensor<2>,
         log_ratio_limit: Option<f64>,
     ) -> Result<Tensor<2>, OptimizerError> {
-        self.check()?;
+        self.validate()?;
         require_distributions("old", &old, &student, &mask)?;
         require_distributions("teacher", &teacher, &student, &mask)?;
         let [student, old, teacher] =
@@ -109,10 +109,10 @@ impl TopK {
         Ok(zero_padding(loss, &mask))
     }
 
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         require(self.k > 0, "TopK", "k", self.k, "1 or more")?;
         check_limit("TopK", self.gap_limit)?;
-        self.clip.check()
+        self.clip.validate()
     }
 }
 

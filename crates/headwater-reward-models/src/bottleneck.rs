@@ -24,7 +24,7 @@ impl Default for BottleneckConfig {
 }
 
 impl BottleneckConfig {
-    pub(crate) fn require(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let name = "BottleneckConfig";
         require(self.dimensions > 0, name, "dimensions", self.dimensions, "1 or more")?;
         require_non_negative(name, "weight", self.weight)

@@ -57,7 +57,7 @@ pub struct InvariancePenaltyConfig {
 }
 
 impl InvariancePenaltyConfig {
-    pub(crate) fn require(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let name = "InvariancePenaltyConfig";
         require_non_negative(name, "weight", self.weight)?;
         require(self.bins >= 2, name, "bins", self.bins, "2 or more")

@@ -70,11 +70,11 @@ impl Check for RewardModelConfig {
         require_non_negative(name, "paraphrase_weight", weight)?;
         match &self.head {
             HeadConfig::Scalar => {}
-            HeadConfig::Odin(config) => config.require()?,
-            HeadConfig::Bottleneck(config) => config.require()?,
+            HeadConfig::Odin(config) => config.validate()?,
+            HeadConfig::Bottleneck(config) => config.validate()?,
         }
         if let Some(invariance) = &self.invariance {
-            invariance.require()?;
+            invariance.validate()?;
             let enough = self.batch >= invariance.bins * LEAST_IN_BIN;
             let allowed = "at least 4 preferences for each bin of the factor";
             require(enough, name, "batch", self.batch, allowed)?;

@@ -27,7 +27,7 @@ impl Default for OdinConfig {
 }
 
 impl OdinConfig {
-    pub(crate) fn require(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         for (field, value) in
             [("orthogonality", self.orthogonality), ("correlation", self.correlation)]
         {

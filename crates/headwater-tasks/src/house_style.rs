@@ -116,7 +116,7 @@ impl Request {
     }
 }
 
-/// How a user reacts, unchecked against the ranges that [`UserConfig::check_ranges`] states.
+/// How a user reacts, unchecked against the ranges that [`UserConfig::validate`] states.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserConfig {
@@ -155,7 +155,7 @@ impl UserConfig {
     ///
     /// # Errors
     /// The first field that is not.
-    pub fn check_ranges(&self) -> Result<(), ConfigError> {
+    pub fn validate(&self) -> Result<(), ConfigError> {
         let config = "UserConfig";
         require((1..=SLOTS).contains(&self.cares), config, "cares", self.cares, "1 to 3")?;
         for (field, value) in [
@@ -192,7 +192,7 @@ impl User {
     /// # Errors
     /// A field out of range.
     pub fn draw(config: UserConfig, stream: &mut StreamRng) -> Result<Self, ConfigError> {
-        config.check_ranges()?;
+        config.validate()?;
         let style = any_style(stream);
         // Which slots matter is drawn even where all do, so that users who care about fewer want
         // the same there.

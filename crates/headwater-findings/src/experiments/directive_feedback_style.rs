@@ -420,7 +420,7 @@ mod tests {
         assert!(places.iter().all(|place| names.contains(place)), "{places:?}");
         assert!(on_map(&Amounts::QUICK).iter().all(|(arm, _)| places.contains(arm)));
         for (arm, course) in &arms {
-            course.user.check_ranges().unwrap();
+            course.user.validate().unwrap();
             assert!(course.compared <= course.updates && course.compared % course.look_every == 0);
             let Some(learner) = &course.learner else { continue };
             assert!(learner.method.check().is_ok(), "{arm}");
