@@ -121,8 +121,8 @@ mod tests {
         fn run(
             &self,
             cell: &Cell,
-            _: &Workbench,
-        ) -> Result<headwater_protocol::Outcome, CellError> {
+            _: &CellContext,
+        ) -> Result<headwater_protocol::CellOutcome, CellError> {
             Ok(Metrics::new().scalar(&X, cell.seed as f64).into())
         }
     }

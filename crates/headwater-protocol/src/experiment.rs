@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Arm, Cell, Metric, Outcome, Plan, ProtocolError, Settings, Workbench};
+use crate::{Arm, Cell, CellContext, CellOutcome, Metric, Plan, ProtocolError, Settings};
 
 /// The error of a cell: anything, so that an experiment can use `?` on every crate below it.
 pub type CellError = Box<dyn std::error::Error + Send + Sync>;
@@ -27,7 +27,7 @@ pub trait Experiment: Send + Sync {
     ///
     /// # Errors
     /// Anything; the cell is then reported as failed, and the cells that need it as skipped.
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError>;
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError>;
 }
 
 /// An arm that this machine or this preset cannot run.

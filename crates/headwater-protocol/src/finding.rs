@@ -253,8 +253,8 @@ fn thin(plan: &mut Plan, read: &BTreeSet<Arm>) {
 mod tests {
     use super::*;
     use crate::{
-        Cell, CellError, DeviceKind, Estimate, NotRun, Outcome, Preset, Scalar, Series, Workbench,
-        metrics,
+        Cell, CellContext, CellError, CellOutcome, DeviceKind, Estimate, NotRun, Preset, Scalar,
+        Series, metrics,
     };
 
     const MEAN: Scalar = Scalar::new("mean");
@@ -283,7 +283,7 @@ mod tests {
             plan.not_run.push(NotRun::new(format!("{}-absent", self.0), "no data"));
             Ok(plan)
         }
-        fn run(&self, _: &Cell, _: &Workbench) -> Result<Outcome, CellError> {
+        fn run(&self, _: &Cell, _: &CellContext) -> Result<CellOutcome, CellError> {
             unreachable!()
         }
     }

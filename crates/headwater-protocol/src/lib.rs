@@ -40,10 +40,10 @@
 //!         }
 //!         Ok(plan)
 //!     }
-//!     fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+//!     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
 //!         let load: f64 = cell.config()?;
 //!         let mean = |name: &str| {
-//!             let mut rng = workbench.streams.stream(name, &[]);
+//!             let mut rng = context.streams.stream(name, &[]);
 //!             // A loaded die shows a six with that probability, else what a fair one would.
 //!             let rolls = (0..1000).map(|_| {
 //!                 let fair = (6.0 * rng.random::<f64>()).ceil();
@@ -91,6 +91,7 @@
 
 mod cell;
 mod claim;
+mod context;
 mod effect;
 mod error;
 mod experiment;
@@ -107,10 +108,10 @@ mod schedule;
 mod settings;
 mod store;
 mod verdict;
-mod workbench;
 
 pub use cell::{Cell, Plan, SHOWN_SEEDS};
 pub use claim::{Claim, Contrast, Control, Direction, Registered};
+pub use context::{CellContext, CellOutcome};
 pub use effect::Effect;
 pub use error::ProtocolError;
 pub use experiment::{CellError, Experiment, NotRun, by_reason};
@@ -128,4 +129,3 @@ pub use store::between_writes;
 pub use verdict::{
     ContrastResult, ControlJudgement, ControlResult, FEWEST_SEEDS, Judgement, Omitted, Verdict,
 };
-pub use workbench::{Outcome, Workbench};

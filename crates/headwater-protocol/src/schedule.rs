@@ -17,7 +17,7 @@ use crate::cell::Conditions;
 use crate::records::Record;
 use crate::store::{CellName, Found, Store};
 use crate::{
-    Arm, Cell, Experiment, Failure, FindingResult, Metric, Outcome, ProtocolError, Workbench,
+    Arm, Cell, CellContext, CellOutcome, Experiment, Failure, FindingResult, Metric, ProtocolError,
 };
 
 /// Something that happened in a run.
@@ -362,11 +362,11 @@ fn produce(
         }
     }
     let Conditions { preset, device, .. } = *conditions;
-    let workbench = Workbench::new(job.cell.finding, job.cell.seed, device, preset, artifacts);
+    let context = CellContext::new(job.cell.finding, job.cell.seed, device, preset, artifacts);
     // A cell owns everything it changes, so nothing half-changed outlives its panic.
-    let outcome = catch_unwind(AssertUnwindSafe(|| job.experiment.run(job.cell, &workbench)))
+    let outcome = catch_unwind(AssertUnwindSafe(|| job.experiment.run(job.cell, &context)))
         .map_err(|panic| format!("panicked: {}", panic_message(&*panic)))?;
-    let Outcome { metrics, artifact } = outcome.map_err(|error| with_sources(&*error))?;
+    let CellOutcome { metrics, artifact } = outcome.map_err(|error| with_sources(&*error))?;
     let metrics = metrics.check().map_err(|error| error.to_string())?;
     if let Some(name) = metrics.undeclared(job.declared) {
         return Err(format!("`{name}` is recorded and not among the experiment's metrics"));

@@ -128,7 +128,7 @@ impl Check for LoopConfig {
 
 /// What is seen of a policy on held-out prompts: exact expectations over its answers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Look {
+pub struct Evaluation {
     /// Mean probability of the right answer.
     pub accuracy: f64,
     /// Share of prompts whose likeliest answer is right.
@@ -145,9 +145,9 @@ pub struct Look {
     pub gap: f64,
 }
 
-/// Looks at a policy.
+/// Evaluates a policy.
 #[must_use]
-pub fn look(policy: &Policy, base: &Policy, test: &Prompts) -> Look {
+pub fn evaluate(policy: &Policy, base: &Policy, test: &Prompts) -> Evaluation {
     let classes = policy.shape[2];
     let (now, then) = (policy.probabilities(&test.x), base.probabilities(&test.x));
     let mut sums = [0.0; 6];
@@ -179,33 +179,35 @@ pub fn look(policy: &Policy, base: &Policy, test: &Prompts) -> Look {
     let most = tops.iter().max().copied().unwrap_or(0);
     let [accuracy, greedy, pass_at_16, self_score_excess, kl, gap] = sums;
     let top_share = most as f64 / test.truth.len() as f64;
-    Look { accuracy, greedy, pass_at_16, top_share, self_score_excess, kl, gap }
+    Evaluation { accuracy, greedy, pass_at_16, top_share, self_score_excess, kl, gap }
 }
 
 /// What a loop was seen to do.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Course {
-    /// Looks, the first before any step, at equal distances.
-    pub looks: Vec<Look>,
-    /// Accuracy on a small labelled split at each look, for early stopping; it imports its labels once.
+    /// Evaluations, the first before any step, at equal distances.
+    pub evaluations: Vec<Evaluation>,
+    /// Accuracy on a small labelled split at each evaluation, for early stopping; it imports its labels once.
     pub labelled: Vec<f64>,
     /// What the anchor imported.
     pub imported: Imported,
 }
 
-/// Runs a loop from the base; `looks` of them after the first, and a labelled split of `split` prompts.
+/// Runs a loop from the base; `evaluations` of them after the first, and a labelled split of `split` prompts.
 ///
 /// # Panics
-/// Without a look, a test prompt or a labelled one, and when hardly any prompt is as easy as the settings ask.
+/// Without an evaluation, a test prompt or a labelled one, and when hardly any prompt is as easy as the settings ask.
 #[must_use]
 pub fn run(
     world: &World,
     settings: &LoopSettings,
-    looks: usize,
+    evaluations: usize,
     (test, split): (usize, usize),
     streams: &Streams,
 ) -> Course {
-    for (what, count) in [("looks", looks), ("test prompts", test), ("labelled prompts", split)] {
+    for (what, count) in
+        [("evaluations", evaluations), ("test prompts", test), ("labelled prompts", split)]
+    {
         assert!(count >= 1, "{count} {what}: allowed are 1 or more");
     }
     let LoopSettings { config, anchor } = settings;
@@ -215,10 +217,10 @@ pub fn run(
     let mut policy = world.base.clone();
     let mut average = world.base.clone();
     let mut adam = Adam::new(config.learning_rate, &policy);
-    let seen = |policy: &Policy| look(policy, &world.base, &test);
-    let judged = |policy: &Policy| look(policy, &world.base, &split).accuracy;
+    let seen = |policy: &Policy| evaluate(policy, &world.base, &test);
+    let judged = |policy: &Policy| evaluate(policy, &world.base, &split).accuracy;
     let mut course = Course {
-        looks: vec![seen(&policy)],
+        evaluations: vec![seen(&policy)],
         labelled: vec![judged(&policy)],
         imported: Imported::default(),
     };
@@ -270,9 +272,9 @@ pub fn run(
                 *slow += rate as f32 * (now - *slow);
             }
         }
-        let due = |step: usize| step * looks / config.steps;
+        let due = |step: usize| step * evaluations / config.steps;
         if due(step + 1) > due(step) {
-            course.looks.push(seen(&policy));
+            course.evaluations.push(seen(&policy));
             course.labelled.push(judged(&policy));
         }
     }
@@ -420,9 +422,13 @@ mod tests {
         let run = || run(&world, &gold.check().unwrap(), 3, (400, 20), &streams);
         let course = run();
         assert_eq!(course, run());
-        assert_eq!(course.looks.len(), 4);
-        assert!(course.looks[3].accuracy > course.looks[0].accuracy + 0.02, "{:?}", course.looks);
-        assert_eq!(course.looks[0].kl, 0.0);
+        assert_eq!(course.evaluations.len(), 4);
+        assert!(
+            course.evaluations[3].accuracy > course.evaluations[0].accuracy + 0.02,
+            "{:?}",
+            course.evaluations
+        );
+        assert_eq!(course.evaluations[0].kl, 0.0);
         assert_eq!(course.imported, Imported { labels: 150 * 64, verdicts: 0 });
     }
 
@@ -434,7 +440,7 @@ mod tests {
         let mut stuck = world.base.clone();
         let last = stuck.values.len() - 10;
         stuck.values[last] = 1e3;
-        let seen = look(&stuck, &world.base, &test);
+        let seen = evaluate(&stuck, &world.base, &test);
         let share = test.truth.iter().filter(|truth| **truth == 0).count() as f64 / 500.0;
         assert_eq!(seen.top_share, 1.0);
         assert!((seen.accuracy - share).abs() < 1e-9 && (seen.greedy - share).abs() < 1e-9);

@@ -19,7 +19,7 @@ const BY_MODULE: [&str; 2] = [FINDINGS, "headwater-tasks"];
 /// Crates that run experiments and show what they found; of them only what a cell computes with
 /// counts.
 const RUNNERS: [(&str, Option<&str>); 2] =
-    [("headwater-protocol", Some("src/workbench.rs")), ("headwater-report", None)];
+    [("headwater-protocol", Some("src/context.rs")), ("headwater-report", None)];
 
 /// The sources of a checkout, each read once.
 pub(crate) struct Sources {

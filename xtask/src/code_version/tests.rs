@@ -104,7 +104,7 @@ fn what_computes_reruns_the_experiments_that_it_computes_and_no_others() {
     let optimised = ["calibration", "negative-reinforcement"];
     let all = ["calibration", "decision-losses", "negative-reinforcement"];
     let streams = "crates/headwater-core/src/streams.rs";
-    let workbench = "crates/headwater-protocol/src/workbench.rs";
+    let context = "crates/headwater-protocol/src/context.rs";
     let countdown = "crates/headwater-tasks/src/countdown.rs";
     for (what, file, from, to, expected) in [
         ("a default", TRAINER, "prompts_per_step: 32", "prompts_per_step: 16", &optimised[..]),
@@ -112,7 +112,7 @@ fn what_computes_reruns_the_experiments_that_it_computes_and_no_others() {
         ("another experiment", calibration, "hidden: 64", "hidden: 32", &["calibration"]),
         ("a task", countdown, "impl Puzzle {", "impl Puzzle { const X: u8 = 1;", &optimised[1..]),
         ("streams", streams, "impl Streams {", "impl Streams { const X: u8 = 1;", &all),
-        ("the workbench", workbench, "impl Workbench {", "impl Workbench { const X: u8 = 1;", &all),
+        ("the context", context, "impl CellContext {", "impl CellContext { const X: u8 = 1;", &all),
         ("the profile", "Cargo.toml", "opt-level = 3", "opt-level = 2", &all),
         (
             "a version",

@@ -20,9 +20,9 @@ use headwater_report::{Along, Chapter, Column, ComputeSeries, Figure, Part, Scal
 use crate::experiments::critique_plateau::{
     BASE, BLANK, CORRECTION, CRITICAL, CritiquePlateau, ENTROPY, ENTROPY_RISE, FINAL_RESULT,
     GENERATIONS, GRPO_8, GRPO_16, GRPO_QUESTIONS, HIGHEST, INDICATIVE, LARGEST_FALL, LAST_THIRD,
-    LOWEST, PASS_8, REST, REST_PROBABILITY, REST_PROBABILITY_BY_LOOK, STEP, STEP_4_4,
+    LOWEST, PASS_8, REST, REST_PROBABILITY, REST_PROBABILITY_BY_EVALUATION, STEP, STEP_4_4,
     STEP_BASELINE_ONLY, STEP_EXCHANGED, STEP_IMPORTANCE, STEP_MISPLACED, STEP_PERMUTED,
-    STEP_UNSHAPED, STEP_WEIGHT_1, STEPS_TAKEN, STUCK, STUCK_BY_LOOK, STUCK_PROBABILITY,
+    STEP_UNSHAPED, STEP_WEIGHT_1, STEPS_TAKEN, STUCK, STUCK_BY_EVALUATION, STUCK_PROBABILITY,
     by_probability, critique_name, exchanged_rescued, exchanged_valid, learners, rescued, valid,
 };
 use crate::experiments::critique_plateau_lock::{
@@ -226,7 +226,7 @@ fn curves() -> [Figure; 3] {
         curves(
             "Held-out questions that meet a misconception",
             "greedy accuracy",
-            &STUCK_BY_LOOK,
+            &STUCK_BY_EVALUATION,
             &main,
         )
         .caption(
@@ -236,14 +236,14 @@ fn curves() -> [Figure; 3] {
         curves(
             "Held-out questions that meet none",
             "probability of the right answer",
-            &REST_PROBABILITY_BY_LOOK,
+            &REST_PROBABILITY_BY_EVALUATION,
             &main,
         )
         .caption("Where samples of the base are right often enough, the numeric reward suffices."),
         curves(
             "What a refinement's tokens weigh",
             "greedy accuracy, misconceptions",
-            &STUCK_BY_LOOK,
+            &STUCK_BY_EVALUATION,
             &weights,
         )
         .caption(
@@ -306,8 +306,8 @@ fn every_arm() -> Table {
     let columns = scalars.map(Column::from).into_iter().chain(counts);
     let arms = learners().into_iter().map(|learner| learner.arm);
     Table::of_arms("Every arm from the main base", "arm", arms, columns).note(
-        "Held-out questions. Entropy's rise is that of its highest mean between two looks over the \
-         first; the largest fall is of the probability of right answers to the rest, from one look \
+        "Held-out questions. Entropy's rise is that of its highest mean between two evaluations over the \
+         first; the largest fall is of the probability of right answers to the rest, from one evaluation \
          to the next.",
     )
 }

@@ -207,8 +207,8 @@ fn style_part() -> Part {
         .table(credit_table())
 }
 
-/// Interactions between looks: five updates of 16.
-const LOOKS: Along = Along::Index { first: 0.0, step: 80.0 };
+/// Interactions between evaluations: five updates of 16.
+const EVALUATIONS: Along = Along::Index { first: 0.0, step: 80.0 };
 
 /// Every method that hears frequent true hints.
 fn clear_arms() -> impl Iterator<Item = (&'static str, Arm)> {
@@ -234,14 +234,14 @@ fn successes() -> [Figure; 2] {
                  Without hints in the prompt, except where they are kept in it. Arms are compared \
                  at 3200 interactions; GRPO and the reverse KL go on.",
             )
-            .curves(&SUCCESS_BY_INTERACTIONS, &LOOKS, clear_arms()),
+            .curves(&SUCCESS_BY_INTERACTIONS, &EVALUATIONS, clear_arms()),
         success("Success by interactions, rare and half false hints, votes that err")
             .caption(
                 "A hint after one in ten responses that are not as wanted, half of the hints with \
                  another value than the wanted one; three votes in four hundred are the opposite \
                  of what the user meant.",
             )
-            .curves(&SUCCESS_BY_INTERACTIONS, &LOOKS, sparse_arms()),
+            .curves(&SUCCESS_BY_INTERACTIONS, &EVALUATIONS, sparse_arms()),
     ]
 }
 
@@ -254,7 +254,7 @@ fn sorting() -> Figure {
     )
     .value_range(0.0, 1.0)
     .caption("Frequent true hints. A skill of the base that no signal speaks of.")
-    .curves(&SORTED_BY_INTERACTIONS, &LOOKS, arms)
+    .curves(&SORTED_BY_INTERACTIONS, &EVALUATIONS, arms)
 }
 
 /// A number of an arm at the seeds that the map's own arms have, so that all its places have the

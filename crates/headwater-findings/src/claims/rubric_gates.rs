@@ -20,7 +20,7 @@ use crate::experiments::rubric_gates_dilution::{
 };
 use crate::experiments::rubric_gates_reports::{
     ADDITIVE, EXPLOITATION, GATE, GATE_SILENT, JUDGE, MAGIC, NEW_CREDIT, PEAK, PERMUTED, POOR_GATE,
-    QUALITY, R3_ALONE, RubricGatesReports, SHARE_ACCEPTED, SMOOTH_USED, UNFOOLED, at_looks,
+    QUALITY, R3_ALONE, RubricGatesReports, SHARE_ACCEPTED, SMOOTH_USED, UNFOOLED, at_evaluations,
     smoothed,
 };
 
@@ -62,9 +62,9 @@ pub(super) fn chapter() -> Chapter {
     }
 }
 
-/// A number at the end of training less that at its first look.
+/// A number at the end of training less that at its first evaluation.
 fn end_less_start(metric: &Scalar, arm: &Arm) -> Measure {
-    metric.of(arm) - at_looks(metric).first(arm)
+    metric.of(arm) - at_evaluations(metric).first(arm)
 }
 
 /// Quality at the end less that at its peak.

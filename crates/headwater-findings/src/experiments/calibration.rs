@@ -11,8 +11,8 @@ use headwater_core::{Check, Group, Prompt, Streams, Vocabulary};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig};
 use headwater_optimizers::{Environment, Grade, Objective, Trainer, TrainerConfig};
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_rewards::{
     CalibratedReward, ExactMatchConfig, Extraction, Normalisation, SchemeConfig, checked_score,
@@ -190,9 +190,9 @@ impl Experiment for Calibration {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = workbench.streams;
-        let device = device(workbench.device)?.autodiff();
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let streams = context.streams;
+        let device = device(context.device)?.autodiff();
         match cell.config()? {
             CellConfig::Base { decoder, adamw, steps, batch, slip, informed } => {
                 let shape = decoder.check()?;
@@ -205,10 +205,10 @@ impl Experiment for Calibration {
                         Ok(question.demonstration((slip, informed), &vocabulary, stream)?)
                     })?;
                 let metrics = measure(&policy, LEVELS, &streams)?.series(&LOSS, losses);
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
             CellConfig::Arm { scheme, trainer, steps, levels, permuted } => {
-                let base = Checkpoint::from_bytes(workbench.artifact(&BASE)?)?;
+                let base = Checkpoint::from_bytes(context.artifact(&BASE)?)?;
                 let learning = Learning { scheme, trainer, steps, levels, permuted };
                 Ok(learning.run(base.decoder(&device)?, &streams)?.into())
             }

@@ -6,8 +6,8 @@
 
 use headwater_core::{Check, Streams};
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Settings, Workbench,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Settings,
 };
 use headwater_rewards::{Scheme, SchemeConfig};
 use rand_distr::{Distribution, Normal};
@@ -87,12 +87,12 @@ impl Experiment for CalibrationBandits {
         Ok(Plan { cells: cells.collect::<Result<_, _>>()?, not_run: Vec::new() })
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
         let Config { steps, learning_rate } = cell.config()?;
         let mut metrics = Metrics::new();
         for (bandit, success) in BANDITS {
             for (name, scheme) in SCHEMES {
-                let mut policy = Policy::initialise(success.len(), &workbench.streams);
+                let mut policy = Policy::initialise(success.len(), &context.streams);
                 let rewards = expected_rewards(success, &scheme.check()?)?;
                 for _ in 0..steps {
                     policy.ascend(&rewards, learning_rate);

@@ -16,8 +16,8 @@ use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device};
 use headwater_optimizers::kl::{KlConfig, KlEstimator};
 use headwater_optimizers::{Objective, ObjectiveConfig, TrainerConfig};
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Outcome, Plan, Preset, ProtocolError, Settings,
-    Workbench,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
+    ProtocolError, Settings,
 };
 use headwater_reward_models::{Grouping, HeadConfig, InvariancePenaltyConfig, OdinConfig};
 use rand::RngExt;
@@ -161,13 +161,13 @@ impl Experiment for CascadeChain {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let device = &device(workbench.device)?;
-        let streams = workbench.streams.child("chain, after its pilots", &[]);
-        let base = || Checkpoint::from_bytes(workbench.artifact(&BASE)?).map_err(CellError::from);
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let device = &device(context.device)?;
+        let streams = context.streams.child("chain, after its pilots", &[]);
+        let base = || Checkpoint::from_bytes(context.artifact(&BASE)?).map_err(CellError::from);
         let proxy = |arm: &Arm| -> Result<Proxy, CellError> {
             let base = base()?.decoder(device)?;
-            Proxy::from_bytes(workbench.artifact(arm)?, &base, &streams, device)
+            Proxy::from_bytes(context.artifact(arm)?, &base, &streams, device)
         };
         match cell.config()? {
             CellConfig::Base { decoder, adamw, steps, batch, author } => {
@@ -175,23 +175,23 @@ impl Experiment for CascadeChain {
                 let policy =
                     train_base(&decoder, adamw, (steps, batch), author, &streams, &device)?;
                 let metrics = measure::of_base(&Texts::reference(&policy, &streams)?);
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
             CellConfig::Model(config) => {
                 let base = base()?.decoder(device)?;
                 let (metrics, proxy) = model::run(&config, &base, &streams, device)?;
-                Ok(Outcome::with_artifact(metrics, proxy.to_bytes()?))
+                Ok(CellOutcome::with_artifact(metrics, proxy.to_bytes()?))
             }
             CellConfig::Policy { model, config } => {
                 let (metrics, policy) =
                     policy::run(*config, &base()?, &proxy(&model)?, &streams, device)?;
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
             CellConfig::Tails(config) => {
                 Ok(tails::run(&config, &base()?.decoder(device)?, &streams)?.into())
             }
             CellConfig::SelfTraining { model, policy, config } => {
-                let policy = Checkpoint::from_bytes(workbench.artifact(&policy)?)?;
+                let policy = Checkpoint::from_bytes(context.artifact(&policy)?)?;
                 let policy = policy.decoder(device)?;
                 let streams = streams.child("self-training", &[]);
                 let proxy = proxy(&model)?;
@@ -330,7 +330,7 @@ fn policy(objective: Objective, shaping: Shaping, smoke: bool) -> PolicyConfig {
             ..TrainerConfig::default()
         },
         steps: if smoke { 4 } else { 400 },
-        looks: if smoke { 2 } else { 8 },
+        evaluations: if smoke { 2 } else { 8 },
     }
 }
 

@@ -22,8 +22,8 @@ use headwater_optimizers::{
     Environment, Grade, Objective, ObjectiveConfig, Trainer, TrainerConfig,
 };
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, NotRun, Outcome, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, NotRun, Plan,
+    Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_reward_models::{
     BagOfWordsConfig, HashedWords, Preference, Response, RewardModel, RewardModelConfig, Scaling,
@@ -102,13 +102,13 @@ pub const ENTROPY: Scalar = Scalar::labelled("entropy", "entropy, nats");
 pub const KL: Scalar = Scalar::labelled("kl", "KL, nats");
 /// Reward gained, in standard deviations of the pretrained model's.
 pub const REWARD_GAINED: Scalar = Scalar::labelled("reward gained", "reward gained, SD");
-/// Reward by look, in standard deviations of the pretrained model's.
+/// Reward by evaluation, in standard deviations of the pretrained model's.
 pub const PATH_REWARD: Series =
     Series::labelled("path/reward", "reward, standard deviations of the pretrained model's");
-/// The gold by look.
+/// The gold by evaluation.
 pub const PATH_PLEASANTNESS: Series =
     Series::labelled("path/pleasantness", "pleasantness of the words (people's ratings)");
-/// Times [`WORD`] is said, by look.
+/// Times [`WORD`] is said, by evaluation.
 pub const PATH_SAID: Series = Series::labelled("path/said", "times said in 32 tokens");
 /// The first continuation before training, as the numbers of its characters: a record holds
 /// numbers only.
@@ -140,7 +140,7 @@ struct PolicyConfig {
     objective: Objective,
     trainer: TrainerConfig,
     steps: usize,
-    looks: usize,
+    evaluations: usize,
     /// Continuations of each opening by which a policy is measured.
     measured: usize,
 }
@@ -196,17 +196,17 @@ impl Experiment for CascadeStories {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let device = device(workbench.device)?;
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let device = device(context.device)?;
         let stories = Stories::read(&self.data)?;
-        let streams = workbench.streams.child("stories, after its pilots", &[]);
+        let streams = context.streams.child("stories, after its pilots", &[]);
         match cell.config()? {
             CellConfig::Model { certainty, bias, pairs, training } => {
                 let labels = (certainty, bias, pairs);
                 learn_reward(&stories, labels, training, &streams, &device)
             }
             CellConfig::Policy { model, config } => {
-                let model = RewardModel::from_bytes(workbench.artifact(&model)?, &device)?;
+                let model = RewardModel::from_bytes(context.artifact(&model)?, &device)?;
                 let reward = Reward { stories: &stories, model };
                 Ok(train(*config, &reward, &streams, &device)?.into())
             }
@@ -241,7 +241,7 @@ fn policy(kl: Option<f64>, smoke: bool) -> PolicyConfig {
             ..TrainerConfig::default()
         },
         steps: if smoke { 2 } else { 70 },
-        looks: if smoke { 1 } else { 5 },
+        evaluations: if smoke { 1 } else { 5 },
         measured: if smoke { 2 } else { 16 },
     }
 }
@@ -320,7 +320,7 @@ fn learn_reward(
     training: RewardModelConfig,
     streams: &Streams,
     device: &Device,
-) -> Result<Outcome, CellError> {
+) -> Result<CellOutcome, CellError> {
     let policy = stories.checkpoint.decoder(device)?;
     let value = |text: &str| certainty * stories.pleasantness(text) + bias * times_said(text);
     let each = (2 * pairs).div_ceil(OPENINGS.len()).next_multiple_of(2);
@@ -346,7 +346,7 @@ fn learn_reward(
     let metrics = Metrics::new()
         .scalar(&ONE_MORE, scores[1] - scores[0])
         .scalar(&SAID_BY_BASE, said / texts.len() as f64);
-    Ok(Outcome::with_artifact(metrics, model.to_bytes()))
+    Ok(CellOutcome::with_artifact(metrics, model.to_bytes()))
 }
 
 /// What is optimised, and what it is judged by.
@@ -392,21 +392,22 @@ fn train(
     let stories = reward.stories;
     let base = stories.checkpoint.decoder(device)?;
     let test = streams.child("test", &[]);
-    let mut path = vec![Look::of(&base, &base, reward, config.measured, &test)?];
+    let mut path = vec![Evaluation::of(&base, &base, reward, config.measured, &test)?];
     let mut trainer = Trainer::new(
         stories.checkpoint.decoder(&device.clone().autodiff())?,
         config.objective,
         config.trainer.clone().check()?,
         streams.child("training", &[]),
     );
-    for at in evaluation_steps(config.steps, config.looks) {
+    for at in evaluation_steps(config.steps, config.evaluations) {
         trainer.train_until(at, &mut Telling(reward))?;
-        path.push(Look::of(trainer.policy(), &base, reward, config.measured, &test)?);
+        path.push(Evaluation::of(trainer.policy(), &base, reward, config.measured, &test)?);
     }
     let (first, last) = (&path[0], &path[path.len() - 1]);
     let scale = first.reward_spread.max(1e-9);
-    let series = |of: fn(&Look) -> f64| path.iter().map(of).collect::<Vec<f64>>();
-    let rewards: Vec<f64> = path.iter().map(|look| (look.reward - first.reward) / scale).collect();
+    let series = |of: fn(&Evaluation) -> f64| path.iter().map(of).collect::<Vec<f64>>();
+    let rewards: Vec<f64> =
+        path.iter().map(|evaluation| (evaluation.reward - first.reward) / scale).collect();
     let characters =
         |text: &str| -> Vec<f64> { text.chars().map(|c| f64::from(u32::from(c))).collect() };
     Ok(Metrics::new()
@@ -419,17 +420,17 @@ fn train(
         .scalar(&KL, last.kl)
         .scalar(&REWARD_GAINED, (last.reward - first.reward) / scale)
         .series(&PATH_REWARD, rewards)
-        .series(&PATH_PLEASANTNESS, series(|look| look.pleasantness))
-        .series(&PATH_SAID, series(|look| look.said))
-        .series(&PATH_REPETITION, series(|look| look.repetition))
-        .series(&PATH_ENTROPY, series(|look| look.entropy))
-        .series(&PATH_KL, series(|look| look.kl))
+        .series(&PATH_PLEASANTNESS, series(|evaluation| evaluation.pleasantness))
+        .series(&PATH_SAID, series(|evaluation| evaluation.said))
+        .series(&PATH_REPETITION, series(|evaluation| evaluation.repetition))
+        .series(&PATH_ENTROPY, series(|evaluation| evaluation.entropy))
+        .series(&PATH_KL, series(|evaluation| evaluation.kl))
         .series(&BEFORE, characters(&first.sample))
         .series(&AFTER, characters(&last.sample)))
 }
 
 /// A policy, measured.
-struct Look {
+struct Evaluation {
     reward: f64,
     reward_spread: f64,
     pleasantness: f64,
@@ -440,7 +441,7 @@ struct Look {
     sample: String,
 }
 
-impl Look {
+impl Evaluation {
     fn of(
         policy: &Decoder,
         base: &Decoder,

@@ -20,8 +20,8 @@ use headwater_evaluation::calibration::auroc;
 use headwater_evaluation::over_optimization::{Curve, Form, fit};
 use headwater_nn::DecoderConfig;
 use headwater_protocol::{
-    Arm, Cell, CellError, DeviceKind, Experiment, Metric, Metrics, NotRun, Outcome, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, DeviceKind, Experiment, Metric, Metrics,
+    NotRun, Plan, Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_reward_models::{
     BagOfWordsConfig, Combination, DecoderEncoder, Labelled, Logistic, LogisticConfig, RewardModel,
@@ -200,10 +200,10 @@ impl Experiment for CascadeTruthful {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let (config, streams) = (cell.config::<TruthfulConfig>()?, &workbench.streams);
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let (config, streams) = (cell.config::<TruthfulConfig>()?, &context.streams);
         let split = Split::new(self.data.truthfulqa()?, config.test_questions, streams);
-        let scores = proxy_scores(&config, &split, streams, workbench.device)?;
+        let scores = proxy_scores(&config, &split, streams, context.device)?;
         Ok(measure(&split, &scores)?.into())
     }
 }

@@ -19,8 +19,8 @@ use headwater_core::{StreamRng, Streams};
 use headwater_evaluation::calibration::auroc;
 use headwater_nn::Device;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_reward_models::{Grouping, Preference, Response};
 use rand::RngExt;
@@ -169,11 +169,11 @@ impl Experiment for CausalRewardsDiscrimination {
         causal::plan(arms, sets, &self.data, settings)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let device = device(workbench.device)?;
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let device = device(context.device)?;
         let metrics = match cell.config()? {
             DiscriminationConfig::Terms { method, training, pairs, held_out } => {
-                let streams = workbench.streams.child("terms", &[]);
+                let streams = context.streams.child("terms", &[]);
                 let phrases = Phrases::new(self.data.madlibs()?, &streams);
                 let mut stream = streams.stream("pairs", &[]);
                 let train = &[Template::Being, Template::Name];
@@ -184,7 +184,7 @@ impl Experiment for CausalRewardsDiscrimination {
                 terms(&phrases, &trained, held_out, &streams)
             }
             DiscriminationConfig::Edits { source, training, pairs } => {
-                let streams = workbench.streams.child("edits", &[]);
+                let streams = context.streams.child("edits", &[]);
                 edits(source, &training, pairs, &self.data, &streams, &device)
             }
         };

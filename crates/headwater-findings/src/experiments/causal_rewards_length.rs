@@ -18,8 +18,8 @@ use headwater_evaluation::bias::{
 };
 use headwater_nn::Device;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_reward_models::{Grouping, Preference, Response, words};
 use rand::seq::SliceRandom;
@@ -164,9 +164,9 @@ impl Experiment for CausalRewardsLength {
         causal::plan(arms.collect(), |_| &["hh-rlhf", "rm-bench"], &self.data, settings)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let device = device(workbench.device)?;
-        Ok(measure(&cell.config()?, &self.data, &workbench.streams, &device)?.into())
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let device = device(context.device)?;
+        Ok(measure(&cell.config()?, &self.data, &context.streams, &device)?.into())
     }
 }
 

@@ -17,8 +17,8 @@ use headwater_evaluation::best_of_n::best_of_n_curve;
 use headwater_evaluation::bias::factor_readout;
 use headwater_nn::Device;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_reward_models::{
     BagOfWordsConfig, Grouping, Paraphrase, Preference, Response, Scaling,
@@ -183,9 +183,9 @@ impl Experiment for CausalRewardsPlanted {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let device = device(workbench.device)?;
-        Ok(measure(&cell.config()?, &workbench.streams, &device)?.into())
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let device = device(context.device)?;
+        Ok(measure(&cell.config()?, &context.streams, &device)?.into())
     }
 }
 

@@ -14,8 +14,8 @@ use headwater_evaluation::bias::{
     length_controlled_win_rates, position_bias,
 };
 use headwater_protocol::{
-    Arm, Cell, CellError, Estimate, Experiment, Metric, Metrics, Outcome, Plan, Preset,
-    ProtocolError, Scalar, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Estimate, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_reward_models::words;
 use serde::{Deserialize, Serialize};
@@ -166,7 +166,7 @@ impl Experiment for CausalRewardsRecorded {
         causal::plan(arms, sets, &self.data, &Settings { seeds: Some(1), ..*settings })
     }
 
-    fn run(&self, cell: &Cell, _: &Workbench) -> Result<Outcome, CellError> {
+    fn run(&self, cell: &Cell, _: &CellContext) -> Result<CellOutcome, CellError> {
         let RecordedConfig { every } = cell.config()?;
         let metrics = judges(Metrics::new(), &self.data)?;
         let metrics = reward_models(metrics, &self.data)?;

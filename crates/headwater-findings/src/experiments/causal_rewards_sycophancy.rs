@@ -18,8 +18,8 @@ use headwater_core::Streams;
 use headwater_evaluation::bias::ScoredPair;
 use headwater_nn::Device;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_reward_models::{Grouping, Paraphrase, Preference, Response};
 use rand::RngExt;
@@ -156,10 +156,10 @@ impl Experiment for CausalRewardsSycophancy {
         causal::plan(arms.collect(), |config| config.form.sets(), &self.data, settings)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
         let config: SycophancyConfig = cell.config()?;
-        let device = device(workbench.device)?;
-        let streams = &workbench.streams;
+        let device = device(context.device)?;
+        let streams = &context.streams;
         let metrics = match config.form {
             Form::Prefix => prefix(&config, &self.data, &streams.child("prefix", &[]), &device),
             Form::Opinion => opinion(&config, &self.data, &streams.child("opinion", &[]), &device),

@@ -16,8 +16,8 @@ use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device};
 use headwater_optimizers::CritiqueGrpoConfig;
 use headwater_optimizers::critique_grpo::{CritiqueTrainerConfig, Refine, RefinementWeight};
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Series, Settings, metrics,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ mod train;
 
 pub use measure::{
     CRITICAL, ENTROPY_RISE, LARGEST_FALL, LAST_THIRD, PASS_8, REST, REST_PROBABILITY,
-    REST_PROBABILITY_BY_LOOK, STUCK, STUCK_BY_LOOK, STUCK_PROBABILITY, critique_name,
+    REST_PROBABILITY_BY_EVALUATION, STUCK, STUCK_BY_EVALUATION, STUCK_PROBABILITY, critique_name,
     exchanged_rescued, exchanged_valid, rescued, valid,
 };
 pub use train::{ENTROPY, GENERATIONS, STEPS_TAKEN};
@@ -221,7 +221,7 @@ impl World {
 }
 
 /// Times that an arm is looked at, at equal distances in generations.
-const LOOKS: usize = 9;
+const EVALUATIONS: usize = 9;
 
 impl Experiment for CritiquePlateau {
     fn id(&self) -> &'static str {
@@ -258,10 +258,10 @@ impl Experiment for CritiquePlateau {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
         // Everything was tuned on other streams.
-        let streams = &workbench.streams.child("fourth set of data, which no earlier run saw", &[]);
-        let device = device(workbench.device)?.autodiff();
+        let streams = &context.streams.child("fourth set of data, which no earlier run saw", &[]);
+        let device = device(context.device)?.autodiff();
         match cell.config()? {
             CellConfig::Pretrained { world, decoder, adamw, supervision } => {
                 let mut weights = streams.stream("weights", &[]);
@@ -269,27 +269,29 @@ impl Experiment for CritiquePlateau {
                 let (tables, streams) = (world.tables(streams), streams.child("pretraining", &[]));
                 let (policy, losses) = imitate(start, adamw, &supervision, &tables, &streams)?;
                 let metrics = Metrics::new().series(&LOSS, losses);
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
             CellConfig::Base { world, adamw, supervision } => {
-                let start = forked(&PRETRAINED, workbench, &device)?;
+                let start = forked(&PRETRAINED, context, &device)?;
                 let tables = world.tables(streams);
                 let (policy, _) = imitate(start, adamw, &supervision, &tables, streams)?;
                 let test = Test::new(&tables, world.questions, streams);
-                let metrics = record(Metrics::new(), &[test.look(&policy)?]);
+                let metrics = record(Metrics::new(), &[test.evaluate(&policy)?]);
                 let metrics = rescues(metrics, &test, &policy)?;
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
             CellConfig::Arm { world, from, optimisation } => {
-                let base = forked(&from, workbench, &device)?;
+                let base = forked(&from, context, &device)?;
                 let tables = world.tables(streams);
                 let test = Test::new(&tables, world.questions, streams);
-                let mut looks = Vec::with_capacity(LOOKS);
-                let curves = optimise(base, &optimisation, &tables, streams, LOOKS, |policy| {
-                    looks.push(test.look(policy)?);
-                    Ok(())
-                })?;
-                let mut metrics = dynamics(record(Metrics::new(), &looks), &looks, &curves);
+                let mut evaluations = Vec::with_capacity(EVALUATIONS);
+                let curves =
+                    optimise(base, &optimisation, &tables, streams, EVALUATIONS, |policy| {
+                        evaluations.push(test.evaluate(policy)?);
+                        Ok(())
+                    })?;
+                let mut metrics =
+                    dynamics(record(Metrics::new(), &evaluations), &evaluations, &curves);
                 for (name, values) in curves {
                     metrics = metrics.series(&training(name), values);
                 }
@@ -299,8 +301,8 @@ impl Experiment for CritiquePlateau {
     }
 }
 
-fn forked(from: &Arm, workbench: &Workbench, device: &Device) -> Result<Decoder, CellError> {
-    Ok(Checkpoint::from_bytes(workbench.artifact(from)?)?.decoder(device)?)
+fn forked(from: &Arm, context: &CellContext, device: &Device) -> Result<Decoder, CellError> {
+    Ok(Checkpoint::from_bytes(context.artifact(from)?)?.decoder(device)?)
 }
 
 fn pretrained(world: World, smoke: bool) -> CellConfig {

@@ -11,8 +11,8 @@ use headwater_nn::{
     supervised_training,
 };
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Series, Settings, Workbench,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Series, Settings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -129,9 +129,9 @@ impl Experiment for CritiquePlateauLock {
         Ok(Plan { cells: cells.collect::<Result<_, ProtocolError>>()?, not_run: vec![] })
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
         // Everything was tuned on other streams.
-        let streams = &workbench.streams.child("fourth set of data, which no earlier run saw", &[]);
+        let streams = &context.streams.child("fourth set of data, which no earlier run saw", &[]);
         let test: LockTest = cell.config()?;
         let shape = DecoderConfig {
             vocabulary: vocabulary().size(),
@@ -144,7 +144,7 @@ impl Experiment for CritiquePlateauLock {
             rotary_base: 100.0,
             ..DecoderConfig::default()
         };
-        let device = device(workbench.device)?.autodiff();
+        let device = device(context.device)?.autodiff();
         let mut weights = streams.stream("lock weights", &[]);
         let mut policy = Decoder::initialise(&shape.check()?, &mut weights, &device);
         let mut optimizer = AdamW::new(test.adamw.clone().check()?);

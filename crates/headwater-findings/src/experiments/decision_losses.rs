@@ -12,8 +12,8 @@
 
 use headwater_decisions::{Optimizer, TrainingConfig};
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, NotRun, Outcome, Plan, Preset, ProtocolError, Scalar,
-    Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, NotRun, Plan, Preset,
+    ProtocolError, Scalar, Series, Settings, metrics,
 };
 use serde::{Deserialize, Serialize};
 
@@ -331,8 +331,8 @@ impl Experiment for DecisionLosses {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = workbench.streams.child("splits and networks of the second run", &[]);
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let streams = context.streams.child("splits and networks of the second run", &[]);
         let Config { population, method, training, repeats, permuted, own_streams } =
             cell.config()?;
         let rows = population.rows(&self.data, permuted, &streams)?;

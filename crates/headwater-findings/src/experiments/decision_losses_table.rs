@@ -9,8 +9,8 @@ use headwater_decisions::{
 };
 use headwater_evaluation::decision::ClassWeights;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Settings, metrics,
 };
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -66,8 +66,8 @@ impl Experiment for DecisionLossesTable {
         Ok(Plan { cells: cells.collect::<Result<_, _>>()?, not_run: Vec::new() })
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = workbench.streams.child("splits and networks of the second run", &[]);
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let streams = context.streams.child("splits and networks of the second run", &[]);
         let Config { cells, share, training } = cell.config()?;
         Ok(measure(cells, share, &training, &streams)?.into())
     }

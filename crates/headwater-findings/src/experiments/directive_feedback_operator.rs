@@ -12,8 +12,8 @@ use headwater_core::{Check, Streams};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, SamplingConfig, SequenceBatch, sample};
 use headwater_optimizers::directive::HybridConfig;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Series, Settings, metrics,
 };
 use serde::{Deserialize, Serialize};
 
@@ -83,13 +83,13 @@ pub const TRACES: Scalar = Scalar::new("traces");
 pub const DISTINCT_ENTRIES: Scalar = Scalar::new("distinct entries in traces");
 /// Share of the responses in training that were right.
 pub const PASSED: Scalar = Scalar::new("passed in training");
-/// [`ENTRIES`], by look.
+/// [`ENTRIES`], by evaluation.
 pub const ENTRIES_BY_TRACES: Series = Series::new("entries by traces");
-/// [`PASS`], by look.
+/// [`PASS`], by evaluation.
 const PASS_BY_TRACES: Series = Series::new("pass by traces");
-/// Traces shown so far, by look.
+/// Traces shown so far, by evaluation.
 pub const TRACES_SEEN: Series = Series::new("traces seen");
-/// Entries that they showed, by look.
+/// Entries that they showed, by evaluation.
 pub const DISTINCT_ENTRIES_SEEN: Series = Series::new("distinct entries seen");
 
 /// What decides a cell's result.
@@ -123,8 +123,8 @@ struct Course {
     problems: usize,
     /// Responses per problem.
     group_size: usize,
-    /// Updates from look to look.
-    look_every: usize,
+    /// Updates from evaluation to evaluation.
+    evaluate_every: usize,
     /// Held-out problems.
     test: usize,
 }
@@ -167,11 +167,11 @@ impl Experiment for DirectiveFeedbackOperator {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = &workbench
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let streams = &context
             .streams
             .child("third set of users and tables, after pilots on the others", &[]);
-        let device = device(workbench.device)?.autodiff();
+        let device = device(context.device)?.autodiff();
         match cell.config()? {
             CellConfig::OperatorBase { pretraining, test } => {
                 let own = streams.child("operator base", &[]);
@@ -179,10 +179,10 @@ impl Experiment for DirectiveFeedbackOperator {
                     pretrain(&pretraining, Problem::demonstration, &own, &device)?;
                 let table = OperatorTable::draw(&mut streams.stream("table", &[]));
                 let metrics = Test::new(table, test, streams).measure(metrics, &policy)?;
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
             CellConfig::Operator(course) => {
-                let base = Checkpoint::from_bytes(workbench.artifact(&BASE)?)?;
+                let base = Checkpoint::from_bytes(context.artifact(&BASE)?)?;
                 Ok(learn(base.decoder(&device)?, &course, streams)?.into())
             }
         }
@@ -213,7 +213,7 @@ fn course(method: &Method, smoke: bool) -> Course {
         updates: if smoke { 4 } else { 250 },
         problems: 8,
         group_size: 4,
-        look_every: 10,
+        evaluate_every: 10,
         test: tested(smoke),
     }
 }
@@ -229,7 +229,7 @@ struct Test {
 
 /// What is known without a trace: exact expectations over responses at temperature 1.
 #[derive(Debug, Clone, Copy)]
-struct Look {
+struct Evaluation {
     entries: f64,
     pass: f64,
     sums: f64,
@@ -270,8 +270,8 @@ impl Test {
         Ok(rows.iter().map(right).sum::<f64>() / problems.len() as f64)
     }
 
-    fn look(&self, policy: &Decoder) -> Result<Look, CellError> {
-        Ok(Look {
+    fn evaluate(&self, policy: &Decoder) -> Result<Evaluation, CellError> {
+        Ok(Evaluation {
             entries: self.known(policy)?,
             pass: self.pass(policy, &self.look_ups)?,
             sums: self.pass(policy, &self.sums)?,
@@ -301,11 +301,11 @@ impl Test {
     }
 
     fn measure(&self, metrics: Metrics, policy: &Decoder) -> Result<Metrics, CellError> {
-        let look = self.look(policy)?;
+        let evaluation = self.evaluate(policy)?;
         Ok(metrics
-            .scalar(&ENTRIES, look.entries)
-            .scalar(&PASS, look.pass)
-            .scalar(&SUMS, look.sums)
+            .scalar(&ENTRIES, evaluation.entries)
+            .scalar(&PASS, evaluation.pass)
+            .scalar(&SUMS, evaluation.sums)
             .scalar(&OBEDIENCE, self.obedience(policy)?))
     }
 }
@@ -365,11 +365,11 @@ fn learn(base: Decoder, course: &Course, streams: &Streams) -> Result<Metrics, C
     let test = Test::new(table.clone(), course.test, streams);
     let mut learner = Learner::new(base, course.learner.clone())?;
     let streams = streams.child("operator course", &[]);
-    let (mut looks, mut distinct, mut traces, mut passed) = (vec![], BTreeSet::new(), 0, 0.0);
+    let (mut evaluations, mut distinct, mut traces, mut passed) = (vec![], BTreeSet::new(), 0, 0.0);
     let (mut seen_by, mut distinct_by) = (vec![], vec![]);
     for update in 0..course.updates {
-        if update % course.look_every == 0 {
-            looks.push(test.look(learner.policy())?);
+        if update % course.evaluate_every == 0 {
+            evaluations.push(test.evaluate(learner.policy())?);
             seen_by.push(traces as f64);
             distinct_by.push(distinct.len() as f64);
         }
@@ -380,18 +380,19 @@ fn learn(base: Decoder, course: &Course, streams: &Streams) -> Result<Metrics, C
         let interactions: Vec<Interaction> = seen.into_iter().map(|(i, _)| i).collect();
         learner.update(&interactions, course.group_size)?;
     }
-    looks.push(test.look(learner.policy())?);
+    evaluations.push(test.evaluate(learner.policy())?);
     seen_by.push(traces as f64);
     distinct_by.push(distinct.len() as f64);
     let interactions = (course.updates * course.problems * course.group_size) as f64;
-    let by_look = |value: fn(&Look) -> f64| looks.iter().map(value).collect::<Vec<f64>>();
+    let by_evaluation =
+        |value: fn(&Evaluation) -> f64| evaluations.iter().map(value).collect::<Vec<f64>>();
     let metrics = Metrics::new()
         .scalar(&INTERACTIONS, interactions)
         .scalar(&TRACES, traces as f64)
         .scalar(&DISTINCT_ENTRIES, distinct.len() as f64)
         .scalar(&PASSED, passed / interactions)
-        .series(&ENTRIES_BY_TRACES, by_look(|look| look.entries))
-        .series(&PASS_BY_TRACES, by_look(|look| look.pass))
+        .series(&ENTRIES_BY_TRACES, by_evaluation(|evaluation| evaluation.entries))
+        .series(&PASS_BY_TRACES, by_evaluation(|evaluation| evaluation.pass))
         .series(&TRACES_SEEN, seen_by)
         .series(&DISTINCT_ENTRIES_SEEN, distinct_by);
     let metrics = metrics.scalar(&TEACHER_OBEDIENCE, test.obedience(learner.teacher())?);
@@ -429,7 +430,7 @@ mod tests {
             updates: 1,
             problems: 8,
             group_size: 4,
-            look_every: 1,
+            evaluate_every: 1,
             test: 1,
         };
         let seen = |traces| interact(&policy, &table, &course(traces), 0, &streams).unwrap();

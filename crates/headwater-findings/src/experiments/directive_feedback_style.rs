@@ -16,8 +16,8 @@ use headwater_optimizers::directive::{HybridConfig, Signal};
 use headwater_optimizers::distillation::Divergence;
 use headwater_optimizers::top_k::TopK;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Outcome, Plan, Preset, ProtocolError, Settings,
-    Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
+    ProtocolError, Settings, metrics,
 };
 use serde::{Deserialize, Serialize};
 
@@ -185,7 +185,7 @@ impl Amounts {
             updates: self.updates,
             prompts: 2,
             group_size: 8,
-            look_every: 5,
+            evaluate_every: 5,
             test: self.test,
         }
     }
@@ -357,11 +357,11 @@ impl Experiment for DirectiveFeedbackStyle {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = &workbench
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let streams = &context
             .streams
             .child("third set of users and tables, after pilots on the others", &[]);
-        let device = device(workbench.device)?.autodiff();
+        let device = device(context.device)?.autodiff();
         match cell.config()? {
             CellConfig::StyleBase { pretraining, credit } => {
                 let own = streams.child("style base", &[]);
@@ -372,10 +372,10 @@ impl Experiment for DirectiveFeedbackStyle {
                 let metrics = credit::credit(metrics, &policy, &seen)?;
                 let test = measure::Test::new(user, credit.test, streams);
                 let metrics = test.measure(metrics, &policy, &[])?;
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
             CellConfig::Style(course) => {
-                let base = Checkpoint::from_bytes(workbench.artifact(&BASE)?)?;
+                let base = Checkpoint::from_bytes(context.artifact(&BASE)?)?;
                 Ok(course::run(base.decoder(&device)?, &course, streams)?.into())
             }
         }
@@ -421,7 +421,9 @@ mod tests {
         assert!(on_map(&Amounts::QUICK).iter().all(|(arm, _)| places.contains(arm)));
         for (arm, course) in &arms {
             course.user.validate().unwrap();
-            assert!(course.compared <= course.updates && course.compared % course.look_every == 0);
+            assert!(
+                course.compared <= course.updates && course.compared % course.evaluate_every == 0
+            );
             let Some(learner) = &course.learner else { continue };
             assert!(learner.method.check().is_ok(), "{arm}");
         }

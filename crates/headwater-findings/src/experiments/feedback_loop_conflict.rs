@@ -10,8 +10,8 @@
 
 use headwater_core::Check;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Outcome, Plan, Preset, ProtocolError, Settings,
-    Workbench,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
+    ProtocolError, Settings,
 };
 use headwater_recsys::{
     HeadConfig, LoopConfig, NetworkConfig, NeuralRankerConfig, PositionConfig, Sharing, WorldConfig,
@@ -128,8 +128,8 @@ impl Experiment for FeedbackLoopConflict {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        Ok(looped::run(&cell.config()?, &workbench.streams)?.into())
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        Ok(looped::run(&cell.config()?, &context.streams)?.into())
     }
 }
 

@@ -15,8 +15,8 @@
 use headwater_core::{Check, Streams};
 use headwater_evaluation::intervals::{Bootstrap, BootstrapConfig, wilson_interval};
 use headwater_protocol::{
-    Arm, Cell, CellError, Estimate, Experiment, Metric, Metrics, NotRun, Outcome, Plan, Preset,
-    ProtocolError, Scalar, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Estimate, Experiment, Metric, Metrics, NotRun,
+    Plan, Preset, ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_recsys::metrics::{coverage, effective_items, exposure, gini};
 use headwater_recsys::off_policy::{BanditColumns, Estimator, LoggedBandit, ModelColumns};
@@ -160,8 +160,8 @@ impl Experiment for FeedbackLoopLogged {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        Ok(measure(&cell.config()?, &self.data, &workbench.streams)?.into())
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        Ok(measure(&cell.config()?, &self.data, &context.streams)?.into())
     }
 }
 

@@ -9,8 +9,8 @@
 
 use headwater_core::{Check, Streams};
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_recsys::synthetic::{SyntheticConfig, SyntheticTasks};
 use headwater_recsys::{Architecture, NetworkConfig, Sharing};
@@ -196,8 +196,8 @@ impl Experiment for FeedbackLoopMixtures {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        Ok(learn(&cell.config()?, &workbench.streams)?.into())
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        Ok(learn(&cell.config()?, &context.streams)?.into())
     }
 }
 

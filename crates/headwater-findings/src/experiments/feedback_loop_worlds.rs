@@ -18,8 +18,8 @@
 //! by construction: it is shown in a table.
 
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Outcome, Plan, Preset, ProtocolError, Settings,
-    Workbench,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
+    ProtocolError, Settings,
 };
 use headwater_recsys::{
     ExaminationConfig, ExplorationConfig, LoopConfig, NeuralRankerConfig, PositionConfig,
@@ -365,8 +365,8 @@ impl Experiment for FeedbackLoopWorlds {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        Ok(looped::run(&cell.config()?, &workbench.streams)?.into())
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        Ok(looped::run(&cell.config()?, &context.streams)?.into())
     }
 }
 

@@ -271,7 +271,7 @@ impl Watched {
         Self { ranker, shape, rounds, trainings: 0, curves: Vec::new(), last: None }
     }
 
-    fn look(&self, catalogue: Catalogue<'_>, log: &Log) -> Result<LastRound, RecsysError> {
+    fn evaluate(&self, catalogue: Catalogue<'_>, log: &Log) -> Result<LastRound, RecsysError> {
         let rows = log.rounds().next_back().map_or(0..0, |round| log.rows_of(round));
         let predict = |head, at| -> Result<Vec<f64>, RecsysError> {
             let all = self.ranker.predict(catalogue, log, head, at)?;
@@ -374,7 +374,7 @@ impl Ranker for Watched {
     fn train(&mut self, catalogue: Catalogue<'_>, log: &Log) -> Result<(), RecsysError> {
         self.trainings += 1;
         if self.trainings == self.rounds {
-            self.last = Some(self.look(catalogue, log)?);
+            self.last = Some(self.evaluate(catalogue, log)?);
         }
         self.ranker.train(catalogue, log)?;
         let graph = PositionGraph::of_log(log, self.shape.slots, self.shape.devices)?;

@@ -21,8 +21,8 @@ use headwater_nn::{
 };
 use headwater_optimizers::{Environment, Grade, Objective, Trainer, TrainerConfig, graded_by};
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_rewards::{Countdown, checked_score};
 use rand::seq::SliceRandom;
@@ -186,9 +186,9 @@ impl Experiment for NegativeReinforcement {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = workbench.streams;
-        let device = device(workbench.device)?.autodiff();
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let streams = context.streams;
+        let device = device(context.device)?.autodiff();
         match cell.config()? {
             CellConfig::Base { decoder, adamw, steps, batch, slip, test } => {
                 let start = Decoder::initialise(
@@ -204,10 +204,10 @@ impl Experiment for NegativeReinforcement {
                     })?;
                 let metrics = Test::new(test, &streams)?.measure(&policy, None)?;
                 let metrics = metrics.series(&LOSS, losses);
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
             CellConfig::Arm { objective, permuted, trainer, steps, test } => {
-                let base = Checkpoint::from_bytes(workbench.artifact(&BASE)?)?.decoder(&device)?;
+                let base = Checkpoint::from_bytes(context.artifact(&BASE)?)?.decoder(&device)?;
                 let test = Test::new(test, &streams)?;
                 let target = test.entropy(&base, 1.0)?;
                 let (policy, training) =

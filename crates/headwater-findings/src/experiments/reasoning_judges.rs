@@ -18,8 +18,8 @@ use headwater_core::{Check, EOS};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig};
 use headwater_optimizers::TrainerConfig;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Outcome, Plan, Preset, ProtocolError, Scalar, Series,
-    Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
+    ProtocolError, Scalar, Series, Settings, metrics,
 };
 use serde::{Deserialize, Serialize};
 
@@ -299,8 +299,8 @@ impl Experiment for ReasoningJudges {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let (streams, device) = (&workbench.streams, device(workbench.device)?.autodiff());
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let (streams, device) = (&context.streams, device(context.device)?.autodiff());
         let (Trained { judge, metrics }, test) = match cell.config()? {
             CellConfig::Base { decoder, adamw, supervision, test } => {
                 let mut weights = streams.stream("weights", &[]);
@@ -310,11 +310,11 @@ impl Experiment for ReasoningJudges {
                 (supervise(&supervision, start, adamw.check()?, &streams)?, test)
             }
             CellConfig::Supervised { adamw, supervision, test } => {
-                let base = Checkpoint::from_bytes(workbench.artifact(&BASE)?)?;
+                let base = Checkpoint::from_bytes(context.artifact(&BASE)?)?;
                 (supervise(&supervision, base.decoder(&device)?, adamw.check()?, streams)?, test)
             }
             CellConfig::Reinforced { from, trainer, steps, pairs, test } => {
-                let from = Checkpoint::from_bytes(workbench.artifact(&from)?)?;
+                let from = Checkpoint::from_bytes(context.artifact(&from)?)?;
                 (reinforce(&from, &trainer, steps, pairs, streams, &device)?, test)
             }
         };
@@ -324,7 +324,7 @@ impl Experiment for ReasoningJudges {
         Ok(match &judge {
             Judge::Scalar(_) => metrics.into(),
             Judge::Writing(policy) => {
-                Outcome::with_artifact(metrics, Checkpoint::of(policy).to_bytes())
+                CellOutcome::with_artifact(metrics, Checkpoint::of(policy).to_bytes())
             }
         })
     }

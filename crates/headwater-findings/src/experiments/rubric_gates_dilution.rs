@@ -9,8 +9,8 @@ use headwater_core::Check;
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig};
 use headwater_optimizers::TrainerConfig;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_rewards::SpreadFilterConfig;
 use serde::{Deserialize, Serialize};
@@ -156,10 +156,10 @@ impl Experiment for RubricGatesDilution {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = workbench.streams.child("second reported run", &[]);
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let streams = context.streams.child("second reported run", &[]);
         let streams = &streams.child("dilution", &[]);
-        let device = device(workbench.device)?.autodiff();
+        let device = device(context.device)?.autodiff();
         match cell.config()? {
             CellConfig::DilutionBase { decoder, adamw, author, steps, batch, test } => {
                 let mut weights = streams.stream("weights", &[]);
@@ -167,10 +167,10 @@ impl Experiment for RubricGatesDilution {
                 let (base, losses) = imitate(start, &author, adamw, (steps, batch), streams)?;
                 let metrics = Metrics::new().series(&LOSS, losses);
                 let metrics = measure(&base, test, streams, metrics)?;
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&base).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&base).to_bytes()))
             }
             CellConfig::Dilution(arm) => {
-                let base = Checkpoint::from_bytes(workbench.artifact(&BASE)?)?;
+                let base = Checkpoint::from_bytes(context.artifact(&BASE)?)?;
                 Ok(train(&arm, &base, streams, &device)?.into())
             }
         }

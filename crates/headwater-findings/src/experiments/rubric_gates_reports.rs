@@ -10,8 +10,8 @@ use headwater_core::Check;
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig};
 use headwater_optimizers::TrainerConfig;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_rewards::{GroupGateConfig, ReferenceRewardConfig};
 use serde::{Deserialize, Serialize};
@@ -50,8 +50,8 @@ pub const POOR_GATE: Arm = Arm::new("poor-gate");
 /// R3 plus the rubric's score from the poor base.
 pub const POOR_ADDITIVE: Arm = Arm::new("poor-additive-1");
 
-/// Looks at an arm on reports while it is trained. Its steps are a multiple.
-const LOOKS: usize = 12;
+/// Evaluations of an arm on reports while it is trained. Its steps are a multiple.
+const EVALUATIONS: usize = 12;
 /// R3's omega.
 const OMEGA: f64 = 2.0;
 
@@ -135,7 +135,7 @@ fn learners() -> Vec<Learner> {
     ]
 }
 
-/// Score of the fallible judge, held-out; of this and those below the mean of the last three looks.
+/// Score of the fallible judge, held-out; of this and those below the mean of the last three evaluations.
 pub const JUDGE: Scalar = Scalar::new("judge");
 /// R3, the certainty of the reference.
 pub const R3: Scalar = Scalar::new("R3");
@@ -151,7 +151,7 @@ pub const STATEMENTS: Scalar = Scalar::new("statements");
 pub const NO_ANSWER: Scalar = Scalar::new("no answer");
 /// Share of the requested keys that are right.
 pub const CORRECT: Scalar = Scalar::labelled("correct", "requested keys right");
-/// The highest mean of three looks, found on half of the requests and valued on the other half.
+/// The highest mean of three evaluations, found on half of the requests and valued on the other half.
 pub const PEAK: Scalar = Scalar::labelled("quality at its peak", "Q at its peak");
 /// Groups that gave a gradient.
 pub const USED: Scalar = Scalar::labelled("used groups", "groups used");
@@ -168,24 +168,24 @@ pub const CORRELATION: Scalar =
     Scalar::labelled("correlation of advantage and magic", "corr(A, magic)");
 /// Those groups.
 pub const MIXED: Scalar = Scalar::labelled("groups with and without magic", "groups with both");
-/// Steps at every look.
-pub const LOOK_STEP: Series = Series::new("look/step");
-/// Groups used by every look.
-pub const LOOK_USED: Series = Series::new("look/used groups");
-/// The same, means of three looks in a row.
+/// Steps at every evaluation.
+pub const EVALUATION_STEP: Series = Series::new("look/step");
+/// Groups used by every evaluation.
+pub const EVALUATION_USED: Series = Series::new("look/used groups");
+/// The same, means of three evaluations in a row.
 pub const SMOOTH_USED: Series = Series::new("smooth/used groups");
-/// Share of groups accepted between looks.
+/// Share of groups accepted between evaluations.
 pub const ACCEPTED: Series = Series::new("accepted");
 /// Cross-entropy of the demonstrations, by step of supervised training.
 pub const LOSS: Series = Series::new("loss");
 
-/// A held-out number at every look.
+/// A held-out number at every evaluation.
 #[must_use]
-pub fn at_looks(metric: &Scalar) -> Series {
+pub fn at_evaluations(metric: &Scalar) -> Series {
     Series::from(format!("look/{}", metric.name()))
 }
 
-/// The same, means of three looks in a row.
+/// The same, means of three evaluations in a row.
 #[must_use]
 pub fn smoothed(metric: &Scalar) -> Series {
     Series::from(format!("smooth/{}", metric.name()))
@@ -225,14 +225,14 @@ impl Experiment for RubricGatesReports {
             EXPLOITATION,
             CORRELATION,
             MIXED,
-            LOOK_STEP,
-            LOOK_USED,
+            EVALUATION_STEP,
+            EVALUATION_USED,
             SMOOTH_USED,
             ACCEPTED,
             LOSS,
         ];
         for metric in NUMBERS {
-            let curves = metrics![at_looks(&metric), smoothed(&metric)];
+            let curves = metrics![at_evaluations(&metric), smoothed(&metric)];
             metrics.extend(metrics![metric].into_iter().chain(curves));
         }
         metrics
@@ -258,11 +258,11 @@ impl Experiment for RubricGatesReports {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = &workbench.streams.child("second reported run", &[]);
-        let device = device(workbench.device)?.autodiff();
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let streams = &context.streams.child("second reported run", &[]);
+        let device = device(context.device)?.autodiff();
         let checkpoint = |arm: &Arm| -> Result<Checkpoint, CellError> {
-            Ok(Checkpoint::from_bytes(workbench.artifact(arm)?)?)
+            Ok(Checkpoint::from_bytes(context.artifact(arm)?)?)
         };
         match cell.config()? {
             CellConfig::Base { decoder, adamw, authors, batch } => {
@@ -270,14 +270,14 @@ impl Experiment for RubricGatesReports {
                 let start = Decoder::initialise(&decoder.check()?, &mut weights, &device);
                 let (base, losses) = imitate(start, &authors, adamw, batch, streams)?;
                 let metrics = Metrics::new().series(&LOSS, losses);
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&base).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&base).to_bytes()))
             }
             CellConfig::Poor { adamw, author, steps, batch } => {
                 let start = checkpoint(&BASE)?.decoder(&device)?;
                 let streams = streams.child("poor", &[]);
                 let (poor, losses) = imitate(start, &[(author, steps)], adamw, batch, &streams)?;
                 let metrics = Metrics::new().series(&LOSS, losses);
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&poor).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&poor).to_bytes()))
             }
             CellConfig::Reports { from, arm } => {
                 let (from, base) = (checkpoint(&from)?, checkpoint(&BASE)?);
@@ -351,7 +351,7 @@ fn report_arm(learner: &Learner, smoke: bool) -> ReportArm {
             ..TrainerConfig::default()
         },
         steps: if smoke { 5 } else { learner.steps },
-        looks: if smoke { 5 } else { LOOKS },
+        evaluations: if smoke { 5 } else { EVALUATIONS },
         test: if smoke { 4 } else { 64 },
     }
 }

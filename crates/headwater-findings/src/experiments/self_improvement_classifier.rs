@@ -8,11 +8,13 @@
 
 use headwater_core::{Check, Streams};
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_self_improvement::anchor::AnchorConfig;
-use headwater_self_improvement::classifier::{self, Look, LoopConfig, Voters, World, WorldConfig};
+use headwater_self_improvement::classifier::{
+    self, Evaluation, LoopConfig, Voters, World, WorldConfig,
+};
 use serde::{Deserialize, Serialize};
 
 /// The experiment.
@@ -61,15 +63,15 @@ pub const CORRELATIONS: [f64; 3] = [0.0, 0.4, 0.8];
 /// Shares of wrong majorities corrected, or of prompts checked.
 pub const SHARES: [f64; 5] = [0.05, 0.1, 0.2, 0.3, 0.5];
 
-/// Looks after the first, at equal distances.
-pub const LOOKS: usize = 20;
+/// Evaluations after the first, at equal distances.
+pub const EVALUATIONS: usize = 20;
 /// Steps of every loop.
 pub const STEPS: usize = 2000;
 /// Small steps: Adam moves every weight by about the rate times the root of the steps whatever the
 /// reward says, which labels by chance show. At four times the rate that alone costs as much
 /// accuracy as half of the collapse.
 const RATE: f64 = 5e-4;
-/// One in a hundred of the labels a supervised run would see of as many prompts as fit a look,
+/// One in a hundred of the labels a supervised run would see of as many prompts as fit an evaluation,
 /// rounded up.
 const SPLIT: usize = 20;
 
@@ -120,9 +122,9 @@ pub fn arms() -> impl Iterator<Item = Arm> {
 pub const ACCURACY: Scalar = Scalar::new("accuracy");
 /// The same at the start.
 pub const BASE_ACCURACY: Scalar = Scalar::new("base accuracy");
-/// The highest over looks, which needs the truth to be found.
+/// The highest over evaluations, which needs the truth to be found.
 pub const BEST_ACCURACY: Scalar = Scalar::labelled("best accuracy", "highest");
-/// The same at the first look after the start.
+/// The same at the first evaluation after the start.
 pub const EARLY_ACCURACY: Scalar = Scalar::labelled("early accuracy", "after 100 steps");
 /// The same at the look at which the labelled prompts are answered best.
 pub const STOPPED_ACCURACY: Scalar = Scalar::labelled("stopped accuracy", "stopped by 20 labels");
@@ -148,21 +150,21 @@ pub const BASE_GAP: Scalar = Scalar::new("base gap");
 pub const LABELS: Scalar = Scalar::labelled("labels", "labels imported");
 /// Answers said to be right or wrong.
 pub const VERDICTS: Scalar = Scalar::labelled("verdicts", "verdicts imported");
-/// Accuracy by look.
-pub const ACCURACY_BY_LOOK: Series = Series::new("accuracy");
-/// Top-answer share by look.
-pub const TOP_SHARE_BY_LOOK: Series = Series::new("top share");
-/// pass@16 by look.
-pub const PASS_16_BY_LOOK: Series = Series::new("pass@16");
+/// Accuracy by evaluation.
+pub const ACCURACY_BY_EVALUATION: Series = Series::new("accuracy");
+/// Top-answer share by evaluation.
+pub const TOP_SHARE_BY_EVALUATION: Series = Series::new("top share");
+/// pass@16 by evaluation.
+pub const PASS_16_BY_EVALUATION: Series = Series::new("pass@16");
 
-type Seen = (Series, fn(&Look) -> f64);
+type Seen = (Series, fn(&Evaluation) -> f64);
 
-/// What is recorded of every look.
-const BY_LOOK: [Seen; 4] = [
-    (ACCURACY_BY_LOOK, |look| look.accuracy),
-    (TOP_SHARE_BY_LOOK, |look| look.top_share),
-    (PASS_16_BY_LOOK, |look| look.pass_at_16),
-    (Series::new("self-score excess"), |look| look.self_score_excess),
+/// What is recorded of every evaluation.
+const BY_EVALUATION: [Seen; 4] = [
+    (ACCURACY_BY_EVALUATION, |evaluation| evaluation.accuracy),
+    (TOP_SHARE_BY_EVALUATION, |evaluation| evaluation.top_share),
+    (PASS_16_BY_EVALUATION, |evaluation| evaluation.pass_at_16),
+    (Series::new("self-score excess"), |evaluation| evaluation.self_score_excess),
 ];
 
 /// What decides a cell's result.
@@ -171,8 +173,8 @@ const BY_LOOK: [Seen; 4] = [
 struct ClassifierConfig {
     world: WorldConfig,
     course: LoopConfig,
-    /// Looks after the first, at equal distances.
-    looks: usize,
+    /// Evaluations after the first, at equal distances.
+    evaluations: usize,
     /// Held-out prompts, and labelled ones for early stopping.
     test: usize,
     split: usize,
@@ -182,7 +184,7 @@ fn config(course: LoopConfig, smoke: bool) -> ClassifierConfig {
     ClassifierConfig {
         world: WorldConfig { fit_steps: if smoke { 5 } else { 60 }, ..WorldConfig::default() },
         course: LoopConfig { steps: if smoke { 40 } else { course.steps }, ..course },
-        looks: if smoke { 4 } else { LOOKS },
+        evaluations: if smoke { 4 } else { EVALUATIONS },
         test: if smoke { 50 } else { 2000 },
         split: SPLIT,
     }
@@ -212,7 +214,7 @@ impl Experiment for SelfImprovementClassifier {
             LABELS,
             VERDICTS,
         ];
-        metrics.extend(BY_LOOK.map(|(series, _)| series.into()));
+        metrics.extend(BY_EVALUATION.map(|(series, _)| series.into()));
         metrics
     }
 
@@ -227,8 +229,8 @@ impl Experiment for SelfImprovementClassifier {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = workbench.streams.child("tasks that no pilot saw", &[]);
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let streams = context.streams.child("tasks that no pilot saw", &[]);
         Ok(run(&cell.config()?, &streams)?.into())
     }
 }
@@ -238,12 +240,13 @@ fn run(config: &ClassifierConfig, streams: &Streams) -> Result<Metrics, CellErro
     let world = World::new(config.world.check()?, streams);
     let settings = config.course.check()?;
     let sizes = (config.test, config.split);
-    let course = classifier::run(&world, &settings, config.looks, sizes, streams);
-    let (first, last) = (course.looks[0], course.looks[config.looks]);
+    let course = classifier::run(&world, &settings, config.evaluations, sizes, streams);
+    let (first, last) = (course.evaluations[0], course.evaluations[config.evaluations]);
     // Where the labelled split is best, the earliest of equals.
-    let best =
-        (0..=config.looks).rev().max_by(|a, b| course.labelled[*a].total_cmp(&course.labelled[*b]));
-    let stopped = course.looks[best.unwrap_or(0)];
+    let best = (0..=config.evaluations)
+        .rev()
+        .max_by(|a, b| course.labelled[*a].total_cmp(&course.labelled[*b]));
+    let stopped = course.evaluations[best.unwrap_or(0)];
     let metrics = Metrics::new()
         .scalar(&BASE_ACCURACY, first.accuracy)
         .scalar(&BASE_GREEDY, first.greedy)
@@ -256,13 +259,13 @@ fn run(config: &ClassifierConfig, streams: &Streams) -> Result<Metrics, CellErro
         .scalar(&KL_TO_BASE, last.kl)
         .scalar(&GAP, last.gap)
         .scalar(&BASE_GAP, first.gap)
-        .scalar(&BEST_ACCURACY, course.looks.iter().map(|l| l.accuracy).fold(0.0, f64::max))
-        .scalar(&EARLY_ACCURACY, course.looks[1].accuracy)
+        .scalar(&BEST_ACCURACY, course.evaluations.iter().map(|l| l.accuracy).fold(0.0, f64::max))
+        .scalar(&EARLY_ACCURACY, course.evaluations[1].accuracy)
         .scalar(&STOPPED_ACCURACY, stopped.accuracy)
         .scalar(&LABELS, course.imported.labels as f64)
         .scalar(&VERDICTS, course.imported.verdicts as f64);
-    Ok(BY_LOOK.iter().fold(metrics, |metrics, (series, of)| {
-        metrics.series(series, course.looks.iter().map(of).collect::<Vec<f64>>())
+    Ok(BY_EVALUATION.iter().fold(metrics, |metrics, (series, of)| {
+        metrics.series(series, course.evaluations.iter().map(of).collect::<Vec<f64>>())
     }))
 }
 

@@ -7,8 +7,8 @@
 
 use headwater_core::{Check, Streams};
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_self_improvement::collapse::{
     DataPolicy, RegressionConfig, first_error, gaussian_variances,
@@ -148,8 +148,8 @@ impl Experiment for SelfImprovementCollapse {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = workbench.streams.child("tasks that no pilot saw", &[]);
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let streams = context.streams.child("tasks that no pilot saw", &[]);
         Ok(run(&cell.config()?, &streams)?.into())
     }
 }

@@ -18,8 +18,8 @@ use headwater_nn::{
     supervised_training,
 };
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_self_improvement::fit::FitConfig;
 use headwater_self_improvement::gap::VerdictRates;
@@ -163,21 +163,21 @@ impl Experiment for SelfImprovementFacts {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
         // Drawn anew after controls, step sizes and seeds were changed in view of results.
-        let streams = workbench.streams.child("tasks drawn after the fourth run", &[]);
+        let streams = context.streams.child("tasks drawn after the fourth run", &[]);
         let streams = streams.child("facts", &[]);
-        let device = device(workbench.device)?.autodiff();
+        let device = device(context.device)?.autodiff();
         let facts = Facts::draw(&streams);
         match cell.config()? {
             FactsConfig::Base { decoder, adamw, steps, facts: shown, verdicts } => {
                 let each = (shown, verdicts);
                 let policy = imitate(&facts, decoder, adamw, steps, each, &device, &streams)?;
                 let metrics = measure(&policy, &facts, &streams)?;
-                Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
+                Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
             }
             FactsConfig::Loop { table, rounds, round } => {
-                let base = Checkpoint::from_bytes(workbench.artifact(&BASE)?)?.decoder(&device)?;
+                let base = Checkpoint::from_bytes(context.artifact(&BASE)?)?.decoder(&device)?;
                 let policy = reject(&facts, base, table, rounds, round, &streams)?;
                 Ok(measure(&policy, &facts, &streams)?.into())
             }

@@ -10,8 +10,8 @@
 use headwater_core::{Check, Streams};
 use headwater_nn::Device;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Scalar, Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_self_improvement::collapse::DataPolicy;
 use headwater_self_improvement::collapse::language::{LanguageConfig as LoopConfig, RoundMeasure};
@@ -166,9 +166,9 @@ impl Experiment for SelfImprovementLanguage {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
-        let streams = workbench.streams.child("tasks that no pilot saw", &[]);
-        let device = device(workbench.device)?.autodiff();
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
+        let streams = context.streams.child("tasks that no pilot saw", &[]);
+        let device = device(context.device)?.autodiff();
         Ok(run(&cell.config()?, &device, &streams)?.into())
     }
 }

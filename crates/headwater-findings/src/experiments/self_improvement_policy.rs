@@ -18,8 +18,8 @@ use headwater_core::{Check, Streams};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device};
 use headwater_optimizers::TrainerConfig;
 use headwater_protocol::{
-    Arm, Cell, CellError, Experiment, Metric, Metrics, Outcome, Plan, Preset, ProtocolError,
-    Series, Settings, Workbench, metrics,
+    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
+    ProtocolError, Series, Settings, metrics,
 };
 use headwater_self_improvement::fit::FitConfig;
 use headwater_self_improvement::rejection::RejectionConfig;
@@ -333,18 +333,18 @@ impl Experiment for SelfImprovementPolicy {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
         // Drawn anew after controls, step sizes and seeds were changed in view of results.
-        let streams = workbench.streams.child("tasks drawn after the fourth run", &[]);
+        let streams = context.streams.child("tasks drawn after the fourth run", &[]);
         let streams = streams.child("policy", &[]);
-        let device = device(workbench.device)?.autodiff();
+        let device = device(context.device)?.autodiff();
         match cell.config()? {
             PolicyConfig::Supervised { decoder, supervision, test } => {
                 imitate(decoder, &supervision, test, &device, &streams)
             }
             PolicyConfig::Loop { rounds, of, test } => {
                 let decoder = |arm: &Arm| -> Result<Decoder, CellError> {
-                    Ok(Checkpoint::from_bytes(workbench.artifact(arm)?)?.decoder(&device)?)
+                    Ok(Checkpoint::from_bytes(context.artifact(arm)?)?.decoder(&device)?)
                 };
                 let (base, judge) = (decoder(&BASE)?, decoder(&JUDGE)?);
                 let test = Test::new(test, &streams)?;
@@ -361,14 +361,14 @@ fn imitate(
     test: TestConfig,
     device: &Device,
     streams: &Streams,
-) -> Result<Outcome, CellError> {
+) -> Result<CellOutcome, CellError> {
     let mut weights = streams.child(&supervision.streams, &[]).stream("weights", &[]);
     let start = Decoder::initialise(&decoder.check()?, &mut weights, device);
     let (policy, losses) = supervise(start, supervision, streams)?;
-    let look = Test::new(test, streams)?
-        .look(&policy, &policy, &|policy, answers| format().scores(policy, answers.pairs()))?;
-    let metrics = look.report(Metrics::new()).series(&LOSS, losses);
-    Ok(Outcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
+    let evaluation = Test::new(test, streams)?
+        .evaluate(&policy, &policy, &|policy, answers| format().scores(policy, answers.pairs()))?;
+    let metrics = evaluation.report(Metrics::new()).series(&LOSS, losses);
+    Ok(CellOutcome::with_artifact(metrics, Checkpoint::of(&policy).to_bytes()))
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(crate) struct Planted {
 }
 
 /// What a sabotaged cell does.
-pub(crate) type Instead = fn() -> Result<Outcome, CellError>;
+pub(crate) type Instead = fn() -> Result<CellOutcome, CellError>;
 
 /// The finding, and its experiment.
 #[derive(Clone)]
@@ -157,7 +157,7 @@ impl Experiment for Synthetic {
         Ok(plan)
     }
 
-    fn run(&self, cell: &Cell, workbench: &Workbench) -> Result<Outcome, CellError> {
+    fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
         if let Some((arm, seed, instead)) = &self.sabotage
             && *arm == cell.arm
             && *seed == cell.seed
@@ -166,15 +166,15 @@ impl Experiment for Synthetic {
         }
         let planted: Planted = cell.config()?;
         let normal = |name: &str, at: u64| -> f64 {
-            StandardNormal.sample(&mut workbench.streams.stream(name, &[at]))
+            StandardNormal.sample(&mut context.streams.stream(name, &[at]))
         };
         if cell.arm == BASE {
             let base = normal("base", 0);
             let metrics = Metrics::new().scalar(&LEVEL, base);
-            return Ok(Outcome::with_artifact(metrics, base.to_le_bytes().to_vec()));
+            return Ok(CellOutcome::with_artifact(metrics, base.to_le_bytes().to_vec()));
         }
         // What the arms share cancels in the paired difference; what they do not is noise.
-        let base = f64::from_le_bytes(workbench.artifact(&BASE)?.try_into()?);
+        let base = f64::from_le_bytes(context.artifact(&BASE)?.try_into()?);
         let shift = match &cell.arm {
             arm if *arm == TREATED => planted.effect,
             arm if *arm == CONTROL => planted.leak,

@@ -73,7 +73,7 @@ fn nothing_accepted_is_none_and_powers_do_not_underflow() {
 
 const ANSWERS: usize = 40;
 const PROMPTS: usize = 2000;
-/// Rounds at which it is looked.
+/// Rounds at which it is evaluated.
 const AT: [usize; 4] = [0, 1, 3, 8];
 
 /// Prompts whose wrong answers have normal logits of spread 1.2, the right one 0.9 above them with a spread of 1.5 more: mean
@@ -112,7 +112,7 @@ fn rounds(weight: impl Fn(&[f64], usize) -> Vec<f64>) -> Vec<[f64; 3]> {
     rows
 }
 
-/// Whether one column is higher at every look than at the one before.
+/// Whether one column is higher at every evaluation than at the one before.
 fn rises(rows: &[[f64; 3]], column: usize) -> bool {
     rows.windows(2).all(|two| two[0][column] < two[1][column])
 }

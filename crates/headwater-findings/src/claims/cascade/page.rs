@@ -29,7 +29,7 @@ pub(super) fn parts() -> Vec<Part> {
             .tables([stages(), remedies(), forms(), everything()]),
         Part::new("Real answers: TruthfulQA").figures(answers()).table(proxies()),
         Part::new("A real pretrained policy: stories260K")
-            .figures(looks())
+            .figures(evaluations())
             .table(Table::of_arms(
                 "Stories: every policy",
                 "policy",
@@ -285,8 +285,8 @@ fn proxies() -> Table {
     })
 }
 
-/// The pretrained policy, look by look.
-fn looks() -> [Figure; 3] {
+/// The pretrained policy, evaluation by evaluation.
+fn evaluations() -> [Figure; 3] {
     [
         (
             "A pretrained policy: its reward",

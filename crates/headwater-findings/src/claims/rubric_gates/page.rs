@@ -8,17 +8,17 @@ use crate::experiments::rubric_gates_dilution::{
     TRAINED_OMEGAS, WEIGHT_BY_OMEGA, area, learners, trained, weight, with_omega,
 };
 use crate::experiments::rubric_gates_reports::{
-    ACCEPTED, ADDITIVE, CORRECT, CORRELATION, EXPLOITATION, FEW_STEPS, GATE, GATE_SILENT, GRADED,
-    JUDGE, LOOK_STEP, LOOK_USED, MAGIC, MIXED, NEW_CREDIT, NO_ANSWER, PEAK, POOR_ADDITIVE,
-    POOR_GATE, POOR_STEPS, QUALITY, R3, R3_ALONE, READS, SHARE_ACCEPTED, STATEMENTS, STEPS, Shown,
-    UNFOOLED, USED, arms, at_looks,
+    ACCEPTED, ADDITIVE, CORRECT, CORRELATION, EVALUATION_STEP, EVALUATION_USED, EXPLOITATION,
+    FEW_STEPS, GATE, GATE_SILENT, GRADED, JUDGE, MAGIC, MIXED, NEW_CREDIT, NO_ANSWER, PEAK,
+    POOR_ADDITIVE, POOR_GATE, POOR_STEPS, QUALITY, R3, R3_ALONE, READS, SHARE_ACCEPTED, STATEMENTS,
+    STEPS, Shown, UNFOOLED, USED, arms, at_evaluations,
 };
 
 /// What a reader must know of the arms.
 const ARMS_IN_WORDS: &str = "rubric: its score is the reward. r3: R3 alone; r3-slow: at a quarter \
      of the learning rate. additive-w: R3 plus w times the rubric's score. gate: R3 in groups that \
      the rubric lets pass. mask: R3 for those completions of a group that the rubric lets pass. \
-     Reports on the same held-out requests at every look; rubric, additive-3 and mask are trained \
+     Reports on the same held-out requests at every evaluation; rubric, additive-3 and mask are trained \
      for fewer steps.";
 
 pub(super) fn parts() -> Vec<Part> {
@@ -39,7 +39,7 @@ fn ways() -> Vec<Arm> {
 }
 
 fn over(title: &str, along: &Series, label: &str, values: &Series, arms: &[Arm]) -> Figure {
-    let x = if *along == LOOK_STEP { "optimiser steps" } else { "groups used" };
+    let x = if *along == EVALUATION_STEP { "optimiser steps" } else { "groups used" };
     Figure::lines(title, x, label).curves(values, &Along::Series(along.clone()), arms)
 }
 
@@ -47,7 +47,7 @@ fn over(title: &str, along: &Series, label: &str, values: &Series, arms: &[Arm])
 fn curves() -> Vec<Figure> {
     let ranks = "R3 weighs the tokens of the reference that vary most within a group: it ranks a \
                  group, and its level over training says little.";
-    let same = "Reports on the same held-out requests at every look. Bases of different seeds \
+    let same = "Reports on the same held-out requests at every evaluation. Bases of different seeds \
                 start apart, so bands are wide; contrasts compare arms of one seed.";
     let shown = [
         (JUDGE, "Score of the fallible judge", ARMS_IN_WORDS),
@@ -57,26 +57,31 @@ fn curves() -> Vec<Figure> {
     ];
     let by_steps = shown.map(|(metric, title, caption)| {
         let heading = format!("{title}, by steps");
-        over(&heading, &LOOK_STEP, title, &at_looks(&metric), &ways()).caption(caption)
+        over(&heading, &EVALUATION_STEP, title, &at_evaluations(&metric), &ways()).caption(caption)
     });
-    let quality = at_looks(&QUALITY);
-    let by_used =
-        over("True quality Q, by groups used", &LOOK_USED, "true quality Q", &quality, &ways())
-            .caption(
-                "The same against groups that gave a gradient. The gate draws further prompts for \
+    let quality = at_evaluations(&QUALITY);
+    let by_used = over(
+        "True quality Q, by groups used",
+        &EVALUATION_USED,
+        "true quality Q",
+        &quality,
+        &ways(),
+    )
+    .caption(
+        "The same against groups that gave a gradient. The gate draws further prompts for \
                  rejected groups, up to three batches a step; it falls short of three groups, so \
                  its curve ends early.",
-            );
+    );
     by_steps.into_iter().chain([by_used]).collect()
 }
 
 /// What a gate protects, when it is shut, and what there is without the exploit.
 fn limits() -> [Figure; 4] {
-    let quality = at_looks(&QUALITY);
+    let quality = at_evaluations(&QUALITY);
     [
         over(
             "A gate protects what its rubric names",
-            &LOOK_USED,
+            &EVALUATION_USED,
             "true quality Q",
             &quality,
             &[GATE, GATE_SILENT, R3_ALONE],
@@ -87,7 +92,7 @@ fn limits() -> [Figure; 4] {
         ),
         over(
             "Share of groups that pass the gate",
-            &LOOK_STEP,
+            &EVALUATION_STEP,
             "share of groups accepted",
             &ACCEPTED,
             &[GATE, GATE_SILENT, POOR_GATE],
@@ -95,9 +100,9 @@ fn limits() -> [Figure; 4] {
         .caption("poor-gate starts from a base that hardly reads and hardly states."),
         over(
             "From a poor start",
-            &LOOK_STEP,
+            &EVALUATION_STEP,
             "score of the judge",
-            &at_looks(&JUDGE),
+            &at_evaluations(&JUDGE),
             &[POOR_GATE, POOR_ADDITIVE],
         )
         .caption(
@@ -106,7 +111,7 @@ fn limits() -> [Figure; 4] {
         ),
         over(
             "Without the exploit",
-            &LOOK_STEP,
+            &EVALUATION_STEP,
             "true quality Q",
             &quality,
             &[ADDITIVE, UNFOOLED],
@@ -135,8 +140,8 @@ fn reports() -> [Table; 2] {
     [
         Table::of_arms("Reports: every arm at its end", "arm", everyone(), at_the_end).note(
             format!(
-                "Held-out requests, temperature 1, means of the last three looks. The peak is the \
-             highest mean of three looks, found on half of the requests and valued on the other \
+                "Held-out requests, temperature 1, means of the last three evaluations. The peak is the \
+             highest mean of three evaluations, found on half of the requests and valued on the other \
              half. rubric, additive-3, mask ({FEW_STEPS} steps) and the arms from the poor start \
              ({POOR_STEPS}) are trained for less than the others ({STEPS}).",
             ),

@@ -39,8 +39,8 @@ fn rounds() -> Along {
 }
 
 /// Places of what is seen of a classifier.
-fn looks() -> Along {
-    Along::Index { first: 0.0, step: classifier::STEPS as f64 / classifier::LOOKS as f64 }
+fn evaluations() -> Along {
+    Along::Index { first: 0.0, step: classifier::STEPS as f64 / classifier::EVALUATIONS as f64 }
 }
 
 /// Classifiers of the figures by step.
@@ -62,7 +62,7 @@ fn accuracy_by_step() -> Figure {
     Figure::lines("Accuracy by source of labels", "steps", "probability of the right answer")
         .value_range(0.0, 1.0)
         .caption("On prompts that no step saw. Everything starts from one base per seed.")
-        .curves(&classifier::ACCURACY_BY_LOOK, &looks(), shown())
+        .curves(&classifier::ACCURACY_BY_EVALUATION, &evaluations(), shown())
 }
 
 fn alike_by_step() -> Figure {
@@ -70,14 +70,14 @@ fn alike_by_step() -> Figure {
     Figure::lines("How alike prompts are answered", "steps", label)
         .value_range(0.0, 1.0)
         .caption("At 1 all prompts are answered alike, and agreement is perfect.")
-        .curves(&classifier::TOP_SHARE_BY_LOOK, &looks(), shown())
+        .curves(&classifier::TOP_SHARE_BY_EVALUATION, &evaluations(), shown())
 }
 
 fn coverage_by_step() -> Figure {
     Figure::lines("Coverage", "steps", "probability that one of 16 answers is right")
         .value_range(0.0, 1.0)
         .caption("What the variety of answers is worth: a policy may gain accuracy and lose this.")
-        .curves(&classifier::PASS_16_BY_LOOK, &looks(), shown())
+        .curves(&classifier::PASS_16_BY_EVALUATION, &evaluations(), shown())
 }
 
 fn judges() -> Figure {
@@ -127,7 +127,7 @@ fn classifiers() -> Table {
     Table::of_arms("Every arm after 2,000 steps", "arm", classifier::arms(), columns).note(
         "Exact expectations over answers at temperature 1. Gap: what weighing answers by their own \
          probability would gain. A label is a right answer given away, a verdict says of one \
-         answer whether it is right. Highest is over looks, and needs the truth to be found.",
+         answer whether it is right. Highest is over evaluations, and needs the truth to be found.",
     )
 }
 

@@ -32,7 +32,7 @@ pub const FALL: Scalar =
     Scalar::labelled("fall of quality from its highest", "fall from the highest");
 /// The step at which true quality was highest.
 pub const HIGHEST_AT: Scalar = Scalar::new("highest quality at step");
-/// The steps of the looks on the way.
+/// The steps of the evaluations on the way.
 pub const PATH_STEP: Series = Series::new("path/step");
 /// Reward on the way.
 pub const PATH_PROXY: Series =
@@ -47,33 +47,33 @@ const SHARE_AGREEING: Scalar = Scalar::new("agreement");
 const STOPPED_AT: Scalar = Scalar::new("stopped/look");
 
 /// A number of a policy, given what was measured of the base on the same streams.
-type OfLook = fn(&Measured, &Measured) -> f64;
+type OfEvaluation = fn(&Measured, &Measured) -> f64;
 
 /// What is recorded of a policy.
-const LOOK: [(Scalar, OfLook); 10] = [
-    (LOG_ODDS, |look, base| look.log_odds - base.log_odds),
-    (SHARE_AGREEING, |look, _| look.agreement),
-    (AGREEMENTS, |look, _| look.agreements),
-    (QUALITY, |look, _| look.quality),
-    (Scalar::new("quality gained"), |look, base| look.quality - base.quality),
-    (OVERCONFIDENCE, |look, _| look.overconfidence),
-    (STATED, |look, _| look.stated),
-    (DISTINCT, |look, _| look.distinct),
-    (PROXY, |look, _| look.proxy),
-    (KL, |look, _| look.kl),
+const EVALUATION: [(Scalar, OfEvaluation); 10] = [
+    (LOG_ODDS, |evaluation, base| evaluation.log_odds - base.log_odds),
+    (SHARE_AGREEING, |evaluation, _| evaluation.agreement),
+    (AGREEMENTS, |evaluation, _| evaluation.agreements),
+    (QUALITY, |evaluation, _| evaluation.quality),
+    (Scalar::new("quality gained"), |evaluation, base| evaluation.quality - base.quality),
+    (OVERCONFIDENCE, |evaluation, _| evaluation.overconfidence),
+    (STATED, |evaluation, _| evaluation.stated),
+    (DISTINCT, |evaluation, _| evaluation.distinct),
+    (PROXY, |evaluation, _| evaluation.proxy),
+    (KL, |evaluation, _| evaluation.kl),
 ];
 
 /// A number of one look on the way.
 type OnPath = fn(&Measured) -> f64;
 
-/// What is recorded of every look on the way.
+/// What is recorded of every evaluation on the way.
 const PATH: [(Series, OnPath); 6] = [
-    (PATH_QUALITY, |look| look.quality),
-    (PATH_PROXY, |look| look.proxy),
-    (Series::new("path/kl"), |look| look.kl),
-    (Series::new("path/agreement"), |look| look.agreement),
-    (PATH_OVERCONFIDENCE, |look| look.overconfidence),
-    (Series::new("path/distinct"), |look| look.distinct),
+    (PATH_QUALITY, |evaluation| evaluation.quality),
+    (PATH_PROXY, |evaluation| evaluation.proxy),
+    (Series::new("path/kl"), |evaluation| evaluation.kl),
+    (Series::new("path/agreement"), |evaluation| evaluation.agreement),
+    (PATH_OVERCONFIDENCE, |evaluation| evaluation.overconfidence),
+    (Series::new("path/distinct"), |evaluation| evaluation.distinct),
 ];
 
 /// The same at the first look at or beyond the divergence at which quality is predicted to peak.
@@ -85,7 +85,8 @@ pub fn stopped(metric: &Scalar) -> Scalar {
 /// What is recorded of policies.
 pub(super) fn metrics() -> Vec<Metric> {
     let mut metrics = metrics![FALL, HIGHEST_AT, STOPPED_AT, GAO_ALPHA, GAO_BETA, PATH_STEP];
-    metrics.extend(LOOK.into_iter().flat_map(|(metric, _)| metrics![stopped(&metric), metric]));
+    metrics
+        .extend(EVALUATION.into_iter().flat_map(|(metric, _)| metrics![stopped(&metric), metric]));
     metrics.extend(PATH.map(|(series, _)| series.into()));
     metrics
 }
@@ -165,47 +166,47 @@ pub(super) fn of_base(texts: &Texts) -> Metrics {
     Metrics::new().scalar(&QUALITY, mean(&qualities)).scalar(&SHARE_AGREEING, mean(&flattering))
 }
 
-/// One look, under the names of its metrics as `named`.
-pub(super) fn look_metrics(
+/// One evaluation, under the names of its metrics as `named`.
+pub(super) fn evaluation_metrics(
     metrics: Metrics,
-    look: &Measured,
+    evaluation: &Measured,
     base: &Measured,
     named: fn(Scalar) -> Scalar,
 ) -> Metrics {
-    let add = |metrics: Metrics, (metric, value): (Scalar, OfLook)| {
-        metrics.scalar(&named(metric), value(look, base))
+    let add = |metrics: Metrics, (metric, value): (Scalar, OfEvaluation)| {
+        metrics.scalar(&named(metric), value(evaluation, base))
     };
-    LOOK.into_iter().fold(metrics, add)
+    EVALUATION.into_iter().fold(metrics, add)
 }
 
-/// Everything over the looks, the first of which is at the base, and what the last one shows.
+/// Everything over the evaluations, the first of which is at the base, and what the last one shows.
 pub(super) fn path_metrics(path: &[Measured], steps: usize, stop: Option<f64>) -> Metrics {
     let last = path.len() - 1;
-    let quality: Vec<f64> = path.iter().map(|look| look.quality).collect();
+    let quality: Vec<f64> = path.iter().map(|evaluation| evaluation.quality).collect();
     let highest = quality.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let at: Vec<f64> = (0..=last).map(|look| (steps * look / last) as f64).collect();
+    let at: Vec<f64> = (0..=last).map(|evaluation| (steps * evaluation / last) as f64).collect();
     let best = (0..=last).max_by(|a, b| quality[*a].total_cmp(&quality[*b]));
     let stop = stop.unwrap_or(f64::INFINITY);
-    let stopped_at = path.iter().position(|look| look.kl >= stop).unwrap_or(last);
+    let stopped_at = path.iter().position(|evaluation| evaluation.kl >= stop).unwrap_or(last);
     let metrics = gao_metrics(path)
-        .scalar(&HIGHEST_AT, best.map_or(0.0, |look| at[look]))
+        .scalar(&HIGHEST_AT, best.map_or(0.0, |evaluation| at[evaluation]))
         .scalar(&FALL, highest - quality[last])
         .scalar(&STOPPED_AT, stopped_at as f64)
         .series(&PATH_STEP, at);
     let metrics = PATH.into_iter().fold(metrics, |metrics, (series, value)| {
         metrics.series(&series, path.iter().map(value).collect::<Vec<f64>>())
     });
-    let metrics = look_metrics(metrics, &path[last], &path[0], |metric| metric);
-    look_metrics(metrics, &path[stopped_at], &path[0], |metric| stopped(&metric))
+    let metrics = evaluation_metrics(metrics, &path[last], &path[0], |metric| metric);
+    evaluation_metrics(metrics, &path[stopped_at], &path[0], |metric| stopped(&metric))
 }
 
 /// Gao's form for policy gradient, fitted to quality gained over the root of the divergence; looks
 /// that have hardly left the base say nothing of it. Nothing is recorded where too few are left.
 fn gao_metrics(path: &[Measured]) -> Metrics {
-    let away = || path.iter().filter(|look| look.kl > 0.1);
+    let away = || path.iter().filter(|evaluation| evaluation.kl > 0.1);
     let curve = Curve {
-        distance: away().map(|look| look.kl.sqrt()).collect(),
-        reward: away().map(|look| look.quality - path[0].quality).collect(),
+        distance: away().map(|evaluation| evaluation.kl.sqrt()).collect(),
+        reward: away().map(|evaluation| evaluation.quality - path[0].quality).collect(),
     };
     match fit(Form::Reinforcement, &[curve]) {
         Ok(fit) => Metrics::new().scalar(&GAO_ALPHA, fit.alpha).scalar(&GAO_BETA, fit.beta),

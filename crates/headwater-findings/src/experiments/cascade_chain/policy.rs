@@ -12,7 +12,7 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::measure::{Measured, look_metrics, path_metrics};
+use super::measure::{Measured, evaluation_metrics, path_metrics};
 use super::reward::Proxy;
 use super::texts::Texts;
 use crate::training::evaluation_steps;
@@ -47,7 +47,7 @@ pub(super) struct PolicyConfig {
     pub(super) trainer: TrainerConfig,
     pub(super) steps: usize,
     /// Measurements on the way, evenly spaced; at least 1, and the last is at the end.
-    pub(super) looks: usize,
+    pub(super) evaluations: usize,
 }
 
 /// Trains from `base` and measures on the way. The trained policy comes back.
@@ -78,7 +78,7 @@ pub(super) fn run(
         config.trainer.clone().check()?,
         streams.child("training", &[]),
     );
-    for at in evaluation_steps(config.steps, config.looks) {
+    for at in evaluation_steps(config.steps, config.evaluations) {
         trainer.train_until(at, &mut topics)?;
         path.push(Measured::of(trainer.policy(), &reference, proxy, &test)?);
     }
@@ -195,5 +195,5 @@ pub(super) fn self_train(
     let test = streams.child("test", &[]);
     let before = Measured::of(&reference, &reference, proxy, &test)?;
     let after = Measured::of(&next, &reference, proxy, &test)?;
-    Ok(look_metrics(Metrics::new(), &after, &before, |metric| metric))
+    Ok(evaluation_metrics(Metrics::new(), &after, &before, |metric| metric))
 }

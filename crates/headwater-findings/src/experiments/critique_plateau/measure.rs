@@ -24,10 +24,10 @@ pub const REST_PROBABILITY: Scalar = Scalar::labelled("probability/rest", "proba
 pub const CRITICAL: Scalar = Scalar::labelled("critical", "log-probability of the right result");
 /// Probability that one of eight answers is right, mean over questions of the first kind.
 pub const PASS_8: Scalar = Scalar::labelled("pass@8/stuck", "pass@8, misconceptions");
-/// [`STUCK`] by look.
-pub const STUCK_BY_LOOK: Series = Series::new("stuck");
-/// [`REST_PROBABILITY`] by look.
-pub const REST_PROBABILITY_BY_LOOK: Series = Series::new("probability/rest");
+/// [`STUCK`] by evaluation.
+pub const STUCK_BY_EVALUATION: Series = Series::new("stuck");
+/// [`REST_PROBABILITY`] by evaluation.
+pub const REST_PROBABILITY_BY_EVALUATION: Series = Series::new("probability/rest");
 /// Change of [`STUCK_PROBABILITY`] over the last third of an arm's generations: greedy accuracy may
 /// stand still to the last question, and what does not vary cannot be judged.
 pub const LAST_THIRD: Scalar = Scalar::labelled("last third", "change in the last third");
@@ -36,16 +36,18 @@ pub const ENTROPY_RISE: Scalar = Scalar::labelled("entropy rise", "entropy's ris
 /// The largest fall of [`REST_PROBABILITY`] from one look to the next.
 pub const LARGEST_FALL: Scalar = Scalar::new("largest fall");
 
-/// What is recorded of looks: the last value, and all of them.
-type Looked = (Scalar, Series, fn(&Look) -> f64);
+/// What is recorded of evaluations: the last value, and all of them.
+type Evaluated = (Scalar, Series, fn(&Evaluation) -> f64);
 
-const LOOKED: [Looked; 6] = [
-    (STUCK, STUCK_BY_LOOK, |look| look.stuck),
-    (REST, Series::new("rest"), |look| look.rest),
-    (STUCK_PROBABILITY, Series::new("probability/stuck"), |look| look.stuck_probability),
-    (REST_PROBABILITY, REST_PROBABILITY_BY_LOOK, |look| look.rest_probability),
-    (CRITICAL, Series::new("critical"), |look| look.critical),
-    (PASS_8, Series::new("pass@8/stuck"), |look| look.pass_at_8),
+const EVALUATED: [Evaluated; 6] = [
+    (STUCK, STUCK_BY_EVALUATION, |evaluation| evaluation.stuck),
+    (REST, Series::new("rest"), |evaluation| evaluation.rest),
+    (STUCK_PROBABILITY, Series::new("probability/stuck"), |evaluation| {
+        evaluation.stuck_probability
+    }),
+    (REST_PROBABILITY, REST_PROBABILITY_BY_EVALUATION, |evaluation| evaluation.rest_probability),
+    (CRITICAL, Series::new("critical"), |evaluation| evaluation.critical),
+    (PASS_8, Series::new("pass@8/stuck"), |evaluation| evaluation.pass_at_8),
 ];
 
 /// Share of refinements that are right.
@@ -91,7 +93,7 @@ pub fn critique_name(critique: Critique) -> &'static str {
 /// Everything that is measured.
 pub(super) fn metrics() -> Vec<Metric> {
     let mut metrics = metrics![LAST_THIRD, ENTROPY_RISE, LARGEST_FALL];
-    for (last, all, _) in LOOKED {
+    for (last, all, _) in EVALUATED {
         metrics.extend(metrics![last, all]);
     }
     for critique in CRITIQUES {
@@ -136,7 +138,7 @@ pub(super) struct Test<'a> {
 
 /// What one look at a policy sees, over held-out questions; the metrics say what each is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
+pub(super) struct Evaluation {
     stuck: f64,
     rest: f64,
     stuck_probability: f64,
@@ -157,7 +159,7 @@ impl<'a> Test<'a> {
         }
     }
 
-    pub(super) fn look(&self, policy: &Decoder) -> Result<Look, CellError> {
+    pub(super) fn evaluate(&self, policy: &Decoder) -> Result<Evaluation, CellError> {
         let stuck = self.probabilities(policy, &self.stuck)?;
         let rest = self.probabilities(policy, &self.rest)?;
         let mean = |rows: &[[f64; STEPS]], value: &dyn Fn(f64) -> f64| {
@@ -167,7 +169,7 @@ impl<'a> Test<'a> {
             let at = self.arithmetic.misconceptions(chain)[0];
             row[at]
         });
-        Ok(Look {
+        Ok(Evaluation {
             stuck: self.greedy(policy, &self.stuck)?,
             rest: self.greedy(policy, &self.rest)?,
             stuck_probability: mean(&stuck, &f64::exp),
@@ -253,10 +255,10 @@ pub(super) fn sampling() -> SamplingConfig {
     SamplingConfig { max_new_tokens: STEPS, stop: None, ..SamplingConfig::default() }
 }
 
-/// Looks as series, and the last of them as scalars.
-pub(super) fn record(mut metrics: Metrics, looks: &[Look]) -> Metrics {
-    for (last, all, value) in LOOKED {
-        let values: Vec<f64> = looks.iter().map(value).collect();
+/// Evaluations as series, and the last of them as scalars.
+pub(super) fn record(mut metrics: Metrics, evaluations: &[Evaluation]) -> Metrics {
+    for (last, all, value) in EVALUATED {
+        let values: Vec<f64> = evaluations.iter().map(value).collect();
         if let Some(value) = values.last() {
             metrics = metrics.scalar(&last, *value);
         }
@@ -286,15 +288,16 @@ pub(super) fn rescues(
 /// How an arm got there.
 pub(super) fn dynamics(
     metrics: Metrics,
-    looks: &[Look],
+    evaluations: &[Evaluation],
     curves: &BTreeMap<&'static str, Vec<f64>>,
 ) -> Metrics {
-    let last = looks.len() - 1;
-    let last_third =
-        looks[last].stuck_probability - looks[looks.len() * 2 / 3 - 1].stuck_probability;
+    let last = evaluations.len() - 1;
+    let last_third = evaluations[last].stuck_probability
+        - evaluations[evaluations.len() * 2 / 3 - 1].stuck_probability;
     let entropy = &curves["entropy"];
     let rise = entropy.iter().fold(0.0f64, |most, value| most.max(value - entropy[0]));
-    let falls = looks.windows(2).map(|pair| pair[0].rest_probability - pair[1].rest_probability);
+    let falls =
+        evaluations.windows(2).map(|pair| pair[0].rest_probability - pair[1].rest_probability);
     metrics
         .scalar(&LAST_THIRD, last_third)
         .scalar(&ENTROPY_RISE, rise)

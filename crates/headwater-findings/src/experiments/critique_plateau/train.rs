@@ -17,14 +17,14 @@ use headwater_tasks::misconceptions::{
     Arithmetic, Chain, Critique, Doubt, MARKS_AT, NO_MARKS, STEPS, Shares, Split, vocabulary,
 };
 
-/// Responses sampled so far, refinements included, by look.
+/// Responses sampled so far, refinements included, by evaluation.
 pub const GENERATIONS: Series = Series::new("training/generations so far");
-/// Optimiser steps so far, by look.
+/// Optimiser steps so far, by evaluation.
 pub const STEPS_TAKEN: Series = Series::new("training/steps so far");
-/// Mean token entropy of the rollouts since the last look, nats.
+/// Mean token entropy of the rollouts since the last evaluation, nats.
 pub const ENTROPY: Series = Series::new("training/entropy");
 
-/// What the trainer tells of a step, of which means between looks are recorded.
+/// What the trainer tells of a step, of which means between evaluations are recorded.
 const TRAINING: [&str; 14] = [
     "accuracy",
     "completions/clipped_ratio",
@@ -108,15 +108,15 @@ pub(super) struct Optimisation {
     pub(super) generations: usize,
 }
 
-/// Trains a fork of the base and lets `look` see it `looks` times at equal distances in
-/// generations, the last time at the end; returns the means of the training metrics between looks.
+/// Trains a fork of the base and lets `evaluate` see it `evaluations` times at equal distances in
+/// generations, the last time at the end; returns the means of the training metrics between evaluations.
 pub(super) fn optimise(
     base: Decoder,
     optimisation: &Optimisation,
     arithmetic: &Arithmetic,
     streams: &Streams,
-    looks: usize,
-    mut look: impl FnMut(&Decoder) -> Result<(), CellError>,
+    evaluations: usize,
+    mut evaluate: impl FnMut(&Decoder) -> Result<(), CellError>,
 ) -> Result<BTreeMap<&'static str, Vec<f64>>, CellError> {
     let vocabulary = vocabulary();
     let questions = questions(arithmetic, optimisation.pool, optimisation.stuck, streams);
@@ -131,9 +131,9 @@ pub(super) fn optimise(
     );
     let mut curves: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
     let mut generations = 0.0;
-    for at in 1..=looks {
+    for at in 1..=evaluations {
         let mut since: BTreeMap<&'static str, (f64, f64)> = BTreeMap::new();
-        while generations < (optimisation.generations * at / looks) as f64 {
+        while generations < (optimisation.generations * at / evaluations) as f64 {
             let metrics = trainer.step(&mut lessons)?;
             generations += metrics["generations"];
             for (name, value) in metrics {
@@ -146,7 +146,7 @@ pub(super) fn optimise(
         }
         curves.entry("generations so far").or_default().push(generations);
         curves.entry("steps so far").or_default().push(trainer.steps() as f64);
-        look(trainer.policy())?;
+        evaluate(trainer.policy())?;
     }
     Ok(curves)
 }

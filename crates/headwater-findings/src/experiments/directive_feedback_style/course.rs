@@ -23,9 +23,9 @@ pub const HINTS: Scalar = Scalar::labelled("hints", "hints heard");
 const SATISFIED: Scalar = Scalar::new("satisfied");
 /// Probability that the teacher obeys a hint.
 pub const TEACHER_OBEDIENCE: Scalar = Scalar::labelled("teacher obedience", "teacher obeys a hint");
-/// Success, by look.
+/// Success, by evaluation.
 pub const SUCCESS_BY_INTERACTIONS: Series = Series::new("success by interactions");
-/// Probability that the digits are sorted, by look.
+/// Probability that the digits are sorted, by evaluation.
 pub const SORTED_BY_INTERACTIONS: Series = Series::new("sorted by interactions");
 
 /// Everything that [`run`] records beside the test.
@@ -51,7 +51,7 @@ pub(super) struct Course {
     pub(super) judge: Judge,
     /// `None`: nothing is learnt; the last hint about each slot stays in the prompt.
     pub(super) learner: Option<LearnerConfig>,
-    /// Updates after which the policy is measured, a multiple of `look_every`.
+    /// Updates after which the policy is measured, a multiple of `evaluate_every`.
     pub(super) compared: usize,
     /// Updates in all: what comes after is only looked at for the interactions to 90%.
     pub(super) updates: usize,
@@ -59,8 +59,8 @@ pub(super) struct Course {
     pub(super) prompts: usize,
     /// Responses per prompt.
     pub(super) group_size: usize,
-    /// Updates from look to look.
-    pub(super) look_every: usize,
+    /// Updates from evaluation to evaluation.
+    pub(super) evaluate_every: usize,
     /// Held-out requests.
     pub(super) test: usize,
 }
@@ -147,12 +147,12 @@ pub(super) fn run(base: Decoder, course: &Course, streams: &Streams) -> Result<M
         None => Actor::Remembering(Box::new(base), Memory::default()),
     };
     let streams = streams.child("course", &[]);
-    let (mut looks, mut hints, mut satisfied) = (Vec::new(), 0, 0);
+    let (mut evaluations, mut hints, mut satisfied) = (Vec::new(), 0, 0);
     let mut metrics = Metrics::new();
     for update in 0..=course.updates {
         let (policy, kept) = actor.acts();
-        if update % course.look_every == 0 {
-            looks.push(test.look(policy, &kept)?);
+        if update % course.evaluate_every == 0 {
+            evaluations.push(test.evaluate(policy, &kept)?);
         }
         if update == course.compared {
             metrics = test.measure(metrics, policy, &kept)?;
@@ -182,29 +182,32 @@ pub(super) fn run(base: Decoder, course: &Course, streams: &Streams) -> Result<M
             }
         }
     }
-    let success: Vec<f64> = looks.iter().map(|look| look.success).collect();
+    let success: Vec<f64> = evaluations.iter().map(|evaluation| evaluation.success).collect();
     let (needed, reached) =
-        interactions_to(0.9, &success, (course.look_every * course.batch()) as f64);
-    let compared = &success[..=course.compared / course.look_every];
+        interactions_to(0.9, &success, (course.evaluate_every * course.batch()) as f64);
+    let compared = &success[..=course.compared / course.evaluate_every];
     Ok(metrics
         .scalar(&INTERACTIONS_TO_90, needed)
         .scalar(&LOG_INTERACTIONS_TO_90, needed.log2())
         .scalar(&REACHED_90, f64::from(reached))
         .scalar(&AREA, compared.iter().sum::<f64>() / compared.len() as f64)
         .series(&SUCCESS_BY_INTERACTIONS, success)
-        .series(&SORTED_BY_INTERACTIONS, looks.iter().map(|look| look.sorted).collect::<Vec<_>>()))
+        .series(
+            &SORTED_BY_INTERACTIONS,
+            evaluations.iter().map(|evaluation| evaluation.sorted).collect::<Vec<_>>(),
+        ))
 }
 
 /// Interactions until a curve of equidistant looks, the first before any, reaches `level`, linear
-/// between looks; all of them, and false, where it does not.
-fn interactions_to(level: f64, curve: &[f64], per_look: f64) -> (f64, bool) {
+/// between evaluations; all of them, and false, where it does not.
+fn interactions_to(level: f64, curve: &[f64], per_evaluation: f64) -> (f64, bool) {
     match curve.iter().position(|value| *value >= level) {
-        None => ((curve.len() - 1) as f64 * per_look, false),
-        // Nothing happened yet: less than a look's worth cannot be told.
-        Some(0) => (per_look, true),
+        None => ((curve.len() - 1) as f64 * per_evaluation, false),
+        // Nothing happened yet: less than an evaluation's worth cannot be told.
+        Some(0) => (per_evaluation, true),
         Some(at) => {
             let (before, after) = (curve[at - 1], curve[at]);
-            ((at as f64 - (after - level) / (after - before)) * per_look, true)
+            ((at as f64 - (after - level) / (after - before)) * per_evaluation, true)
         }
     }
 }

@@ -51,9 +51,9 @@ pub(super) struct Test {
     streams: Streams,
 }
 
-/// What is measured at every look; the metrics say what each is.
+/// What is measured at every evaluation; the metrics say what each is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
+pub(super) struct Evaluation {
     pub(super) success: f64,
     slots: f64,
     pub(super) sorted: f64,
@@ -71,8 +71,12 @@ impl Test {
         Self { cases: cases.collect(), user, streams: streams.child("test", &[]) }
     }
 
-    /// Looks at a policy that reads `hints` before it responds, which is none for all that learns.
-    pub(super) fn look(&self, policy: &Decoder, hints: &[Hint]) -> Result<Look, CellError> {
+    /// Evaluates a policy that reads `hints` before it responds, which is none for all that learns.
+    pub(super) fn evaluate(
+        &self,
+        policy: &Decoder,
+        hints: &[Hint],
+    ) -> Result<Evaluation, CellError> {
         let rows = self.cases.iter().map(|(request, style)| (request.prompt(hints), *style));
         let rows: Vec<_> = rows.zip(&self.cases).collect();
         let pairs: Vec<(Vec<u32>, Vec<u32>)> = rows
@@ -97,7 +101,12 @@ impl Test {
             whole += (style + digits).exp();
         }
         let n = self.cases.len() as f64;
-        Ok(Look { success: success / n, slots: slots / n, sorted: sorted / n, whole: whole / n })
+        Ok(Evaluation {
+            success: success / n,
+            slots: slots / n,
+            sorted: sorted / n,
+            whole: whole / n,
+        })
     }
 
     /// Probability that a hint is obeyed, each slot in turn hinted with a random value.
@@ -122,7 +131,7 @@ impl Test {
         policy: &Decoder,
         hints: &[Hint],
     ) -> Result<Metrics, CellError> {
-        let look = self.look(policy, hints)?;
+        let evaluation = self.evaluate(policy, hints)?;
         let prompts: Vec<Vec<u32>> = self.cases.iter().map(|(r, _)| r.prompt(hints)).collect();
         let mut shares = Vec::new();
         for greedy in [false, true] {
@@ -138,10 +147,10 @@ impl Test {
             shares.push([wanted / n, sorted / n]);
         }
         Ok(metrics
-            .scalar(&SUCCESS, look.success)
-            .scalar(&SLOTS_AS_WANTED, look.slots)
-            .scalar(&SORTED, look.sorted)
-            .scalar(&WHOLE, look.whole)
+            .scalar(&SUCCESS, evaluation.success)
+            .scalar(&SLOTS_AS_WANTED, evaluation.slots)
+            .scalar(&SORTED, evaluation.sorted)
+            .scalar(&WHOLE, evaluation.whole)
             .scalar(&SAMPLED_SUCCESS, shares[0][0])
             .scalar(&SAMPLED_SORTED, shares[0][1])
             .scalar(&GREEDY_SUCCESS, shares[1][0])

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::judge::{Asks, Judged, Scorer, Signal, grades, rubric};
 use super::{
-    ACCEPTED, CORRECT, CORRELATION, EXPLOITATION, GRADED, JUDGE, LOOK_STEP, LOOK_USED, MAGIC,
-    MIXED, NEW_CREDIT, NO_ANSWER, PEAK, QUALITY, R3, READS, SHARE_ACCEPTED, SMOOTH_USED,
-    STATEMENTS, USED, at_looks, smoothed,
+    ACCEPTED, CORRECT, CORRELATION, EVALUATION_STEP, EVALUATION_USED, EXPLOITATION, GRADED, JUDGE,
+    MAGIC, MIXED, NEW_CREDIT, NO_ANSWER, PEAK, QUALITY, R3, READS, SHARE_ACCEPTED, SMOOTH_USED,
+    STATEMENTS, USED, at_evaluations, smoothed,
 };
 use crate::training::pretrain;
 use headwater_tasks::budgeted_report::{Author, REQUESTED, Request, vocabulary};
@@ -32,12 +32,12 @@ pub(super) struct ReportArm {
     pub(super) resample: bool,
     pub(super) trainer: TrainerConfig,
     pub(super) steps: usize,
-    pub(super) looks: usize,
+    pub(super) evaluations: usize,
     /// Requests of the test.
     pub(super) test: usize,
 }
 
-/// Looks that are averaged where a value of a curve is read: two neighbours more than one.
+/// Evaluations that are averaged where a value of a curve is read: two neighbours more than one.
 const SPAN: usize = 3;
 /// Stretches of training that the exploitation rate compares the ends of.
 const CHECKPOINTS: usize = 4;
@@ -58,7 +58,7 @@ pub(super) fn imitate(
     })
 }
 
-/// Groups between two looks.
+/// Groups between two evaluations.
 #[derive(Default, Clone)]
 struct Window {
     graded: f64,
@@ -118,7 +118,7 @@ impl Log {
     }
 
     fn report(self, metrics: Metrics) -> Metrics {
-        // At every look, the one before training included.
+        // At every evaluation, the one before training included.
         let mut used = vec![0.0];
         used.extend(self.windows.iter().scan(0.0, |total, window| {
             *total += window.used;
@@ -133,7 +133,7 @@ impl Log {
             .scalar(&MIXED, self.correlations.len() as f64)
             .scalar(&CORRELATION, mean(&self.correlations))
             .series(&SMOOTH_USED, smooth(&used))
-            .series(&LOOK_USED, used)
+            .series(&EVALUATION_USED, used)
             .series(
                 &ACCEPTED,
                 self.windows.iter().map(|w| w.accepted / w.graded).collect::<Vec<f64>>(),
@@ -180,7 +180,7 @@ struct Test<'a> {
 const TEST_GROUP: usize = 4;
 
 impl Test<'_> {
-    fn look(&self, policy: &Decoder) -> Result<Vec<Judged>, CellError> {
+    fn evaluate(&self, policy: &Decoder) -> Result<Vec<Judged>, CellError> {
         let vocabulary = &self.scorer.vocabulary;
         let tokens: Vec<Vec<u32>> =
             self.requests.iter().map(|request| request.prompt(vocabulary).tokens).collect();
@@ -242,7 +242,7 @@ pub(super) fn train(
         reference: &reference,
         vocabulary: vocabulary(),
     };
-    let log = Log { windows: vec![Window::default(); arm.looks], correlations: Vec::new() };
+    let log = Log { windows: vec![Window::default(); arm.evaluations], correlations: Vec::new() };
     let mut asking = Asking { arm, scorer: &scorer, streams, asked: Vec::new(), log };
     let mut stream = streams.stream("test", &[]);
     let test = Test {
@@ -255,26 +255,27 @@ pub(super) fn train(
     let objective = ObjectiveConfig { kl: None, dynamic_sampling: arm.resample, ..grpo }.check()?;
     let settings = arm.trainer.clone().check()?;
     let policy = from.decoder(device)?;
-    let mut looks = vec![test.look(&policy)?];
+    let mut evaluations = vec![test.evaluate(&policy)?];
     let mut trainer = Trainer::new(policy, objective, settings, streams.child("training", &[]));
     for step in 0..arm.steps {
         let used = trainer.step(&mut asking)?["groups"];
         asking.log.window(step, arm.steps).used += used;
-        if (step + 1) * arm.looks / arm.steps > step * arm.looks / arm.steps {
-            looks.push(test.look(trainer.policy())?);
+        if (step + 1) * arm.evaluations / arm.steps > step * arm.evaluations / arm.steps {
+            evaluations.push(test.evaluate(trainer.policy())?);
         }
     }
-    let steps: Vec<f64> =
-        (0..=arm.looks).map(|look| (look * arm.steps / arm.looks) as f64).collect();
-    let metrics = asking.log.report(Metrics::new()).series(&LOOK_STEP, steps);
-    describe(metrics, &test.requests, &looks)
+    let steps: Vec<f64> = (0..=arm.evaluations)
+        .map(|evaluation| (evaluation * arm.steps / arm.evaluations) as f64)
+        .collect();
+    let metrics = asking.log.report(Metrics::new()).series(&EVALUATION_STEP, steps);
+    describe(metrics, &test.requests, &evaluations)
 }
 
-/// Held-out means at every look, and the exploitation rate between checkpoints.
+/// Held-out means at every evaluation, and the exploitation rate between checkpoints.
 fn describe(
     mut metrics: Metrics,
     requests: &[Request],
-    looks: &[Vec<Judged>],
+    evaluations: &[Vec<Judged>],
 ) -> Result<Metrics, CellError> {
     for (at, metric) in NUMBERS.iter().enumerate() {
         let number =
@@ -282,11 +283,12 @@ fn describe(
         // Over the requests of even or of odd number.
         let half = |odd: usize| -> Vec<f64> {
             let of_half = |(row, _): &(usize, &Judged)| row / TEST_GROUP % 2 == odd;
-            let at_look = |look: &Vec<Judged>| {
-                let seen: Vec<f64> = look.iter().enumerate().filter(of_half).map(number).collect();
+            let at_evaluation = |evaluation: &Vec<Judged>| {
+                let seen: Vec<f64> =
+                    evaluation.iter().enumerate().filter(of_half).map(number).collect();
                 mean(&seen)
             };
-            looks.iter().map(at_look).collect()
+            evaluations.iter().map(at_evaluation).collect()
         };
         let halves = [half(0), half(1)];
         if *metric == QUALITY {
@@ -297,13 +299,14 @@ fn describe(
         let smooth = smooth(&curve);
         metrics = metrics
             .scalar(metric, smooth[smooth.len() - 1])
-            .series(&at_looks(metric), curve)
+            .series(&at_evaluations(metric), curve)
             .series(&smoothed(metric), smooth);
     }
     // Reference judges: is the key stated at all, and is it stated with its value? Both reject what
     // is not stated.
     let mut credits = Vec::new();
-    let checkpoints: Vec<_> = looks.iter().step_by((looks.len() / CHECKPOINTS).max(1)).collect();
+    let checkpoints: Vec<_> =
+        evaluations.iter().step_by((evaluations.len() / CHECKPOINTS).max(1)).collect();
     for pair in checkpoints.windows(2) {
         for (row, (before, now)) in pair[0].iter().zip(pair[1]).enumerate() {
             let request = &requests[row / TEST_GROUP];

@@ -16,7 +16,7 @@ use headwater_self_improvement::{Generations, SelfImprovementError};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::measure::{Look, Test, report};
+use super::measure::{Evaluation, Test, report};
 use super::supervised::format;
 use headwater_tasks::countdown::Split;
 use headwater_tasks::two_sum::{TwoSum, read_answer, right, solves, vocabulary};
@@ -44,7 +44,7 @@ pub const VALID: Series = Series::labelled("valid/rounds", "valid");
 /// That share times the share of right attempts at them, by round.
 pub const SOLVED: Series = Series::labelled("solved/rounds", "solved");
 
-/// What loops record besides what looks measure.
+/// What loops record besides what evaluations measure.
 pub(super) fn metrics() -> Vec<Metric> {
     metrics![
         KEPT,
@@ -161,7 +161,7 @@ pub(super) struct ProposerSolver {
     pub(super) adamw: AdamWConfig,
 }
 
-/// Runs `rounds` rounds from `base`, with a look before the first and after each.
+/// Runs `rounds` rounds from `base`, with an evaluation before the first and after each.
 pub(super) fn run(
     of: Loop,
     rounds: usize,
@@ -176,8 +176,8 @@ pub(super) fn run(
         _ => Source::Own,
     };
     let verifiers = Verifiers { base, judge };
-    let mut course = Course { rounds, verifiers, asked, test, streams, looks: Vec::new() };
-    course.look(base)?;
+    let mut course = Course { rounds, verifiers, asked, test, streams, evaluations: Vec::new() };
+    course.evaluate(base)?;
     let metrics = match of {
         Loop::Rejection(of) => of.run(&mut course),
         Loop::Majority(of) => of.run(&mut course),
@@ -185,7 +185,7 @@ pub(super) fn run(
         Loop::Spin(of) => of.run(&mut course),
         Loop::ProposerSolver(of) => of.run(&mut course),
     };
-    Ok(report(&course.looks, metrics?))
+    Ok(report(&course.evaluations, metrics?))
 }
 
 /// What every loop starts from, and what was seen of it so far.
@@ -196,15 +196,15 @@ struct Course<'a> {
     asked: Source,
     test: &'a Test,
     streams: &'a Streams,
-    looks: Vec<Look>,
+    evaluations: Vec<Evaluation>,
 }
 
 impl Course<'_> {
-    fn look(&mut self, policy: &Decoder) -> Result<(), CellError> {
+    fn evaluate(&mut self, policy: &Decoder) -> Result<(), CellError> {
         let (verifiers, asked) = (self.verifiers, self.asked);
         let scores =
             |policy: &Decoder, answers: &Generations| verifiers.scores(asked, policy, answers);
-        self.looks.push(self.test.look(policy, verifiers.base, &scores)?);
+        self.evaluations.push(self.test.evaluate(policy, verifiers.base, &scores)?);
         Ok(())
     }
 }
@@ -293,7 +293,7 @@ impl Rejection {
             let repeated = if again == Again::No { 0 } else { failed.count() * samples };
             attempts.push((done.kept.len() + repeated) as f64);
             policy = done.policy;
-            course.look(&policy)?;
+            course.evaluate(&policy)?;
         }
         Ok(Metrics::new().series(&KEPT, kept).series(&SECOND, second).series(&ATTEMPTS, attempts))
     }
@@ -311,7 +311,7 @@ impl Majority {
         let mut trainer = Trainer::new(base, Objective::grpo(), settings, rollouts);
         for round in 1..=course.rounds {
             trainer.train_until((round * steps) as u64, &mut voting)?;
-            course.look(trainer.policy())?;
+            course.evaluate(trainer.policy())?;
         }
         Ok(Metrics::new())
     }
@@ -375,7 +375,7 @@ impl SelfJudging {
             let scores: Vec<f64> = pairs.iter().map(|p| p.chosen - p.rejected).collect();
             by_score.push(mean(&scores));
             policy = after;
-            course.look(&policy)?;
+            course.evaluate(&policy)?;
         }
         // Without a pair in some round there is nothing to show of the course.
         let mut metrics = Metrics::new().scalar(&PAIRS, pairs_at_the_end as f64);
@@ -409,7 +409,7 @@ impl Spin {
                 })
                 .collect();
             policy = spin_round(&policy, &data, &sampling, lambda, &fit, &streams)?;
-            course.look(&policy)?;
+            course.evaluate(&policy)?;
         }
         Ok(Metrics::new())
     }
@@ -452,7 +452,7 @@ impl ProposerSolver {
             valid.push(step.valid);
             solved.push(step.solve_rate.map_or(0.0, |rate| step.valid * rate));
             if (at + 1) % steps as u64 == 0 {
-                course.look(&policy)?;
+                course.evaluate(&policy)?;
             }
         }
         let by_round = |values: &[f64]| -> Vec<f64> {

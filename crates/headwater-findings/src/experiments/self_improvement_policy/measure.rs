@@ -56,7 +56,7 @@ pub fn by_round(metric: &Scalar) -> Series {
     format!("{}/rounds", metric.name()).into()
 }
 
-/// Everything that a look measures, at the end and by round.
+/// Everything that an evaluation measures, at the end and by round.
 pub(super) fn metrics() -> Vec<Metric> {
     let measured = [
         PASS_1,
@@ -108,7 +108,7 @@ pub(super) struct Test {
 }
 
 /// One measurement: what is defined of it.
-pub(super) struct Look(Vec<(Scalar, Option<f64>)>);
+pub(super) struct Evaluation(Vec<(Scalar, Option<f64>)>);
 
 /// Sampled answers to one question: every distinct completion once, with how often it came.
 struct Counted {
@@ -150,12 +150,12 @@ impl Test {
 
     /// Measures `policy` and the verdicts of `scores` on its answers, and how far it is from
     /// `base`.
-    pub(super) fn look(
+    pub(super) fn evaluate(
         &self,
         policy: &Decoder,
         base: &Decoder,
         scores: &Scores<'_>,
-    ) -> Result<Look, CellError> {
+    ) -> Result<Evaluation, CellError> {
         let Counted { generations, counts } = self.sample(policy)?;
         let vocabulary = vocabulary();
         let texts = generations.texts(&|tokens| vocabulary.decode(tokens));
@@ -182,7 +182,7 @@ impl Test {
         let answers = prompts * self.samples as f64;
         let pass = |k: usize| mean_pass_at_k(&totals.tallies, k);
         let accuracy = pass(1)?;
-        let mut look = vec![
+        let mut evaluation = vec![
             (PASS_1, Some(accuracy)),
             (PASS_4, Some(pass(4)?)),
             (PASS_16, Some(pass(16)?)),
@@ -199,8 +199,8 @@ impl Test {
             (KL, mean(&drift)),
         ];
         let sizes = totals.by_size.map(|(sum, count)| (count > 0.0).then(|| sum / count));
-        look.extend(BY_SIZE.into_iter().zip(sizes));
-        Ok(Look(look))
+        evaluation.extend(BY_SIZE.into_iter().zip(sizes));
+        Ok(Evaluation(evaluation))
     }
 }
 
@@ -277,7 +277,7 @@ impl Totals {
     }
 }
 
-impl Look {
+impl Evaluation {
     /// The measurement as scalars.
     pub(super) fn report(&self, metrics: Metrics) -> Metrics {
         self.0.iter().fold(metrics, |metrics, (metric, value)| match value {
@@ -289,10 +289,11 @@ impl Look {
 
 /// A loop's measurements: each metric that is defined at all of them as a series that starts at the
 /// base, and its last value as a scalar.
-pub(super) fn report(looks: &[Look], mut metrics: Metrics) -> Metrics {
-    let Some(last) = looks.last() else { return metrics };
+pub(super) fn report(evaluations: &[Evaluation], mut metrics: Metrics) -> Metrics {
+    let Some(last) = evaluations.last() else { return metrics };
     for (at, (metric, _)) in last.0.iter().enumerate() {
-        let series: Option<Vec<f64>> = looks.iter().map(|look| look.0[at].1).collect();
+        let series: Option<Vec<f64>> =
+            evaluations.iter().map(|evaluation| evaluation.0[at].1).collect();
         if let Some(series) = series {
             metrics = metrics.series(&by_round(metric), series);
         }

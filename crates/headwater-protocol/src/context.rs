@@ -9,7 +9,7 @@ use crate::{Arm, DeviceKind, Metrics, Preset, ProtocolError};
 
 /// What a cell computes with, beside its config.
 #[derive(Debug)]
-pub struct Workbench {
+pub struct CellContext {
     /// Random streams derived from finding and seed *only*: every arm of a seed that asks for the
     /// same name gets the same prompts and the same initialisation.
     pub streams: Streams,
@@ -20,8 +20,8 @@ pub struct Workbench {
     artifacts: BTreeMap<Arm, Vec<u8>>,
 }
 
-impl Workbench {
-    /// A workbench as the scheduler makes it; `artifacts` by name of the arm that left them.
+impl CellContext {
+    /// A context as the scheduler makes it; `artifacts` by name of the arm that left them.
     #[must_use]
     pub fn new(
         finding: &str,
@@ -48,14 +48,14 @@ impl Workbench {
 
 /// What a cell leaves behind.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct CellOutcome {
     /// Everything measured.
     pub metrics: Metrics,
     /// Bytes for the cells that need this one, e.g. a base checkpoint.
     pub artifact: Option<Vec<u8>>,
 }
 
-impl Outcome {
+impl CellOutcome {
     /// Metrics and bytes for the cells that need this one.
     #[must_use]
     pub fn with_artifact(metrics: Metrics, artifact: Vec<u8>) -> Self {
@@ -63,7 +63,7 @@ impl Outcome {
     }
 }
 
-impl From<Metrics> for Outcome {
+impl From<Metrics> for CellOutcome {
     fn from(metrics: Metrics) -> Self {
         Self { metrics, artifact: None }
     }
@@ -78,8 +78,8 @@ mod tests {
     #[test]
     fn streams_depend_on_finding_and_seed_only() {
         let first = |finding: &str, seed, device| -> u64 {
-            let workbench = Workbench::new(finding, seed, device, Preset::Smoke, BTreeMap::new());
-            workbench.streams.stream("prompts", &[]).random()
+            let context = CellContext::new(finding, seed, device, Preset::Smoke, BTreeMap::new());
+            context.streams.stream("prompts", &[]).random()
         };
         assert_eq!(first("f", 1, DeviceKind::Flex), first("f", 1, DeviceKind::Wgpu));
         assert_ne!(first("f", 1, DeviceKind::Flex), first("f", 2, DeviceKind::Flex));
