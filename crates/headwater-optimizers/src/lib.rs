@@ -10,6 +10,9 @@
 //! 3. [`Objective::token_loss`]: log-probabilities to a token loss on the device. The loss is
 //!    `sum(weights * token_loss)`, so no gradient depends on how a minibatch was cut up.
 //!
+//! A [`Trainer`] takes an [`Environment`]: prompts, decoding, grading. [`RewardEnvironment`] makes one of
+//! any reward; `examples/train_on_a_reward.rs` is one to start from.
+//!
 //! Where feedback is more than a number, a response is scored a second time under a prompt that holds it
 //! ([`TwoContexts`]). What comes of that are token advantages ([`distillation::gaps`]) and token losses
 //! ([`distillation::Divergence`], [`top_k::TopK`]) of the same shapes as above, so that they add to those of
