@@ -7,7 +7,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use headwater_kernels as kernels;
 use headwater_kernels::{
-    AdamWStep, AttentionShape, AttentionWeights, FeedForwardWeights, Into, Rotary, Scored, Strided,
+    AdamWStep, AttentionShape, AttentionWeights, FeedForwardWeights, Out, Rotary, Scored, Strided,
     Tree,
 };
 
@@ -24,7 +24,7 @@ fn products(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(format!("{m}x{k}x{n}")), |bencher| {
             bencher.iter(|| {
                 let left = Strided::rows(black_box(&a), k);
-                kernels::product(&mut c, n, left, black_box(&b), n, (m, k, n), Into::Set);
+                kernels::product(&mut c, n, left, black_box(&b), n, (m, k, n), Out::Set);
             });
         });
     }
@@ -47,7 +47,7 @@ fn halves(criterion: &mut Criterion) {
     let trees = vec![Tree::sequence(positions); sequences];
     criterion.bench_function("attention, forward and backward, 16 x 64 x 128", |bencher| {
         bencher.iter(|| {
-            let (mut out, kept) = kernels::attention_keeping(&shape, &rotary, weights, &trees, &x);
+            let (mut out, kept) = kernels::attention_saving(&shape, &rotary, weights, &trees, &x);
             kernels::attention_backward(&shape, &rotary, weights, &trees, &x, &kept, &mut out)
         });
     });
@@ -55,7 +55,7 @@ fn halves(criterion: &mut Criterion) {
         FeedForwardWeights { norm: &norm, gate: &wide, up: &wide, down: &wide, epsilon: 1e-5 };
     criterion.bench_function("feed-forward, forward and backward, 1024 x 128 x 352", |bencher| {
         bencher.iter(|| {
-            let (mut out, kept) = kernels::feed_forward_keeping(weights, &x);
+            let (mut out, kept) = kernels::feed_forward_saving(weights, &x);
             kernels::feed_forward_backward(weights, &x, &kept, &mut out)
         });
     });

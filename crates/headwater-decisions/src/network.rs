@@ -1,7 +1,7 @@
 //! A small network with one logit: convolutions with stride, then dense layers, all with ReLU between.
 
 use headwater_core::StreamRng;
-use headwater_kernels::{Activation, DenseLayer, MlpKept, mlp, mlp_backward, mlp_keeping};
+use headwater_kernels::{Activation, DenseLayer, MlpSaved, mlp, mlp_backward, mlp_saving};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ impl Architecture {
 /// Edge of the convolutions' kernels, and how far apart they are placed.
 const KERNEL: usize = 3;
 const STRIDE: usize = 2;
-/// Rows worked off together where nothing is kept: what the patches of a layer fit into a cache.
+/// Rows worked off together where nothing is saved: what the patches of a layer fit into a cache.
 const CHUNK: usize = 256;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -140,10 +140,10 @@ pub struct Network {
 }
 
 /// What the backward pass needs of the forward pass.
-pub(crate) struct Kept {
-    convolutions: Vec<(Vec<f32>, MlpKept)>,
+pub(crate) struct Saved {
+    convolutions: Vec<(Vec<f32>, MlpSaved)>,
     flat: Vec<f32>,
-    dense: MlpKept,
+    dense: MlpSaved,
 }
 
 impl Network {
@@ -234,29 +234,29 @@ impl Network {
         }
     }
 
-    pub(crate) fn logits_keeping(&self, features: &[f32]) -> (Vec<f32>, Kept) {
+    pub(crate) fn logits_saving(&self, features: &[f32]) -> (Vec<f32>, Saved) {
         let (mut flat, mut convolutions) = (features.to_vec(), Vec::new());
         for convolution in &self.convolutions {
             let patches = convolution.patches(&flat);
-            let (result, kept) = mlp_keeping(&[convolution.layer.borrowed()], &patches);
-            convolutions.push((patches, kept));
+            let (result, saved) = mlp_saving(&[convolution.layer.borrowed()], &patches);
+            convolutions.push((patches, saved));
             flat = result;
         }
         let layers: Vec<_> = self.dense.iter().map(Layer::borrowed).collect();
-        let (logits, dense) = mlp_keeping(&layers, &flat);
-        (logits, Kept { convolutions, flat, dense })
+        let (logits, dense) = mlp_saving(&layers, &flat);
+        (logits, Saved { convolutions, flat, dense })
     }
 
     /// Gradients of every parameter, in the order of [`Network::parameters`], from those of the logits.
-    pub(crate) fn backward(&self, kept: &Kept, gradient: &[f32]) -> Vec<Vec<f32>> {
+    pub(crate) fn backward(&self, saved: &Saved, gradient: &[f32]) -> Vec<Vec<f32>> {
         let rows = gradient.len();
         let layers: Vec<_> = self.dense.iter().map(Layer::borrowed).collect();
-        let mut below = vec![0.0; if self.convolutions.is_empty() { 0 } else { kept.flat.len() }];
+        let mut below = vec![0.0; if self.convolutions.is_empty() { 0 } else { saved.flat.len() }];
         let wanted = if below.is_empty() { None } else { Some(&mut below[..]) };
-        let dense = mlp_backward(&layers, &kept.flat, &kept.dense, gradient, wanted);
+        let dense = mlp_backward(&layers, &saved.flat, &saved.dense, gradient, wanted);
         let mut convolutions = Vec::new();
         for (at, convolution) in self.convolutions.iter().enumerate().rev() {
-            let (patches, layer_kept) = &kept.convolutions[at];
+            let (patches, layer_kept) = &saved.convolutions[at];
             let mut dpatches = vec![0.0; if at == 0 { 0 } else { patches.len() }];
             let wanted = if at == 0 { None } else { Some(&mut dpatches[..]) };
             let layer = [convolution.layer.borrowed()];
@@ -360,14 +360,14 @@ mod tests {
             let mut network = network(&architecture, inputs, &streams);
             let features = numbers(&streams, "features", rows * inputs);
             let logits = network.logits(&features);
-            let (kept_logits, kept) = network.logits_keeping(&features);
+            let (kept_logits, saved) = network.logits_saving(&features);
             for (row, logit) in features.chunks(inputs).zip(&logits) {
                 prop_assert!((by_definition(&network, row) - logit).abs() < 1e-4);
             }
             prop_assert!(logits.iter().zip(&kept_logits).all(|(a, b)| (*a - f64::from(*b)).abs() < 1e-5));
 
             let slopes = numbers(&streams, "slopes", rows);
-            let gradients = network.backward(&kept, &slopes);
+            let gradients = network.backward(&saved, &slopes);
             let value = |network: &Network| -> f64 {
                 let rows = features.chunks(inputs).map(|row| by_definition(network, row));
                 rows.zip(&slopes).map(|(z, slope)| z * f64::from(*slope)).sum()

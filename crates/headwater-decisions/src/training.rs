@@ -141,13 +141,13 @@ pub fn train(
         order.shuffle(&mut streams.stream("batches", &[epoch as u64]));
         for batch in order.chunks(config.batch) {
             let batch = rows.subset(batch);
-            let (logits, kept) = network.logits_keeping(batch.features());
+            let (logits, saved) = network.logits_saving(batch.features());
             let share = 1.0 / batch.rows() as f64;
             let slope = |(z, y): (&f32, &bool)| {
                 (share * objective.value_and_slope(f64::from(*z), *y).1) as f32
             };
             let gradient: Vec<f32> = logits.iter().zip(batch.positive()).map(slope).collect();
-            let gradients = network.backward(&kept, &gradient);
+            let gradients = network.backward(&saved, &gradient);
             descent.step(&mut network, &gradients);
         }
         let value = mean_objective(objective, &network.logits(validation.features()), validation);

@@ -3,15 +3,15 @@
 //!
 //! Rows are tokens, laid out by [`Tree`]s, so that what several sequences begin with is computed once; matrices are
 //! row-major `[in][out]`. Trees are independent, so they are worked off a few at a time, to stay in cache, and
-//! spread over threads. The scores of one head are never kept: the backward pass computes them again from the
-//! kept queries, keys and log-sums.
+//! spread over threads. The scores of one head are never saved: the backward pass computes them again from the
+//! saved queries, keys and log-sums.
 
 use std::ops::Range;
 
 use crate::Rotary;
 use crate::buffer::{Buffer, zeros};
 use crate::heads::{AttentionShape, attend, attend_backward};
-use crate::matmul::{Into, Strided, product, transpose};
+use crate::matmul::{Out, Strided, matmul, transpose};
 use crate::norm::{normalise, normalise_backward};
 use crate::threads::{cut, run, total};
 use crate::tree::{Segment, Stretch, Tree, parts, rows};
@@ -48,7 +48,7 @@ pub struct AttentionGradients {
 
 /// What the backward pass needs of the forward pass.
 #[derive(Debug)]
-pub struct AttentionKept {
+pub struct AttentionSaved {
     /// Rotated queries, `[tokens][width]`.
     query: Buffer,
     /// Rotated keys, `[tokens][key-value width]`.
@@ -70,7 +70,7 @@ struct Slices<'a> {
     log_sums: &'a mut [f32],
 }
 
-impl AttentionKept {
+impl AttentionSaved {
     fn new(shape: &AttentionShape, tokens: usize) -> Self {
         Self {
             query: Buffer::any(tokens * shape.width),
@@ -138,10 +138,10 @@ pub fn attention(
         // Nothing is kept: one chunk's intermediate results are the next one's.
         let chunks = part.chunks();
         let longest = chunks.iter().map(|chunk| chunk.rows.len()).max().unwrap_or(0);
-        let mut kept = AttentionKept::new(shape, longest);
+        let mut saved = AttentionSaved::new(shape, longest);
         for (chunk, out) in chunks.iter().zip(cut(out, &bounds(&chunks), shape.width)) {
             let all = 0..chunk.rows.len();
-            for slices in kept.slices().cut(shape, std::slice::from_ref(&all)) {
+            for slices in saved.slices().cut(shape, std::slice::from_ref(&all)) {
                 forward_chunk(shape, rotary, weights, chunk.trees, out, slices);
             }
         }
@@ -149,22 +149,22 @@ pub fn attention(
     out
 }
 
-/// [`attention`], keeping what [`attention_backward`] needs.
+/// [`attention`], saving for backward what [`attention_backward`] needs.
 #[must_use]
-pub fn attention_keeping(
+pub fn attention_saving(
     shape: &AttentionShape,
     rotary: &Rotary,
     weights: AttentionWeights<'_>,
     trees: &[Tree],
     x: &[f32],
-) -> (Vec<f32>, AttentionKept) {
+) -> (Vec<f32>, AttentionSaved) {
     let tokens = rows(trees);
     assert_eq!(x.len(), tokens * shape.width, "a row for each token of the trees");
     let mut out = x.to_vec();
-    let mut kept = AttentionKept::new(shape, tokens);
+    let mut saved = AttentionSaved::new(shape, tokens);
     let parts = parts(trees);
     let outs = cut(&mut out, &bounds(&parts), shape.width);
-    let slices = kept.slices().cut(shape, &bounds(&parts));
+    let slices = saved.slices().cut(shape, &bounds(&parts));
     let tasks = parts.iter().zip(outs).zip(slices).collect();
     run(tasks, |((part, out), slices)| {
         let chunks = part.chunks();
@@ -174,7 +174,7 @@ pub fn attention_keeping(
             forward_chunk(shape, rotary, weights, chunk.trees, out, slices);
         }
     });
-    (out, kept)
+    (out, saved)
 }
 
 /// `out` holds x and receives x plus the attention.
@@ -191,9 +191,9 @@ fn forward_chunk(
     let mut normed = Buffer::any(out.len());
     normalise(&mut normed, out, weights.norm, shape.epsilon);
     let normed = Strided::rows(&normed, width);
-    product(query, width, normed, weights.query, width, (tokens, width, width), Into::Set);
-    product(key, narrow, normed, weights.key, narrow, (tokens, width, narrow), Into::Set);
-    product(value, narrow, normed, weights.value, narrow, (tokens, width, narrow), Into::Set);
+    matmul(query, width, normed, weights.query, width, (tokens, width, width), Out::Set);
+    matmul(key, narrow, normed, weights.key, narrow, (tokens, width, narrow), Out::Set);
+    matmul(value, narrow, normed, weights.value, narrow, (tokens, width, narrow), Out::Set);
     let mut first = 0;
     for tree in trees {
         for Segment { past, rows } in tree.segments(first) {
@@ -217,7 +217,7 @@ fn forward_chunk(
         first += tree.rows();
     }
     let mixed = Strided::rows(mixed, width);
-    product(out, width, mixed, weights.output, width, (tokens, width, width), Into::Add);
+    matmul(out, width, mixed, weights.output, width, (tokens, width, width), Out::Add);
 }
 
 /// Where `rows` of `width` lie.
@@ -237,7 +237,7 @@ pub fn attention_backward(
     weights: AttentionWeights<'_>,
     trees: &[Tree],
     x: &[f32],
-    kept: &AttentionKept,
+    saved: &AttentionSaved,
     gradient: &mut [f32],
 ) -> AttentionGradients {
     assert_eq!(x.len(), rows(trees) * shape.width, "a row for each token of the trees");
@@ -248,7 +248,7 @@ pub fn attention_backward(
         let mut sums = Sums::new(shape);
         let chunks = part.chunks();
         for (chunk, gradient) in chunks.iter().zip(cut(gradient, &bounds(&chunks), shape.width)) {
-            pass.chunk(x, kept, chunk, gradient, &mut sums);
+            pass.chunk(x, saved, chunk, gradient, &mut sums);
         }
         sums
     });
@@ -310,7 +310,7 @@ impl Backward<'_> {
     fn chunk(
         &self,
         x: &[f32],
-        kept: &AttentionKept,
+        saved: &AttentionSaved,
         chunk: &Stretch<'_>,
         gradient: &mut [f32],
         Sums([dnorm, dquery_weights, dkey_weights, dvalue_weights, doutput]): &mut Sums,
@@ -320,24 +320,24 @@ impl Backward<'_> {
         let tokens = chunk.rows.len();
         let (wide, slim) = (at(&chunk.rows, width), at(&chunk.rows, narrow));
         let x = &x[wide.clone()];
-        let (query, mixed) = (&kept.query[wide.clone()], &kept.mixed[wide]);
-        let (key, value) = (&kept.key[slim.clone()], &kept.value[slim]);
-        let log_sums = &kept.log_sums[at(&chunk.rows, shape.heads)];
+        let (query, mixed) = (&saved.query[wide.clone()], &saved.mixed[wide]);
+        let (key, value) = (&saved.key[slim.clone()], &saved.value[slim]);
+        let log_sums = &saved.log_sums[at(&chunk.rows, shape.heads)];
 
         let mut dmixed = Buffer::any(tokens * width);
         let square = (tokens, width, width);
-        product(
+        matmul(
             &mut dmixed,
             width,
             Strided::rows(gradient, width),
             &turned.output,
             width,
             square,
-            Into::Set,
+            Out::Set,
         );
         let by_weight = |out: &mut [f32], left: &[f32], right: &[f32], columns: usize| {
             let left = Strided::columns(left, width);
-            product(out, columns, left, right, columns, (width, tokens, columns), Into::Add);
+            matmul(out, columns, left, right, columns, (width, tokens, columns), Out::Add);
         };
         by_weight(doutput, mixed, gradient, width);
 
@@ -390,13 +390,13 @@ impl Backward<'_> {
         by_weight(dkey_weights, &normed, &dkey, narrow);
         by_weight(dvalue_weights, &normed, &dvalue, narrow);
         let mut dnormed = dmixed;
-        let back = |out: &mut [f32], left: &[f32], right: &[f32], columns: usize, into: Into| {
+        let back = |out: &mut [f32], left: &[f32], right: &[f32], columns: usize, into: Out| {
             let left = Strided::rows(left, columns);
-            product(out, width, left, right, width, (tokens, columns, width), into);
+            matmul(out, width, left, right, width, (tokens, columns, width), into);
         };
-        back(&mut dnormed, &dquery, &turned.query, width, Into::Set);
-        back(&mut dnormed, &dkey, &turned.key, narrow, Into::Add);
-        back(&mut dnormed, &dvalue, &turned.value, narrow, Into::Add);
+        back(&mut dnormed, &dquery, &turned.query, width, Out::Set);
+        back(&mut dnormed, &dkey, &turned.key, narrow, Out::Add);
+        back(&mut dnormed, &dvalue, &turned.value, narrow, Out::Add);
         normalise_backward(gradient, dnorm, &dnormed, x, norm, shape.epsilon);
     }
 }

@@ -6,11 +6,11 @@
 use pulp::Simd;
 
 use crate::Rotary;
-use crate::attention::{AttentionWeights, attention_keeping};
+use crate::attention::{AttentionWeights, attention_saving};
 use crate::buffer::{Buffer, zeros};
 use crate::feed_forward::{FeedForwardWeights, activate, feed_forward};
 use crate::heads::AttentionShape;
-use crate::matmul::{Into, Strided, product, transpose};
+use crate::matmul::{Out, Strided, matmul, transpose};
 use crate::norm::normalise;
 use crate::scores::{settle, softmax_in_place};
 use crate::simd::{arch, inline};
@@ -80,7 +80,7 @@ impl DecoderWeights<'_> {
         }
         let mut cache = Cache::new(self, prompts, copies, capacity.max(longest));
         for (layer, (attention, forward)) in self.blocks.iter().enumerate() {
-            let (y, kept) = attention_keeping(&self.shape, self.rotary, *attention, &trees, &x);
+            let (y, kept) = attention_saving(&self.shape, self.rotary, *attention, &trees, &x);
             cache.fill(self, layer, prompts, &kept.key, &kept.value, copies);
             x = feed_forward(*forward, &y);
         }
@@ -120,17 +120,9 @@ impl DecoderWeights<'_> {
         for (layer, (attention, forward)) in self.blocks.iter().enumerate() {
             normalise(&mut normed, &x, attention.norm, shape.epsilon);
             let left = Strided::rows(&normed, width);
-            product(&mut query, width, left, attention.query, width, (n, width, width), Into::Set);
-            product(&mut key, narrow, left, attention.key, narrow, (n, width, narrow), Into::Set);
-            product(
-                &mut value,
-                narrow,
-                left,
-                attention.value,
-                narrow,
-                (n, width, narrow),
-                Into::Set,
-            );
+            matmul(&mut query, width, left, attention.query, width, (n, width, width), Out::Set);
+            matmul(&mut key, narrow, left, attention.key, narrow, (n, width, narrow), Out::Set);
+            matmul(&mut value, narrow, left, attention.value, narrow, (n, width, narrow), Out::Set);
             for (i, row) in rows.iter().enumerate() {
                 let position = cache.lengths[*row];
                 let query = &mut query[i * width..(i + 1) * width];
@@ -143,15 +135,15 @@ impl DecoderWeights<'_> {
                 cache.attend(shape, (layer, *row), query, mixed);
             }
             let left = Strided::rows(&mixed, width);
-            product(&mut x, width, left, attention.output, width, (n, width, width), Into::Add);
+            matmul(&mut x, width, left, attention.output, width, (n, width, width), Out::Add);
 
             normalise(&mut normed, &x, forward.norm, shape.epsilon);
             let left = Strided::rows(&normed, width);
-            product(&mut gate, hidden, left, forward.gate, hidden, (n, width, hidden), Into::Set);
-            product(&mut up, hidden, left, forward.up, hidden, (n, width, hidden), Into::Set);
+            matmul(&mut gate, hidden, left, forward.gate, hidden, (n, width, hidden), Out::Set);
+            matmul(&mut up, hidden, left, forward.up, hidden, (n, width, hidden), Out::Set);
             activate(&mut active, &gate, &up);
             let left = Strided::rows(&active, hidden);
-            product(&mut x, width, left, forward.down, width, (n, hidden, width), Into::Add);
+            matmul(&mut x, width, left, forward.down, width, (n, hidden, width), Out::Add);
         }
         for row in rows {
             cache.lengths[*row] += 1;
@@ -165,7 +157,7 @@ impl DecoderWeights<'_> {
         let mut normed = Buffer::any(states.len());
         normalise(&mut normed, states, self.norm, self.shape.epsilon);
         let left = Strided::rows(&normed, width);
-        product(logits, vocabulary, left, output, vocabulary, (n, width, vocabulary), Into::Set);
+        matmul(logits, vocabulary, left, output, vocabulary, (n, width, vocabulary), Out::Set);
     }
 }
 
@@ -257,7 +249,7 @@ impl Cache {
             let heads = first..first + sharing * head_width;
             let left = Strided::rows(&query[heads.clone()], head_width);
             let dimensions = (sharing, head_width, length);
-            product(&mut scores, length, left, keys, self.capacity, dimensions, Into::Set);
+            matmul(&mut scores, length, left, keys, self.capacity, dimensions, Out::Set);
             mix_values(&mut mixed[heads], &mut scores, values, (length, scale));
         }
     }

@@ -4,7 +4,7 @@
 use pulp::Simd;
 
 use crate::buffer::{Buffer, zeros};
-use crate::matmul::{Into, Strided, product, transpose};
+use crate::matmul::{Out, Strided, matmul, transpose};
 use crate::norm::{normalise, normalise_backward};
 use crate::simd::{arch, inline, map, sigmoid};
 use crate::threads::{cut, parts, run, total};
@@ -52,7 +52,7 @@ pub struct FeedForwardGradients {
 
 /// What the backward pass needs of the forward pass: the two projections, `[tokens][hidden]`.
 #[derive(Debug)]
-pub struct FeedForwardKept {
+pub struct FeedForwardSaved {
     gate: Buffer,
     up: Buffer,
 }
@@ -74,30 +74,30 @@ pub fn feed_forward(weights: FeedForwardWeights<'_>, x: &[f32]) -> Vec<f32> {
     out
 }
 
-/// [`feed_forward`], keeping what [`feed_forward_backward`] needs.
+/// [`feed_forward`], saving for backward what [`feed_forward_backward`] needs.
 #[must_use]
-pub fn feed_forward_keeping(
+pub fn feed_forward_saving(
     weights: FeedForwardWeights<'_>,
     x: &[f32],
-) -> (Vec<f32>, FeedForwardKept) {
+) -> (Vec<f32>, FeedForwardSaved) {
     let (width, hidden) = (weights.width(), weights.hidden());
     let tokens = x.len() / width;
     let mut out = x.to_vec();
-    let mut kept =
-        FeedForwardKept { gate: Buffer::any(tokens * hidden), up: Buffer::any(tokens * hidden) };
+    let mut saved =
+        FeedForwardSaved { gate: Buffer::any(tokens * hidden), up: Buffer::any(tokens * hidden) };
     let parts = parts(tokens, 32);
     let rows = cut(&mut out, &parts, width)
         .into_iter()
-        .zip(cut(&mut kept.gate, &parts, hidden))
-        .zip(cut(&mut kept.up, &parts, hidden));
+        .zip(cut(&mut saved.gate, &parts, hidden))
+        .zip(cut(&mut saved.up, &parts, hidden));
     run(rows.collect(), |((out, gate), up)| {
         let chunks = out.chunks_mut(CHUNK * width);
-        let kept = gate.chunks_mut(CHUNK * hidden).zip(up.chunks_mut(CHUNK * hidden));
-        for (out, (gate, up)) in chunks.zip(kept) {
+        let saved = gate.chunks_mut(CHUNK * hidden).zip(up.chunks_mut(CHUNK * hidden));
+        for (out, (gate, up)) in chunks.zip(saved) {
             forward_chunk(weights, out, gate, up);
         }
     });
-    (out, kept)
+    (out, saved)
 }
 
 /// `out` holds x and receives the result.
@@ -112,12 +112,12 @@ fn forward_chunk(
     let mut normed = Buffer::any(out.len());
     normalise(&mut normed, out, weights.norm, weights.epsilon);
     let left = Strided::rows(&normed, width);
-    product(gate, hidden, left, weights.gate, hidden, (tokens, width, hidden), Into::Set);
-    product(up, hidden, left, weights.up, hidden, (tokens, width, hidden), Into::Set);
+    matmul(gate, hidden, left, weights.gate, hidden, (tokens, width, hidden), Out::Set);
+    matmul(up, hidden, left, weights.up, hidden, (tokens, width, hidden), Out::Set);
     let mut active = Buffer::any(tokens * hidden);
     activate(&mut active, gate, up);
     let left = Strided::rows(&active, hidden);
-    product(out, width, left, weights.down, width, (tokens, hidden, width), Into::Add);
+    matmul(out, width, left, weights.down, width, (tokens, hidden, width), Out::Add);
 }
 
 /// `out = silu(gate) * up`.
@@ -145,7 +145,7 @@ pub(crate) fn activate_with<'a, S: Simd>(
 pub fn feed_forward_backward(
     weights: FeedForwardWeights<'_>,
     x: &[f32],
-    kept: &FeedForwardKept,
+    saved: &FeedForwardSaved,
     gradient: &mut [f32],
 ) -> FeedForwardGradients {
     let (width, hidden) = (weights.width(), weights.hidden());
@@ -168,7 +168,7 @@ pub fn feed_forward_backward(
         for first in part.clone().step_by(CHUNK) {
             let tokens = CHUNK.min(part.end - first);
             let at = |width: usize| first * width..(first + tokens) * width;
-            let (x, gate, up) = (&x[at(width)], &kept.gate[at(hidden)], &kept.up[at(hidden)]);
+            let (x, gate, up) = (&x[at(width)], &saved.gate[at(hidden)], &saved.up[at(hidden)]);
             let own = (first - part.start) * width..(first - part.start + tokens) * width;
             let gradient = &mut gradient[own];
             let inner = ..tokens * hidden;
@@ -176,42 +176,34 @@ pub fn feed_forward_backward(
             let (normed, dnormed) = (&mut normed[..x.len()], &mut dnormed[..x.len()]);
 
             let widen = (tokens, width, hidden);
-            product(
+            matmul(
                 dup,
                 hidden,
                 Strided::rows(gradient, width),
                 &down_turned,
                 hidden,
                 widen,
-                Into::Set,
+                Out::Set,
             );
             activate_backward(active, dgate, dup, gate, up);
             normalise(normed, x, weights.norm, weights.epsilon);
             let by_weight = |out: &mut [f32], left: &[f32], right: &[f32], (m, n)| {
-                product(out, n, Strided::columns(left, m), right, n, (m, tokens, n), Into::Add);
+                matmul(out, n, Strided::columns(left, m), right, n, (m, tokens, n), Out::Add);
             };
             by_weight(ddown, active, gradient, (hidden, width));
             by_weight(dgate_weights, normed, dgate, (width, hidden));
             by_weight(dup_weights, normed, dup, (width, hidden));
             let narrow = (tokens, hidden, width);
-            product(
+            matmul(
                 dnormed,
                 width,
                 Strided::rows(dgate, hidden),
                 &gate_turned,
                 width,
                 narrow,
-                Into::Set,
+                Out::Set,
             );
-            product(
-                dnormed,
-                width,
-                Strided::rows(dup, hidden),
-                &up_turned,
-                width,
-                narrow,
-                Into::Add,
-            );
+            matmul(dnormed, width, Strided::rows(dup, hidden), &up_turned, width, narrow, Out::Add);
             normalise_backward(gradient, dnorm, dnormed, x, weights.norm, weights.epsilon);
         }
         sums

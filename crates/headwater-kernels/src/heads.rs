@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::Simd;
 
 use crate::buffer::Buffer;
-use crate::matmul::{Into, Strided, product, transpose_rows};
+use crate::matmul::{Out, Strided, matmul, transpose_rows};
 use crate::simd::{arch, exp, largest, sum};
 
 /// Sizes of an attention half.
@@ -107,13 +107,13 @@ pub(crate) fn attend(
         }
         if past > 0 {
             let (queries, all) = (Strided::rows(&query[at..], width), (tokens, head_width, past));
-            product(&mut scores, stride, queries, &turned_past, past, all, Into::Set);
+            matmul(&mut scores, stride, queries, &turned_past, past, all, Out::Set);
         }
         // The past before the rest, as one chain of sums: a row is the same bits whether it follows its past in one
         // sequence or branches off.
         let mix = |out: &mut [f32], scores: &[f32], values: &[f32], (rows, read), into| {
             let (scores, all) = (Strided::rows(scores, stride), (rows, read, head_width));
-            product(out, width, scores, &values[shared..], narrow, all, into);
+            matmul(out, width, scores, &values[shared..], narrow, all, into);
         };
         let sums = &mut log_sums[head * tokens..(head + 1) * tokens];
         for block in blocks(lengths) {
@@ -123,7 +123,7 @@ pub(crate) fn attend(
             let queries = Strided::rows(&query[first * width + at..], width);
             let keys = &turned[branch.start..];
             let dimensions = (rows, head_width, seen);
-            product(&mut scores[past..], stride, queries, keys, tokens, dimensions, Into::Set);
+            matmul(&mut scores[past..], stride, queries, keys, tokens, dimensions, Out::Set);
             let from = (past + seen - rows, stride);
             softmax_rows(&mut scores[..rows * stride], &mut sums[first..first + rows], from, scale);
             if past == 0 {
@@ -132,12 +132,12 @@ pub(crate) fn attend(
                     scores,
                     &value[branch.start * narrow..],
                     (rows, seen),
-                    Into::Set,
+                    Out::Set,
                 );
             }
         }
         if past > 0 {
-            mix(&mut mixed[at..], &scores, past_value, (tokens, past), Into::Set);
+            mix(&mut mixed[at..], &scores, past_value, (tokens, past), Out::Set);
             for block in blocks(lengths) {
                 let Block { first, rows, ref branch } = block;
                 let scores = &scores[first * stride + past..];
@@ -146,7 +146,7 @@ pub(crate) fn attend(
                     scores,
                     &value[branch.start * narrow..],
                     (rows, block.seen()),
-                    Into::Add,
+                    Out::Add,
                 );
             }
         }
@@ -239,7 +239,7 @@ pub(crate) fn attend_backward(
                 (&mut dscores, outer, &turned_past_value),
             ] {
                 let (left, all) = (Strided::rows(left, width), (tokens, head_width, past));
-                product(out, stride, left, right, past, all, Into::Set);
+                matmul(out, stride, left, right, past, all, Out::Set);
             }
         }
         let sums = &log_sums[head * tokens..(head + 1) * tokens];
@@ -252,18 +252,18 @@ pub(crate) fn attend_backward(
             {
                 let left = Strided::rows(&left[first * width..], width);
                 let (right, dimensions) = (&right[branch.start..], (rows, head_width, seen));
-                product(&mut out[past..], stride, left, right, tokens, dimensions, Into::Set);
+                matmul(&mut out[past..], stride, left, right, tokens, dimensions, Out::Set);
             }
             let (sums, from) = (&sums[first..first + rows], (past + seen - rows, stride));
             softmax_rows_backward(weights, dscores, sums, from, scale);
-            product(
+            matmul(
                 &mut dquery[first * width + at..],
                 width,
                 Strided::rows(&dscores[past..], stride),
                 &key[branch.start * narrow + shared..],
                 narrow,
                 (rows, seen, head_width),
-                Into::Set,
+                Out::Set,
             );
         }
         // A key is read by the queries of its branch from its own position on.
@@ -272,26 +272,26 @@ pub(crate) fn attend_backward(
             for (out, left, right) in
                 [(&mut *dkey, &dscores, queries), (&mut *dvalue, &weights, outer)]
             {
-                product(
+                matmul(
                     &mut out[first * narrow + shared..],
                     narrow,
                     Strided::columns(&left[corner..], stride),
                     &right[first * width..],
                     width,
                     (rows, branch.end - first, head_width),
-                    Into::Add,
+                    Out::Add,
                 );
             }
         }
         if past > 0 {
             let (left, keys) = (Strided::rows(&dscores, stride), &past_key[shared..]);
             let all = (tokens, past, head_width);
-            product(&mut dquery[at..], width, left, keys, narrow, all, Into::Add);
+            matmul(&mut dquery[at..], width, left, keys, narrow, all, Out::Add);
             for (out, left, right) in
                 [(&mut *dpast_key, &dscores, queries), (&mut *dpast_value, &weights, outer)]
             {
                 let (left, all) = (Strided::columns(left, stride), (past, tokens, head_width));
-                product(&mut out[shared..], narrow, left, right, width, all, Into::Add);
+                matmul(&mut out[shared..], narrow, left, right, width, all, Out::Add);
             }
         }
     }

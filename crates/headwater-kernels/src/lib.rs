@@ -11,11 +11,11 @@
 //! the instruction set; on several ([`with_threads`]) also of their number. Unsafe code is in `matmul` alone.
 //!
 //! ```
-//! use headwater_kernels::{Into, Strided, product};
+//! use headwater_kernels::{Out, Strided, matmul};
 //!
 //! let (a, b) = ([1.0, 2.0, 3.0, 4.0], [1.0, 0.0, 0.5, 0.0, 1.0, 0.5]);
 //! let mut c = [0.0; 6];
-//! product(&mut c, 3, Strided::rows(&a, 2), &b, 3, (2, 2, 3), Into::Set);
+//! matmul(&mut c, 3, Strided::rows(&a, 2), &b, 3, (2, 2, 3), Out::Set);
 //! assert_eq!(c, [1.0, 2.0, 1.5, 3.0, 4.0, 3.5]);
 //! ```
 
@@ -42,29 +42,29 @@ mod tree;
 pub use activation::Activation;
 pub use adamw::{AdamWStep, adamw};
 pub use attention::{
-    AttentionGradients, AttentionKept, AttentionWeights, attention, attention_backward,
-    attention_keeping,
+    AttentionGradients, AttentionSaved, AttentionWeights, attention, attention_backward,
+    attention_saving,
 };
 pub use buffer::Buffer;
 pub use decode::{Cache, DecoderWeights};
 pub use embedding::{embed, embed_backward};
 pub use feed_forward::{
-    FeedForwardGradients, FeedForwardKept, FeedForwardWeights, feed_forward, feed_forward_backward,
-    feed_forward_keeping,
+    FeedForwardGradients, FeedForwardSaved, FeedForwardWeights, feed_forward,
+    feed_forward_backward, feed_forward_saving,
 };
 pub use heads::AttentionShape;
-pub use matmul::{Into, Strided, product};
-pub use mlp::{DenseGradients, DenseLayer, MlpKept, mlp, mlp_backward, mlp_keeping};
+pub use matmul::{Out, Strided, matmul};
+pub use mlp::{DenseGradients, DenseLayer, MlpSaved, mlp, mlp_backward, mlp_saving};
 pub use mmoe::{
-    ExpertGradients, ExpertLayer, MmoeGradients, MmoeKept, MmoeWeights, mmoe, mmoe_backward,
-    mmoe_keeping,
+    ExpertGradients, ExpertLayer, MmoeGradients, MmoeSaved, MmoeWeights, mmoe, mmoe_backward,
+    mmoe_saving,
 };
 pub use norm::{rms_norm, rms_norm_backward};
 pub use rotary::Rotary;
 pub use scores::{
-    Scored, ScoresKept, log_softmax, sum_of_squares, token_scores, token_scores_backward,
+    Scored, ScoresSaved, log_softmax, sum_of_squares, token_scores, token_scores_backward,
 };
 pub use simd::{InstructionSet, with_instruction_set};
-pub use sparse::{SparseRows, sparse_product, sparse_product_backward};
+pub use sparse::{SparseRows, sparse_matmul, sparse_matmul_backward};
 pub use threads::{in_parts, threads, with_threads};
 pub use tree::Tree;

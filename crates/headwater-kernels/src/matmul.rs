@@ -43,7 +43,7 @@ impl<'a> Strided<'a> {
 
 /// What becomes of the values that were in the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Into {
+pub enum Out {
     /// Overwritten.
     Set,
     /// Added to: the sum over k goes on from them, as if they were its first part.
@@ -55,14 +55,14 @@ pub enum Into {
 ///
 /// # Panics
 /// When a slice is too short for its dimensions.
-pub fn product(
+pub fn matmul(
     out: &mut [f32],
     out_stride: usize,
     a: Strided<'_>,
     b: &[f32],
     b_stride: usize,
     (m, k, n): (usize, usize, usize),
-    into: Into,
+    into: Out,
 ) {
     if m == 0 || n == 0 {
         return;
@@ -70,21 +70,21 @@ pub fn product(
     assert!((m - 1) * out_stride + n <= out.len(), "result too short");
     assert!(a.covers(m, k), "left factor too short");
     assert!(k == 0 || (k - 1) * b_stride + n <= b.len(), "right factor too short");
-    arch().dispatch(Product { out, out_stride, a, b, b_stride, dimensions: (m, k, n), into });
+    arch().dispatch(Matmul { out, out_stride, a, b, b_stride, dimensions: (m, k, n), into });
 }
 
 /// A product whose slices have been found long enough.
-struct Product<'a> {
+struct Matmul<'a> {
     out: &'a mut [f32],
     out_stride: usize,
     a: Strided<'a>,
     b: &'a [f32],
     b_stride: usize,
     dimensions: (usize, usize, usize),
-    into: Into,
+    into: Out,
 }
 
-impl WithSimd for Product<'_> {
+impl WithSimd for Matmul<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -97,10 +97,10 @@ impl WithSimd for Product<'_> {
 /// # Safety
 /// Every element of the m x k, k x n and m x n matrices lies in its slice.
 #[inline(always)]
-unsafe fn panels<S: Simd>(simd: S, product: Product<'_>) {
-    let Product { out, out_stride, a, b, b_stride, dimensions: (m, k, n), into } = product;
+unsafe fn panels<S: Simd>(simd: S, product: Matmul<'_>) {
+    let Matmul { out, out_stride, a, b, b_stride, dimensions: (m, k, n), into } = product;
     let lanes = S::F32_LANES;
-    let add = into == Into::Add;
+    let add = into == Out::Add;
     let (out, left, b) = (out.as_mut_ptr(), a.values.as_ptr(), b.as_ptr());
     let mut j = 0;
     while j < n {
@@ -273,9 +273,9 @@ mod tests {
             let (a, b, c) = (integers(m * k, seed), integers(k * n, seed + 1), integers(m * n, 7));
             let left = if transposed { Strided::columns(&a, m) } else { Strided::rows(&a, k) };
             let at = |i: usize, l: usize| if transposed { a[l * m + i] } else { a[i * k + l] };
-            let into = if add { Into::Add } else { Into::Set };
+            let into = if add { Out::Add } else { Out::Set };
             let mut own = c.clone();
-            with_instruction_set(set, || product(&mut own, n, left, &b, n, (m, k, n), into));
+            with_instruction_set(set, || matmul(&mut own, n, left, &b, n, (m, k, n), into));
             for i in 0..m {
                 for j in 0..n {
                     let sum: f32 = (0..k).map(|l| at(i, l) * b[l * n + j]).sum();
@@ -293,9 +293,9 @@ mod tests {
             let b: Vec<f32> = (0..k * n).map(|i| (i as f32 * 1.3).cos()).collect();
             let row = row % m;
             let (mut all, mut one) = (vec![0.0; m * n], vec![0.0; n]);
-            product(&mut all, n, Strided::rows(&a, k), &b, n, (m, k, n), Into::Set);
+            matmul(&mut all, n, Strided::rows(&a, k), &b, n, (m, k, n), Out::Set);
             let alone = Strided::rows(&a[row * k..(row + 1) * k], k);
-            product(&mut one, n, alone, &b, n, (1, k, n), Into::Set);
+            matmul(&mut one, n, alone, &b, n, (1, k, n), Out::Set);
             prop_assert_eq!(&all[row * n..(row + 1) * n], &one[..]);
         }
     }

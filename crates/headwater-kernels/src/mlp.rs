@@ -4,7 +4,7 @@ use crate::activation::{
     Activation, activate, activate_backward, add_bias, add_bias_and_activate, add_rows,
 };
 use crate::buffer::{Buffer, zeros};
-use crate::matmul::{Into, Strided, product, transpose};
+use crate::matmul::{Out, Strided, matmul, transpose};
 use crate::threads::{cut, cut_wanted, parts, run, split, total_each};
 
 /// Rows worked off together.
@@ -46,7 +46,7 @@ pub struct DenseGradients {
 /// What the backward pass needs of the forward pass, `[rows][out]` of every layer: the result if the activation is
 /// piecewise linear, else `x W + b`; nothing of a last layer without activation.
 #[derive(Debug)]
-pub struct MlpKept {
+pub struct MlpSaved {
     layers: Vec<Buffer>,
 }
 
@@ -59,18 +59,18 @@ pub fn mlp(layers: &[DenseLayer<'_>], x: &[f32]) -> Vec<f32> {
     run_forward(layers, x, layers.iter().map(|_| Buffer::any(0)).collect()).0
 }
 
-/// [`mlp`], keeping what [`mlp_backward`] needs.
+/// [`mlp`], saving for backward what [`mlp_backward`] needs.
 ///
 /// # Panics
 /// As [`mlp`].
 #[must_use]
-pub fn mlp_keeping(layers: &[DenseLayer<'_>], x: &[f32]) -> (Vec<f32>, MlpKept) {
+pub fn mlp_saving(layers: &[DenseLayer<'_>], x: &[f32]) -> (Vec<f32>, MlpSaved) {
     let rows = row_count(layers, x);
-    let kept = layers.iter().enumerate().map(|(at, layer)| {
+    let saved = layers.iter().enumerate().map(|(at, layer)| {
         let nothing = at + 1 == layers.len() && layer.activation == Activation::Identity;
         Buffer::any(if nothing { 0 } else { rows * layer.outputs() })
     });
-    run_forward(layers, x, kept.collect())
+    run_forward(layers, x, saved.collect())
 }
 
 fn row_count(layers: &[DenseLayer<'_>], x: &[f32]) -> usize {
@@ -84,8 +84,12 @@ fn row_count(layers: &[DenseLayer<'_>], x: &[f32]) -> usize {
     x.len() / first.inputs()
 }
 
-/// Fills `kept`, of which an empty buffer stands for a layer not kept.
-fn run_forward(layers: &[DenseLayer<'_>], x: &[f32], mut kept: Vec<Buffer>) -> (Vec<f32>, MlpKept) {
+/// Fills `saved`, of which an empty buffer stands for a layer not saved.
+fn run_forward(
+    layers: &[DenseLayer<'_>],
+    x: &[f32],
+    mut saved: Vec<Buffer>,
+) -> (Vec<f32>, MlpSaved) {
     let rows = row_count(layers, x);
     let (inputs, outputs) = (layers[0].inputs(), layers[layers.len() - 1].outputs());
     let mut out = zeros(rows * outputs);
@@ -95,56 +99,56 @@ fn run_forward(layers: &[DenseLayer<'_>], x: &[f32], mut kept: Vec<Buffer>) -> (
         .zip(cut(&mut out, &parts, outputs))
         .map(|(part, out)| (part, out, Vec::with_capacity(layers.len())))
         .collect();
-    for (layer, kept) in layers.iter().zip(&mut kept) {
-        let width = if kept.is_empty() { 0 } else { layer.outputs() };
-        for (task, kept) in tasks.iter_mut().zip(cut(kept, &parts, width)) {
-            task.2.push((kept, width));
+    for (layer, saved) in layers.iter().zip(&mut saved) {
+        let width = if saved.is_empty() { 0 } else { layer.outputs() };
+        for (task, saved) in tasks.iter_mut().zip(cut(saved, &parts, width)) {
+            task.2.push((saved, width));
         }
     }
-    run(tasks, |(part, out, mut kept)| {
+    run(tasks, |(part, out, mut saved)| {
         for (chunk, out) in out.chunks_mut(CHUNK * outputs).enumerate() {
             let first = part.start + chunk * CHUNK;
             let rows = out.len() / outputs;
-            let kept = kept.iter_mut().map(|(kept, width)| split(kept, rows * *width));
-            forward_chunk(layers, &x[first * inputs..(first + rows) * inputs], out, kept);
+            let saved = saved.iter_mut().map(|(saved, width)| split(saved, rows * *width));
+            forward_chunk(layers, &x[first * inputs..(first + rows) * inputs], out, saved);
         }
     });
-    (out, MlpKept { layers: kept })
+    (out, MlpSaved { layers: saved })
 }
 
 fn forward_chunk<'a>(
     layers: &[DenseLayer<'_>],
     x: &[f32],
     out: &mut [f32],
-    kept: impl Iterator<Item = &'a mut [f32]>,
+    saved: impl Iterator<Item = &'a mut [f32]>,
 ) {
     let rows = x.len() / layers[0].inputs();
     let multiply = |out: &mut [f32], layer: &DenseLayer<'_>, input: &[f32]| {
         let (inputs, outputs) = (layer.inputs(), layer.outputs());
         let left = Strided::rows(input, inputs);
-        product(out, outputs, left, layer.weights, outputs, (rows, inputs, outputs), Into::Set);
+        matmul(out, outputs, left, layer.weights, outputs, (rows, inputs, outputs), Out::Set);
     };
-    // The result of the layer before: kept, or in a buffer.
-    let (mut kept_input, mut input): (Option<&[f32]>, _) = (Some(x), Buffer::any(0));
-    for ((at, layer), kept) in layers.iter().enumerate().zip(kept) {
-        let from = kept_input.take().unwrap_or(&input);
+    // The result of the layer before: saved, or in a buffer.
+    let (mut saved_input, mut input): (Option<&[f32]>, _) = (Some(x), Buffer::any(0));
+    for ((at, layer), saved) in layers.iter().enumerate().zip(saved) {
+        let from = saved_input.take().unwrap_or(&input);
         let last = at + 1 == layers.len();
         let mut fresh = Buffer::any(if last { 0 } else { rows * layer.outputs() });
         let result = if last { &mut *out } else { &mut fresh };
-        if kept.is_empty() {
+        if saved.is_empty() {
             multiply(result, layer, from);
             add_bias_and_activate(layer.activation, result, layer.bias);
         } else {
-            multiply(kept, layer, from);
+            multiply(saved, layer, from);
             if layer.activation.is_piecewise_linear() {
-                add_bias_and_activate(layer.activation, kept, layer.bias);
+                add_bias_and_activate(layer.activation, saved, layer.bias);
                 if last {
-                    result.copy_from_slice(kept);
+                    result.copy_from_slice(saved);
                 }
-                kept_input = Some(kept);
+                saved_input = Some(saved);
             } else {
-                add_bias(kept, layer.bias);
-                activate(layer.activation, result, kept);
+                add_bias(saved, layer.bias);
+                activate(layer.activation, result, saved);
             }
         }
         input = fresh;
@@ -159,7 +163,7 @@ fn forward_chunk<'a>(
 pub fn mlp_backward(
     layers: &[DenseLayer<'_>],
     x: &[f32],
-    kept: &MlpKept,
+    saved: &MlpSaved,
     gradient: &[f32],
     dx: Option<&mut [f32]>,
 ) -> Vec<DenseGradients> {
@@ -185,13 +189,13 @@ pub fn mlp_backward(
             let rows = first..part.end.min(first + CHUNK);
             let at = |width: usize| rows.start * width..rows.end * width;
             let (x, gradient) = (&x[at(inputs)], &gradient[at(outputs)]);
-            let kept: Vec<&[f32]> = layers
+            let saved: Vec<&[f32]> = layers
                 .iter()
-                .zip(&kept.layers)
-                .map(|(layer, kept)| kept.get(at(layer.outputs())).unwrap_or(&[]))
+                .zip(&saved.layers)
+                .map(|(layer, saved)| saved.get(at(layer.outputs())).unwrap_or(&[]))
                 .collect();
             let dx = dx.as_mut().map(|dx| split(dx, rows.len() * inputs));
-            backward_chunk(layers, &turned, x, &kept, gradient, dx, &mut sums);
+            backward_chunk(layers, &turned, x, &saved, gradient, dx, &mut sums);
         }
         sums
     });
@@ -205,7 +209,7 @@ fn backward_chunk(
     layers: &[DenseLayer<'_>],
     turned: &[Buffer],
     x: &[f32],
-    kept: &[&[f32]],
+    saved: &[&[f32]],
     gradient: &[f32],
     mut dx: Option<&mut [f32]>,
     sums: &mut [Vec<f32>],
@@ -216,31 +220,31 @@ fn backward_chunk(
     for (at, layer) in layers.iter().enumerate().rev() {
         let (inputs, outputs) = (layer.inputs(), layer.outputs());
         let [dweights, dbias] = &mut sums[2 * at..2 * at + 2] else { unreachable!("two a layer") };
-        if kept[at].is_empty() {
+        if saved[at].is_empty() {
             add_rows(dbias, &dz);
         } else {
-            activate_backward(layer.activation, &mut dz, kept[at], dbias);
+            activate_backward(layer.activation, &mut dz, saved[at], dbias);
         }
 
         let mut again = Buffer::any(0);
         let input = match at.checked_sub(1) {
             None => x,
-            Some(below) if layers[below].activation.is_piecewise_linear() => kept[below],
+            Some(below) if layers[below].activation.is_piecewise_linear() => saved[below],
             Some(below) => {
-                again = Buffer::any(kept[below].len());
-                activate(layers[below].activation, &mut again, kept[below]);
+                again = Buffer::any(saved[below].len());
+                activate(layers[below].activation, &mut again, saved[below]);
                 &again
             }
         };
         let left = Strided::columns(input, inputs);
-        product(dweights, outputs, left, &dz, outputs, (inputs, rows, outputs), Into::Add);
+        matmul(dweights, outputs, left, &dz, outputs, (inputs, rows, outputs), Out::Add);
         drop(again);
 
         let mut below = Buffer::any(if at == 0 { 0 } else { rows * inputs });
         let dinput = if at == 0 { dx.take() } else { Some(&mut *below) };
         if let Some(dinput) = dinput {
             let left = Strided::rows(&dz, outputs);
-            product(dinput, inputs, left, &turned[at], inputs, (rows, outputs, inputs), Into::Set);
+            matmul(dinput, inputs, left, &turned[at], inputs, (rows, outputs, inputs), Out::Set);
         }
         dz = below;
     }

@@ -9,7 +9,7 @@
 
 use crate::activation::{Activation, activate_backward, add_bias_and_activate};
 use crate::buffer::{Buffer, zeros};
-use crate::matmul::{Into, Strided, product, transpose};
+use crate::matmul::{Out, Strided, matmul, transpose};
 use crate::mixing::{mix, mix_backward, softmax_kept};
 use crate::threads::{cut, cut_wanted, parts, run, split, total_each};
 
@@ -106,14 +106,14 @@ pub struct MmoeGradients {
 
 /// What the backward pass needs of the forward pass.
 #[derive(Debug)]
-pub struct MmoeKept {
+pub struct MmoeSaved {
     /// Of every layer the result, `[rows][experts][width]`.
     layers: Vec<Buffer>,
     /// `[rows][tasks][experts]`, after dropout.
     gates: Buffer,
 }
 
-impl MmoeKept {
+impl MmoeSaved {
     /// The gates' shares after dropout, `[rows][tasks][experts]`.
     #[must_use]
     pub fn gates(&self) -> &[f32] {
@@ -150,20 +150,20 @@ pub fn mmoe(weights: MmoeWeights<'_>, x: &[f32], keep: Option<&[bool]>) -> Vec<f
     out
 }
 
-/// [`mmoe`], keeping what [`mmoe_backward`] needs.
+/// [`mmoe`], saving for backward what [`mmoe_backward`] needs.
 ///
 /// # Panics
 /// As [`mmoe`].
 #[must_use]
-pub fn mmoe_keeping(
+pub fn mmoe_saving(
     weights: MmoeWeights<'_>,
     x: &[f32],
     keep: Option<&[bool]>,
-) -> (Vec<f32>, MmoeKept) {
+) -> (Vec<f32>, MmoeSaved) {
     let rows = weights.checked_rows(x, keep);
     let mut out = zeros(rows * weights.tasks() * weights.outputs());
     let width = |layer: &ExpertLayer<'_>| layer.bias.len();
-    let mut kept = MmoeKept {
+    let mut saved = MmoeSaved {
         layers: weights.layers.iter().map(|layer| Buffer::any(rows * width(layer))).collect(),
         gates: Buffer::any(rows * weights.gate_width()),
     };
@@ -171,12 +171,12 @@ pub fn mmoe_keeping(
     let mut tasks: Vec<_> = parts
         .iter()
         .zip(cut(&mut out, &parts, weights.tasks() * weights.outputs()))
-        .zip(cut(&mut kept.gates, &parts, weights.gate_width()))
+        .zip(cut(&mut saved.gates, &parts, weights.gate_width()))
         .map(|((part, out), gates)| (part, out, gates, Vec::new()))
         .collect();
-    for (layer, kept) in weights.layers.iter().zip(&mut kept.layers) {
-        for (task, kept) in tasks.iter_mut().zip(cut(kept, &parts, width(layer))) {
-            task.3.push(kept);
+    for (layer, saved) in weights.layers.iter().zip(&mut saved.layers) {
+        for (task, saved) in tasks.iter_mut().zip(cut(saved, &parts, width(layer))) {
+            task.3.push(saved);
         }
     }
     run(tasks, |(part, out, mut gates, mut layers)| {
@@ -186,13 +186,13 @@ pub fn mmoe_keeping(
                 .layers
                 .iter()
                 .zip(&mut layers)
-                .map(|(layer, kept)| split(kept, count * width(layer)))
+                .map(|(layer, saved)| split(saved, count * width(layer)))
                 .collect();
             let gates = split(&mut gates, count * weights.gate_width());
             forward_chunk(weights, rows, x, keep, (&mut own, gates), out);
         }
     });
-    (out, kept)
+    (out, saved)
 }
 
 /// The chunks of a part: their rows, and their piece of a slice of results.
@@ -220,13 +220,13 @@ fn forward_chunk(
     let (inputs, gate_width, count) = (weights.inputs(), weights.gate_width(), rows.len());
     let left = Strided::rows(&x[rows.start * inputs..rows.end * inputs], inputs);
     let gating = (count, inputs, gate_width);
-    product(gates, gate_width, left, weights.gates, gate_width, gating, Into::Set);
+    matmul(gates, gate_width, left, weights.gates, gate_width, gating, Out::Set);
     let keep = keep.map(|keep| &keep[rows.start * gate_width..rows.end * gate_width]);
     softmax_kept(gates, keep.unwrap_or(&[]), weights.experts);
 
     let first = weights.layers[0];
     let all = first.bias.len();
-    product(layers[0], all, left, first.weights, all, (count, inputs, all), Into::Set);
+    matmul(layers[0], all, left, first.weights, all, (count, inputs, all), Out::Set);
     for at in 1..layers.len() {
         let (below, above) = layers.split_at_mut(at);
         let (below, above) = (&mut *below[at - 1], &mut *above[0]);
@@ -234,14 +234,14 @@ fn forward_chunk(
         let (inner, width) = (weights.width(at - 1), weights.width(at));
         let all = weights.experts * width;
         for expert in 0..weights.experts {
-            product(
+            matmul(
                 &mut above[expert * width..],
                 all,
                 Strided::rows(&below[expert * inner..], weights.experts * inner),
                 &weights.layers[at].weights[expert * inner * width..],
                 width,
                 (count, inner, width),
-                Into::Set,
+                Out::Set,
             );
         }
     }
@@ -257,7 +257,7 @@ fn forward_chunk(
 pub fn mmoe_backward(
     weights: MmoeWeights<'_>,
     x: &[f32],
-    kept: &MmoeKept,
+    saved: &MmoeSaved,
     gradient: &[f32],
     dx: Option<&mut [f32]>,
 ) -> MmoeGradients {
@@ -277,10 +277,10 @@ pub fn mmoe_backward(
             let layers: Vec<&[f32]> = weights
                 .layers
                 .iter()
-                .zip(&kept.layers)
-                .map(|(layer, kept)| &kept[at(layer.bias.len())])
+                .zip(&saved.layers)
+                .map(|(layer, saved)| &saved[at(layer.bias.len())])
                 .collect();
-            let gates = &kept.gates[at(weights.gate_width())];
+            let gates = &saved.gates[at(weights.gate_width())];
             let (x, gradient) = (&x[at(inputs)], &gradient[at(outputs)]);
             let dx = dx.as_mut().map(|dx| split(dx, rows.len() * inputs));
             backward_chunk(weights, &turned, x, (&layers, gates), gradient, dx, &mut sums);
@@ -352,15 +352,15 @@ fn backward_chunk(
             let weights = expert * inner * width..(expert + 1) * inner * width;
             let left = Strided::columns(&layers[at - 1][expert * inner..], all_inner);
             let dweights = &mut sums[2 * at][weights.clone()];
-            product(dweights, width, left, dz, all, (inner, rows, width), Into::Add);
-            product(
+            matmul(dweights, width, left, dz, all, (inner, rows, width), Out::Add);
+            matmul(
                 &mut below[expert * inner..],
                 all_inner,
                 Strided::rows(dz, all),
                 &turned.layers[at][weights],
                 inner,
                 (rows, width, inner),
-                Into::Set,
+                Out::Set,
             );
         }
         activate_backward(Activation::Relu, &mut below, layers[at - 1], &mut sums[2 * at - 1]);
@@ -368,13 +368,13 @@ fn backward_chunk(
     }
     let all = layers[0].len() / rows;
     let left = Strided::columns(x, inputs);
-    product(&mut sums[0], all, left, &dz, all, (inputs, rows, all), Into::Add);
+    matmul(&mut sums[0], all, left, &dz, all, (inputs, rows, all), Out::Add);
     let dgates = &mut sums[2 * layers.len()];
     let gating = (inputs, rows, gate_width);
-    product(dgates, gate_width, left, &dlogits, gate_width, gating, Into::Add);
+    matmul(dgates, gate_width, left, &dlogits, gate_width, gating, Out::Add);
     let Some(dx) = dx else { return };
     let left = Strided::rows(&dz, all);
-    product(dx, inputs, left, &turned.layers[0], inputs, (rows, all, inputs), Into::Set);
+    matmul(dx, inputs, left, &turned.layers[0], inputs, (rows, all, inputs), Out::Set);
     let left = Strided::rows(&dlogits, gate_width);
-    product(dx, inputs, left, &turned.gates, inputs, (rows, gate_width, inputs), Into::Add);
+    matmul(dx, inputs, left, &turned.gates, inputs, (rows, gate_width, inputs), Out::Add);
 }

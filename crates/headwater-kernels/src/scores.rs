@@ -10,7 +10,7 @@ use pulp::Simd;
 
 use crate::buffer::{Buffer, zeros};
 use crate::embedding::{gather, scatter};
-use crate::matmul::{Into, Strided, product, transpose};
+use crate::matmul::{Out, Strided, matmul, transpose};
 use crate::simd::{LEAST_EXPONENT, arch, exp, inline, largest, sum};
 use crate::threads::{cut, parts, run, total};
 
@@ -35,7 +35,7 @@ pub struct Scored<'a> {
 
 /// What the backward pass needs: of every scored row the log-sum and the entropy.
 #[derive(Debug)]
-pub struct ScoresKept {
+pub struct ScoresSaved {
     log_sums: Buffer,
 }
 
@@ -111,14 +111,14 @@ pub(crate) fn probability<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// # Panics
 /// When a row or target is out of range, or the temperature is not above 0.
 #[must_use]
-pub fn token_scores(scored: &Scored<'_>, targets: &[usize]) -> (Vec<f32>, ScoresKept) {
+pub fn token_scores(scored: &Scored<'_>, targets: &[usize]) -> (Vec<f32>, ScoresSaved) {
     scored.check();
     let (width, vocabulary) = (scored.width, scored.vocabulary());
     let mut out = zeros(scored.at.len() * 2);
-    let mut kept = ScoresKept { log_sums: Buffer::any(scored.at.len()) };
+    let mut saved = ScoresSaved { log_sums: Buffer::any(scored.at.len()) };
     let turned = scored.turned();
     let parts = parts(scored.at.len(), 32);
-    let rows = cut(&mut out, &parts, 2).into_iter().zip(cut(&mut kept.log_sums, &parts, 1));
+    let rows = cut(&mut out, &parts, 2).into_iter().zip(cut(&mut saved.log_sums, &parts, 1));
     run(parts.iter().zip(rows).collect(), |(part, (out, log_sums))| {
         let mut logits = Buffer::any(CHUNK.min(part.len()) * vocabulary);
         let chunks = out.chunks_mut(2 * CHUNK).zip(log_sums.chunks_mut(CHUNK));
@@ -129,11 +129,11 @@ pub fn token_scores(scored: &Scored<'_>, targets: &[usize]) -> (Vec<f32>, Scores
             let logits = &mut logits[..rows.len() * vocabulary];
             let left = Strided::rows(&hidden, width);
             let dimensions = (rows.len(), width, vocabulary);
-            product(logits, vocabulary, left, &turned, vocabulary, dimensions, Into::Set);
+            matmul(logits, vocabulary, left, &turned, vocabulary, dimensions, Out::Set);
             score_rows(out, log_sums, logits, &targets[rows], scored.temperature);
         }
     });
-    (out, kept)
+    (out, saved)
 }
 
 #[pulp::with_simd(score_rows = arch())]
@@ -210,7 +210,7 @@ pub(crate) fn softmax_in_place<S: Simd>(
 pub fn token_scores_backward(
     scored: &Scored<'_>,
     targets: &[usize],
-    kept: &ScoresKept,
+    saved: &ScoresSaved,
     gradient: &[f32],
 ) -> (Vec<f32>, Vec<f32>) {
     scored.check();
@@ -229,17 +229,17 @@ pub fn token_scores_backward(
             let logits = &mut logits[..rows.len() * vocabulary];
             let left = Strided::rows(&hidden, width);
             let forward = (rows.len(), width, vocabulary);
-            product(logits, vocabulary, left, &turned, vocabulary, forward, Into::Set);
+            matmul(logits, vocabulary, left, &turned, vocabulary, forward, Out::Set);
             let outer = &gradient[2 * rows.start..2 * rows.end];
-            let (targets, sums) = (&targets[rows.clone()], &kept.log_sums[rows.clone()]);
+            let (targets, sums) = (&targets[rows.clone()], &saved.log_sums[rows.clone()]);
             let scales = (scored.temperature, scored.slope());
             score_rows_backward(logits, targets, sums, outer, scales);
             let back = (rows.len(), vocabulary, width);
             let dlogits = Strided::rows(logits, vocabulary);
-            product(drows, width, dlogits, scored.embedding, width, back, Into::Set);
+            matmul(drows, width, dlogits, scored.embedding, width, back, Out::Set);
             let by_row = Strided::columns(logits, vocabulary);
             let dimensions = (vocabulary, rows.len(), width);
-            product(&mut dembedding, width, by_row, &hidden, width, dimensions, Into::Add);
+            matmul(&mut dembedding, width, by_row, &hidden, width, dimensions, Out::Add);
         }
         dembedding
     });

@@ -48,7 +48,7 @@ impl SparseRows {
 /// # Panics
 /// When an entry's column has no row of `weights`.
 #[must_use]
-pub fn sparse_product(rows: &SparseRows, weights: &[f32], channels: usize) -> Vec<f32> {
+pub fn sparse_matmul(rows: &SparseRows, weights: &[f32], channels: usize) -> Vec<f32> {
     let mut out = vec![0.0; rows.len() * channels];
     for (out, row) in out.chunks_exact_mut(channels).zip(rows.rows()) {
         for (column, value) in row {
@@ -64,7 +64,7 @@ pub fn sparse_product(rows: &SparseRows, weights: &[f32], channels: usize) -> Ve
 /// # Panics
 /// When an entry's column is `width` or more.
 #[must_use]
-pub fn sparse_product_backward(
+pub fn sparse_matmul_backward(
     rows: &SparseRows,
     gradient: &[f32],
     width: usize,
@@ -90,9 +90,9 @@ mod tests {
         let rows = SparseRows::new(entries);
         assert_eq!(rows.len(), 3);
         let weights = [1.0, 10.0, 2.0, 20.0, 3.0, 30.0];
-        assert_eq!(sparse_product(&rows, &weights, 2), [-1.0, -10.0, 0.0, 0.0, 2.0, 20.0]);
+        assert_eq!(sparse_matmul(&rows, &weights, 2), [-1.0, -10.0, 0.0, 0.0, 2.0, 20.0]);
         // The transpose: gradient (1, 0), (5, 5), (0, 1).
-        let slopes = sparse_product_backward(&rows, &[1.0, 0.0, 5.0, 5.0, 0.0, 1.0], 3, 2);
+        let slopes = sparse_matmul_backward(&rows, &[1.0, 0.0, 5.0, 5.0, 0.0, 1.0], 3, 2);
         assert_eq!(slopes, [2.0, 0.0, 0.0, 1.0, -1.0, 0.0]);
     }
 }

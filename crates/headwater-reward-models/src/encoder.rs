@@ -74,7 +74,7 @@ impl Encoder for HashedWords {
         weights: Tensor<2>,
     ) -> Result<Tensor<2>, RewardModelError> {
         let rows = SparseRows::new(inputs.iter().map(|input| input.as_slice()));
-        Ok(ops::sparse_product(rows, weights))
+        Ok(ops::sparse_matmul(rows, weights))
     }
 
     fn to_bytes(&self) -> Vec<u8> {

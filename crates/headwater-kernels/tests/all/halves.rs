@@ -4,9 +4,9 @@
 use crate::common::{check_gradients, close, dot, double, sets, times, values};
 use headwater_kernels::{
     AttentionShape, AttentionWeights, FeedForwardWeights, Rotary, Scored, Tree, attention,
-    attention_backward, attention_keeping, feed_forward, feed_forward_backward,
-    feed_forward_keeping, rms_norm, rms_norm_backward, token_scores, token_scores_backward,
-    with_instruction_set, with_threads,
+    attention_backward, attention_saving, feed_forward, feed_forward_backward, feed_forward_saving,
+    rms_norm, rms_norm_backward, token_scores, token_scores_backward, with_instruction_set,
+    with_threads,
 };
 use proptest::prelude::*;
 
@@ -163,13 +163,13 @@ proptest! {
         let doubles: Vec<Vec<f64>> = tensors.iter().map(|t| double(t)).collect();
         let outer = values(sizes[0], seed + 99);
         let x = &tensors[0];
-        let (out, kept_out, dx, dw) = with_instruction_set(set, || with_threads(threads, || {
-            let (kept_out, kept) = attention_keeping(&shape, &rotary, weights, &trees, x);
+        let (out, saved_out, dx, dw) = with_instruction_set(set, || with_threads(threads, || {
+            let (saved_out, saved) = attention_saving(&shape, &rotary, weights, &trees, x);
             let mut dx = outer.clone();
-            let dw = attention_backward(&shape, &rotary, weights, &trees, x, &kept, &mut dx);
-            (attention(&shape, &rotary, weights, &trees, x), kept_out, dx, dw)
+            let dw = attention_backward(&shape, &rotary, weights, &trees, x, &saved, &mut dx);
+            (attention(&shape, &rotary, weights, &trees, x), saved_out, dx, dw)
         }));
-        prop_assert_eq!(&out, &kept_out);
+        prop_assert_eq!(&out, &saved_out);
         close(&out, &plain_attention(&shape, &trees, &doubles));
         let gradients: [&[f32]; 6] = [&dx, &dw.norm, &dw.query, &dw.key, &dw.value, &dw.output];
         check_gradients(&doubles, &gradients, |t| dot(&plain_attention(&shape, &trees, t), &outer));
@@ -193,13 +193,13 @@ proptest! {
         };
         let doubles: Vec<Vec<f64>> = tensors.iter().map(|t| double(t)).collect();
         let outer = values(sizes[0], seed + 99);
-        let (out, kept_out, dx, dw) = with_instruction_set(set, || with_threads(threads, || {
-            let (kept_out, kept) = feed_forward_keeping(weights, &tensors[0]);
+        let (out, saved_out, dx, dw) = with_instruction_set(set, || with_threads(threads, || {
+            let (saved_out, saved) = feed_forward_saving(weights, &tensors[0]);
             let mut dx = outer.clone();
-            let dw = feed_forward_backward(weights, &tensors[0], &kept, &mut dx);
-            (feed_forward(weights, &tensors[0]), kept_out, dx, dw)
+            let dw = feed_forward_backward(weights, &tensors[0], &saved, &mut dx);
+            (feed_forward(weights, &tensors[0]), saved_out, dx, dw)
         }));
-        prop_assert_eq!(&out, &kept_out);
+        prop_assert_eq!(&out, &saved_out);
         close(&out, &plain_feed_forward(&doubles));
         let gradients: [&[f32]; 5] = [&dx, &dw.norm, &dw.gate, &dw.up, &dw.down];
         check_gradients(&doubles, &gradients, |t| dot(&plain_feed_forward(t), &outer));
@@ -238,8 +238,8 @@ proptest! {
             hidden: &hidden, embedding: &embedding, width, at: &at, temperature,
         };
         let (out, (dhidden, dembedding)) = with_instruction_set(set, || with_threads(threads, || {
-            let (out, kept) = token_scores(&scores, &targets);
-            (out, token_scores_backward(&scores, &targets, &kept, &outer))
+            let (out, saved) = token_scores(&scores, &targets);
+            (out, token_scores_backward(&scores, &targets, &saved, &outer))
         }));
         let plain = |t: &[Vec<f64>]| -> Vec<f64> {
             let rows = plain_log_probs(&t[0], &t[1], width, &at, f64::from(temperature));
@@ -265,13 +265,13 @@ fn attention_of_nothing_is_nothing() {
         for trees in [vec![], vec![Tree::default()], vec![Tree { trunk: 0, branches: vec![0; 2] }]]
         {
             with_threads(threads, || {
-                let (out, kept) = attention_keeping(&shape, &rotary, weights, &trees, &[]);
+                let (out, saved) = attention_saving(&shape, &rotary, weights, &trees, &[]);
                 assert_eq!(
                     (out, attention(&shape, &rotary, weights, &trees, &[])),
                     Default::default()
                 );
                 let sums =
-                    attention_backward(&shape, &rotary, weights, &trees, &[], &kept, &mut []);
+                    attention_backward(&shape, &rotary, weights, &trees, &[], &saved, &mut []);
                 assert!(sums.norm.iter().chain(&sums.query).all(|sum| *sum == 0.0));
             });
         }

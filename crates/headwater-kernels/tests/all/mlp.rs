@@ -2,7 +2,7 @@
 
 use crate::common::{check_gradients, close, dot, double, off_grid, on_grid, sets, times, values};
 use headwater_kernels::{
-    Activation, DenseLayer, mlp, mlp_backward, mlp_keeping, with_instruction_set, with_threads,
+    Activation, DenseLayer, mlp, mlp_backward, mlp_saving, with_instruction_set, with_threads,
 };
 use proptest::prelude::*;
 
@@ -104,14 +104,14 @@ proptest! {
         let x = &tensors[0];
         let outer = values(rows * widths[activations.len()], seed + 99);
         let mut dx = vec![f32::NAN; x.len()];
-        let (out, kept_out, dlayers, without_dx) =
+        let (out, saved_out, dlayers, without_dx) =
             with_instruction_set(set, || with_threads(threads, || {
-                let (kept_out, kept) = mlp_keeping(&layers, x);
-                let dlayers = mlp_backward(&layers, x, &kept, &outer, Some(&mut dx));
-                let without_dx = mlp_backward(&layers, x, &kept, &outer, None);
-                (mlp(&layers, x), kept_out, dlayers, without_dx)
+                let (saved_out, saved) = mlp_saving(&layers, x);
+                let dlayers = mlp_backward(&layers, x, &saved, &outer, Some(&mut dx));
+                let without_dx = mlp_backward(&layers, x, &saved, &outer, None);
+                (mlp(&layers, x), saved_out, dlayers, without_dx)
             }));
-        prop_assert_eq!(&out, &kept_out);
+        prop_assert_eq!(&out, &saved_out);
         for (with, without) in dlayers.iter().zip(&without_dx) {
             prop_assert_eq!(&with.weights, &without.weights);
             prop_assert_eq!(&with.bias, &without.bias);
@@ -146,8 +146,8 @@ fn a_kink_may_follow_a_smooth_layer() {
     let (layers, x) = (layers(&activations, &tensors), &tensors[0]);
     let outer = values(21 * 3, 6);
     let mut dx = vec![0.0; x.len()];
-    let (out, kept) = mlp_keeping(&layers, x);
-    let dlayers = mlp_backward(&layers, x, &kept, &outer, Some(&mut dx));
+    let (out, saved) = mlp_saving(&layers, x);
+    let dlayers = mlp_backward(&layers, x, &saved, &outer, Some(&mut dx));
     let doubles: Vec<Vec<f64>> = tensors.iter().map(|t| double(t)).collect();
     close(&out, &plain(&activations, &doubles));
     let mut gradients: Vec<&[f32]> = vec![&dx];

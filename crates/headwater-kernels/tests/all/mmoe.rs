@@ -4,7 +4,7 @@ use crate::common::{
     check_gradients_by, close, dot, double, off_grid, on_grid, sets, times, values,
 };
 use headwater_kernels::{
-    ExpertLayer, MmoeWeights, mmoe, mmoe_backward, mmoe_keeping, with_instruction_set, with_threads,
+    ExpertLayer, MmoeWeights, mmoe, mmoe_backward, mmoe_saving, with_instruction_set, with_threads,
 };
 use proptest::prelude::*;
 
@@ -44,14 +44,14 @@ fn plain(shape: Shape, keep: Option<&[bool]>, tensors: &[Vec<f64>]) -> Vec<f64> 
     let mut y = Vec::new();
     for group in 0..rows * tasks {
         let own = group * experts..(group + 1) * experts;
-        let kept: Vec<bool> = match keep {
+        let saved: Vec<bool> = match keep {
             Some(keep) if keep[own.clone()].contains(&true) => keep[own.clone()].to_vec(),
             _ => vec![true; experts],
         };
         let weights: Vec<f64> = logits[own]
             .iter()
-            .zip(kept)
-            .map(|(z, kept)| if kept { z.exp() } else { 0.0 })
+            .zip(saved)
+            .map(|(z, saved)| if saved { z.exp() } else { 0.0 })
             .collect();
         let total: f64 = weights.iter().sum();
         let row = group / tasks * width;
@@ -110,22 +110,22 @@ proptest! {
         let weights = MmoeWeights { experts, layers: &layers, gates: &tensors[1] };
         let outer = values(rows * tasks * widths[widths.len() - 1], seed + 99);
         let mut dx = vec![f32::NAN; x.len()];
-        let (out, kept_out, kept, gradients, without_dx) =
+        let (out, saved_out, saved, gradients, without_dx) =
             with_instruction_set(set, || with_threads(threads, || {
-                let (kept_out, kept) = mmoe_keeping(weights, x, keep);
-                let gradients = mmoe_backward(weights, x, &kept, &outer, Some(&mut dx));
-                let without_dx = mmoe_backward(weights, x, &kept, &outer, None);
-                (mmoe(weights, x, keep), kept_out, kept, gradients, without_dx)
+                let (saved_out, saved) = mmoe_saving(weights, x, keep);
+                let gradients = mmoe_backward(weights, x, &saved, &outer, Some(&mut dx));
+                let without_dx = mmoe_backward(weights, x, &saved, &outer, None);
+                (mmoe(weights, x, keep), saved_out, saved, gradients, without_dx)
             }));
-        prop_assert_eq!(&out, &kept_out);
+        prop_assert_eq!(&out, &saved_out);
         prop_assert_eq!(&gradients.gates, &without_dx.gates);
         prop_assert_eq!(&gradients.layers[0].weights, &without_dx.layers[0].weights);
 
-        for (group, gates) in kept.gates().chunks(experts).enumerate() {
+        for (group, gates) in saved.gates().chunks(experts).enumerate() {
             prop_assert!((gates.iter().sum::<f32>() - 1.0).abs() < 1e-5);
             let dropped = &mask[group * experts..(group + 1) * experts];
             if masked && dropped.contains(&true) {
-                prop_assert!(gates.iter().zip(dropped).all(|(gate, kept)| *kept || *gate == 0.0));
+                prop_assert!(gates.iter().zip(dropped).all(|(gate, saved)| *saved || *gate == 0.0));
             }
         }
         let doubles: Vec<Vec<f64>> = tensors.iter().map(|t| double(t)).collect();
@@ -164,7 +164,7 @@ fn one_expert_is_the_expert_for_every_task() {
 fn a_dropped_expert_may_have_the_largest_logit_by_far() {
     let layers = [ExpertLayer { weights: &[1.0, 1.0, 1.0], bias: &[1.0, 2.0, 3.0] }];
     let weights = MmoeWeights { experts: 3, layers: &layers, gates: &[1000.0, -50.0, -50.0] };
-    let (out, kept) = mmoe_keeping(weights, &[1.0], Some(&[false, true, true]));
-    assert_eq!(kept.gates(), [0.0, 0.5, 0.5]);
+    let (out, saved) = mmoe_saving(weights, &[1.0], Some(&[false, true, true]));
+    assert_eq!(saved.gates(), [0.0, 0.5, 0.5]);
     assert_eq!(out, [3.5]);
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use headwater_kernels as kernels;
 use headwater_kernels::{
-    AttentionKept, AttentionShape, AttentionWeights, FeedForwardKept, FeedForwardWeights, Rotary,
-    Scored, ScoresKept, SparseRows, Tree,
+    AttentionSaved, AttentionShape, AttentionWeights, FeedForwardSaved, FeedForwardWeights, Rotary,
+    Scored, ScoresSaved, SparseRows, Tree,
 };
 
 use super::host::{Gradient, HostOp};
@@ -18,9 +18,9 @@ pub(super) struct Embed {
 }
 
 impl HostOp<1> for Embed {
-    type Kept = ();
+    type Saved = ();
 
-    fn keeping(&self, [embedding]: [&[f32]; 1]) -> (Vec<f32>, ()) {
+    fn saving(&self, [embedding]: [&[f32]; 1]) -> (Vec<f32>, ()) {
         (kernels::embed(embedding, self.width, &self.tokens), ())
     }
 
@@ -38,16 +38,16 @@ pub(super) struct SparseProduct {
 }
 
 impl HostOp<1> for SparseProduct {
-    type Kept = ();
+    type Saved = ();
 
-    fn keeping(&self, [weights]: [&[f32]; 1]) -> (Vec<f32>, ()) {
-        (kernels::sparse_product(&self.rows, weights, self.channels), ())
+    fn saving(&self, [weights]: [&[f32]; 1]) -> (Vec<f32>, ()) {
+        (kernels::sparse_matmul(&self.rows, weights, self.channels), ())
     }
 
     fn backward(&self, [weights]: [&[f32]; 1], (): &(), gradient: &mut [f32]) -> [Gradient; 1] {
         let (rows, channels) = (&self.rows, self.channels);
         let width = weights.len() / channels;
-        [Gradient::New(kernels::sparse_product_backward(rows, gradient, width, channels))]
+        [Gradient::New(kernels::sparse_matmul_backward(rows, gradient, width, channels))]
     }
 }
 
@@ -58,9 +58,9 @@ pub(super) struct RmsNorm {
 }
 
 impl HostOp<2> for RmsNorm {
-    type Kept = ();
+    type Saved = ();
 
-    fn keeping(&self, [x, gain]: [&[f32]; 2]) -> (Vec<f32>, ()) {
+    fn saving(&self, [x, gain]: [&[f32]; 2]) -> (Vec<f32>, ()) {
         (kernels::rms_norm(x, gain, self.epsilon), ())
     }
 
@@ -83,27 +83,27 @@ fn attention_weights([norm, query, key, value, output]: [&[f32]; 5]) -> Attentio
 }
 
 impl HostOp<6> for Attention {
-    type Kept = AttentionKept;
+    type Saved = AttentionSaved;
 
     fn forward(&self, [x, weights @ ..]: [&[f32]; 6]) -> Vec<f32> {
         let Self { shape, rotary, trees } = self;
         kernels::attention(shape, rotary, attention_weights(weights), trees, x)
     }
 
-    fn keeping(&self, [x, weights @ ..]: [&[f32]; 6]) -> (Vec<f32>, AttentionKept) {
+    fn saving(&self, [x, weights @ ..]: [&[f32]; 6]) -> (Vec<f32>, AttentionSaved) {
         let Self { shape, rotary, trees } = self;
-        kernels::attention_keeping(shape, rotary, attention_weights(weights), trees, x)
+        kernels::attention_saving(shape, rotary, attention_weights(weights), trees, x)
     }
 
     fn backward(
         &self,
         [x, weights @ ..]: [&[f32]; 6],
-        kept: &AttentionKept,
+        saved: &AttentionSaved,
         gradient: &mut [f32],
     ) -> [Gradient; 6] {
         let Self { shape, rotary, trees } = self;
         let weights = attention_weights(weights);
-        let sums = kernels::attention_backward(shape, rotary, weights, trees, x, kept, gradient);
+        let sums = kernels::attention_backward(shape, rotary, weights, trees, x, saved, gradient);
         let [norm, query, key, value, output] =
             [sums.norm, sums.query, sums.key, sums.value, sums.output].map(Gradient::New);
         [Gradient::InPlace, norm, query, key, value, output]
@@ -123,23 +123,23 @@ impl FeedForward {
 }
 
 impl HostOp<5> for FeedForward {
-    type Kept = FeedForwardKept;
+    type Saved = FeedForwardSaved;
 
     fn forward(&self, [x, weights @ ..]: [&[f32]; 5]) -> Vec<f32> {
         kernels::feed_forward(self.weights(weights), x)
     }
 
-    fn keeping(&self, [x, weights @ ..]: [&[f32]; 5]) -> (Vec<f32>, FeedForwardKept) {
-        kernels::feed_forward_keeping(self.weights(weights), x)
+    fn saving(&self, [x, weights @ ..]: [&[f32]; 5]) -> (Vec<f32>, FeedForwardSaved) {
+        kernels::feed_forward_saving(self.weights(weights), x)
     }
 
     fn backward(
         &self,
         [x, weights @ ..]: [&[f32]; 5],
-        kept: &FeedForwardKept,
+        saved: &FeedForwardSaved,
         gradient: &mut [f32],
     ) -> [Gradient; 5] {
-        let sums = kernels::feed_forward_backward(self.weights(weights), x, kept, gradient);
+        let sums = kernels::feed_forward_backward(self.weights(weights), x, saved, gradient);
         let [norm, gate, up, down] = [sums.norm, sums.gate, sums.up, sums.down].map(Gradient::New);
         [Gradient::InPlace, norm, gate, up, down]
     }
@@ -162,21 +162,21 @@ impl TokenScores {
 }
 
 impl HostOp<2> for TokenScores {
-    type Kept = ScoresKept;
+    type Saved = ScoresSaved;
 
-    fn keeping(&self, inputs: [&[f32]; 2]) -> (Vec<f32>, ScoresKept) {
+    fn saving(&self, inputs: [&[f32]; 2]) -> (Vec<f32>, ScoresSaved) {
         kernels::token_scores(&self.scored(inputs), &self.targets)
     }
 
     fn backward(
         &self,
         inputs: [&[f32]; 2],
-        kept: &ScoresKept,
+        saved: &ScoresSaved,
         gradient: &mut [f32],
     ) -> [Gradient; 2] {
         let scored = self.scored(inputs);
         let (hidden, embedding) =
-            kernels::token_scores_backward(&scored, &self.targets, kept, gradient);
+            kernels::token_scores_backward(&scored, &self.targets, saved, gradient);
         [Gradient::New(hidden), Gradient::New(embedding)]
     }
 }

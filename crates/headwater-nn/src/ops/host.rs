@@ -22,21 +22,21 @@ use burn::tensor::{Bytes, DType, Int, Shape, Tensor, TensorData};
 /// An operation of `N` float inputs and one float output.
 pub(crate) trait HostOp<const N: usize>: Debug + Send + Sync + 'static {
     /// What the backward pass needs of the forward pass, besides the inputs.
-    type Kept: Debug + Send + Sync + 'static;
+    type Saved: Debug + Send + Sync + 'static;
 
     /// The result alone.
     fn forward(&self, inputs: [&[f32]; N]) -> Vec<f32> {
-        self.keeping(inputs).0
+        self.saving(inputs).0
     }
 
     /// The result, and what [`HostOp::backward`] will need.
-    fn keeping(&self, inputs: [&[f32]; N]) -> (Vec<f32>, Self::Kept);
+    fn saving(&self, inputs: [&[f32]; N]) -> (Vec<f32>, Self::Saved);
 
     /// Gradients of the inputs, given that of the result.
     fn backward(
         &self,
         inputs: [&[f32]; N],
-        kept: &Self::Kept,
+        saved: &Self::Saved,
         gradient: &mut [f32],
     ) -> [Gradient; N];
 }
@@ -108,8 +108,8 @@ pub(crate) fn apply<Op: HostOp<N>, const N: usize>(
         .stateful()
     {
         OpsKind::Tracked(step) => {
-            let (out, kept) = op.keeping(primitives.each_ref().map(slice));
-            let state = State { op: Arc::new(op), inputs: primitives, kept: Arc::new(kept) };
+            let (out, saved) = op.saving(primitives.each_ref().map(slice));
+            let state = State { op: Arc::new(op), inputs: primitives, saved: Arc::new(saved) };
             step.finish(state, tensor(out, shape))
         }
         OpsKind::UnTracked(step) => {
@@ -127,12 +127,12 @@ struct Step<Op, const N: usize>(PhantomData<Op>);
 struct State<Op: HostOp<N>, const N: usize> {
     op: Arc<Op>,
     inputs: [FlexTensor; N],
-    kept: Arc<Op::Kept>,
+    saved: Arc<Op::Saved>,
 }
 
 impl<Op: HostOp<N>, const N: usize> Clone for State<Op, N> {
     fn clone(&self) -> Self {
-        Self { op: self.op.clone(), inputs: self.inputs.clone(), kept: self.kept.clone() }
+        Self { op: self.op.clone(), inputs: self.inputs.clone(), saved: self.saved.clone() }
     }
 }
 
@@ -145,10 +145,10 @@ impl<Op: HostOp<N>, const N: usize> Backward<Flex, N> for Step<Op, N> {
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let State { op, inputs, kept } = ops.state;
+        let State { op, inputs, saved } = ops.state;
         let mut outer = contiguous(gradients.consume::<Flex>(&ops.node));
         let slices = inputs.each_ref().map(slice);
-        let inner = op.backward(slices, &kept, outer.storage_mut::<f32>());
+        let inner = op.backward(slices, &saved, outer.storage_mut::<f32>());
         let mut outer = Some(outer);
         for ((parent, gradient), input) in ops.parents.into_iter().zip(inner).zip(&inputs) {
             let shape = input.layout().shape().clone();

@@ -150,9 +150,9 @@ pub fn token_scores(
 }
 
 /// Sparse rows times weights `[width, channels]`: `[rows, channels]`. Every column is below `width`.
-pub fn sparse_product(rows: SparseRows, weights: Tensor<2>) -> Tensor<2> {
+pub fn sparse_matmul(rows: SparseRows, weights: Tensor<2>) -> Tensor<2> {
     let Some(inputs) = host::inputs([weights.clone().into_dispatch()]) else {
-        return plain::sparse_product(&rows, weights);
+        return plain::sparse_matmul(&rows, weights);
     };
     let channels = weights.dims()[1];
     let shape = [rows.len(), channels];

@@ -192,7 +192,7 @@ pub fn token_scores(
 }
 
 /// Sparse rows times weights, the rows written out.
-pub fn sparse_product(rows: &SparseRows, weights: Tensor<2>) -> Tensor<2> {
+pub fn sparse_matmul(rows: &SparseRows, weights: Tensor<2>) -> Tensor<2> {
     let width = weights.dims()[0];
     let mut dense = vec![0.0f32; rows.len() * width];
     for (row, entries) in dense.chunks_exact_mut(width).zip(rows.rows()) {

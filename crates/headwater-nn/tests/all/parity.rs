@@ -246,7 +246,7 @@ proptest! {
     }
 
     #[test]
-    fn sparse_product(
+    fn sparse_matmul(
         rows in 1usize..30, width in 1usize..40, channels in 1usize..5, entries in 0usize..9, seed: u64,
     ) {
         let mut draws = Draws::new(seed);
@@ -261,8 +261,8 @@ proptest! {
         compare!(
             draws,
             [
-                ops::sparse_product(sparse.clone(), weights[0].clone()),
-                plain::sparse_product(&sparse, weights[1].clone()),
+                ops::sparse_matmul(sparse.clone(), weights[0].clone()),
+                plain::sparse_matmul(&sparse, weights[1].clone()),
             ],
             [weights]
         );

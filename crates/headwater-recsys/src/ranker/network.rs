@@ -12,8 +12,8 @@ use std::ops::Range;
 
 use headwater_core::StreamRng;
 use headwater_kernels::{
-    Activation, DenseGradients, DenseLayer, ExpertLayer, MlpKept, MmoeKept, MmoeWeights, mlp,
-    mlp_backward, mlp_keeping, mmoe, mmoe_backward, mmoe_keeping,
+    Activation, DenseGradients, DenseLayer, ExpertLayer, MlpSaved, MmoeSaved, MmoeWeights, mlp,
+    mlp_backward, mlp_saving, mmoe, mmoe_backward, mmoe_saving,
 };
 use rand_distr::{Distribution, Normal};
 
@@ -56,20 +56,20 @@ struct Gates {
 
 /// What the backward pass needs of the forward pass.
 #[derive(Debug)]
-pub(crate) struct Kept {
-    bottom: Option<(Vec<f32>, MlpKept)>,
-    shared: Option<(Vec<f32>, SharedKept)>,
+pub(crate) struct Saved {
+    bottom: Option<(Vec<f32>, MlpSaved)>,
+    shared: Option<(Vec<f32>, SharedSaved)>,
     /// Of each tower its input, where it was gathered, and its layers.
-    towers: Vec<(Option<Vec<f32>>, MlpKept)>,
+    towers: Vec<(Option<Vec<f32>>, MlpSaved)>,
 }
 
 #[derive(Debug)]
-enum SharedKept {
-    Stack(MlpKept),
-    Experts(MmoeKept),
+enum SharedSaved {
+    Stack(MlpSaved),
+    Experts(MmoeSaved),
 }
 
-impl Kept {
+impl Saved {
     /// What experts and gates have read, `[rows][hidden]`; without a bottom `x` itself.
     pub(crate) fn hidden<'a>(&'a self, x: &'a [f32]) -> &'a [f32] {
         self.bottom.as_ref().map_or(x, |(hidden, _)| hidden)
@@ -169,24 +169,24 @@ impl Network {
     }
 
     /// [`Network::logits`] in training: `mask` `[rows][mask width]` is false for the experts that gates drop.
-    pub(crate) fn logits_keeping(
+    pub(crate) fn logits_saving(
         &self,
         parameters: &[f32],
         x: &[f32],
         mask: Option<&[bool]>,
-    ) -> (Vec<f32>, Kept) {
+    ) -> (Vec<f32>, Saved) {
         let bottom =
-            (!self.bottom.is_empty()).then(|| mlp_keeping(&dense(&self.bottom, parameters), x));
+            (!self.bottom.is_empty()).then(|| mlp_saving(&dense(&self.bottom, parameters), x));
         let hidden = bottom.as_ref().map_or(x, |(hidden, _)| hidden);
         let shared = (!self.shared.is_empty()).then(|| match &self.gates {
             None => {
-                let (out, kept) = mlp_keeping(&dense(&self.shared, parameters), hidden);
-                (out, SharedKept::Stack(kept))
+                let (out, saved) = mlp_saving(&dense(&self.shared, parameters), hidden);
+                (out, SharedSaved::Stack(saved))
             }
             Some(gates) => {
                 let experts = experts(&self.shared, parameters);
-                let (out, kept) = mmoe_keeping(weights(gates, &experts, parameters), hidden, mask);
-                (out, SharedKept::Experts(kept))
+                let (out, saved) = mmoe_saving(weights(gates, &experts, parameters), hidden, mask);
+                (out, SharedSaved::Experts(saved))
             }
         });
         let mixed = shared.as_ref().map_or(hidden, |(mixed, _)| mixed);
@@ -194,15 +194,15 @@ impl Network {
         let mut towers = Vec::with_capacity(self.tasks);
         for (task, tower) in self.towers.iter().enumerate() {
             let input = self.tower_input(mixed, task);
-            let (z, kept) = mlp_keeping(&dense(tower, parameters), &input);
+            let (z, saved) = mlp_saving(&dense(tower, parameters), &input);
             logits.iter_mut().skip(task).step_by(self.tasks).zip(z).for_each(|(out, z)| *out = z);
             let gathered = match input {
                 Cow::Borrowed(_) => None,
                 Cow::Owned(input) => Some(input),
             };
-            towers.push((gathered, kept));
+            towers.push((gathered, saved));
         }
-        (logits, Kept { bottom, shared, towers })
+        (logits, Saved { bottom, shared, towers })
     }
 
     /// Writes the gradient of all parameters, and that of `x` to `dx` if it is wanted, given that of the logits and,
@@ -211,17 +211,17 @@ impl Network {
         &self,
         parameters: &[f32],
         x: &[f32],
-        kept: &Kept,
+        saved: &Saved,
         (dlogits, dhidden): (&[f32], Option<&[f32]>),
         gradient: &mut [f32],
         dx: Option<&mut [f32]>,
     ) {
-        let hidden = kept.hidden(x);
-        let mixed = kept.shared.as_ref().map_or(hidden, |(mixed, _)| mixed);
+        let hidden = saved.hidden(x);
+        let mixed = saved.shared.as_ref().map_or(hidden, |(mixed, _)| mixed);
         let mixtures = self.mixtures();
         let mut dmixed = vec![0.0; mixed.len()];
         let mut dinput = vec![0.0; mixed.len() / mixtures];
-        for (task, (tower, (gathered, layers))) in self.towers.iter().zip(&kept.towers).enumerate()
+        for (task, (tower, (gathered, layers))) in self.towers.iter().zip(&saved.towers).enumerate()
         {
             let input = gathered.as_deref().unwrap_or(mixed);
             let dz: Vec<f32> = dlogits.iter().skip(task).step_by(self.tasks).copied().collect();
@@ -233,22 +233,22 @@ impl Network {
             }
         }
         // Without a bottom the hidden layer is `x`, whose gradient is seldom wanted.
-        let wanted = kept.bottom.is_some() || dx.is_some();
-        let mut down = match (&kept.shared, &self.gates) {
-            (Some((_, SharedKept::Stack(kept))), _) => {
+        let wanted = saved.bottom.is_some() || dx.is_some();
+        let mut down = match (&saved.shared, &self.gates) {
+            (Some((_, SharedSaved::Stack(saved))), _) => {
                 let mut down = vec![0.0; hidden.len()];
                 let tensors = dense(&self.shared, parameters);
                 let into = wanted.then_some(down.as_mut_slice());
-                let sums = mlp_backward(&tensors, hidden, kept, &dmixed, into);
+                let sums = mlp_backward(&tensors, hidden, saved, &dmixed, into);
                 store(&self.shared, sums, gradient);
                 down
             }
-            (Some((_, SharedKept::Experts(kept))), Some(gates)) => {
+            (Some((_, SharedSaved::Experts(saved))), Some(gates)) => {
                 let mut down = vec![0.0; hidden.len()];
                 let experts = experts(&self.shared, parameters);
                 let weights = weights(gates, &experts, parameters);
                 let into = wanted.then_some(down.as_mut_slice());
-                let sums = mmoe_backward(weights, hidden, kept, &dmixed, into);
+                let sums = mmoe_backward(weights, hidden, saved, &dmixed, into);
                 for (layer, sums) in self.shared.iter().zip(sums.layers) {
                     gradient[layer.weights.clone()].copy_from_slice(&sums.weights);
                     gradient[layer.bias.clone()].copy_from_slice(&sums.bias);
@@ -261,7 +261,7 @@ impl Network {
         if let Some(more) = dhidden {
             down.iter_mut().zip(more).for_each(|(sum, value)| *sum += value);
         }
-        match &kept.bottom {
+        match &saved.bottom {
             None => {
                 if let Some(dx) = dx {
                     dx.copy_from_slice(&down);

@@ -209,11 +209,11 @@ impl SyntheticTasks {
             let mut rng = streams.stream("batch", &[(batch % different) as u64]);
             self.draw(settings.batch, &mut rng, &mut x, &mut y);
             let mask = dropout.gates(settings.batch * network.mask_width());
-            let (mut slopes, kept) = network.logits_keeping(&parameters, &x, mask);
+            let (mut slopes, saved) = network.logits_saving(&parameters, &x, mask);
             // Mean over rows of the sum over tasks of squared errors.
             let scale = 2.0 / settings.batch as f32;
             slopes.iter_mut().zip(&y).for_each(|(z, y)| *z = scale * (*z - y));
-            network.backward(&parameters, &x, &kept, (&slopes, None), &mut gradient, None);
+            network.backward(&parameters, &x, &saved, (&slopes, None), &mut gradient, None);
             adam.step(settings.learning_rate, None, &mut parameters, &gradient)?;
             if settings.fixed_rows.is_some() && (batch + 1) % different == 0 {
                 let error: f64 =

@@ -1,7 +1,7 @@
 //! The classifier: one hidden layer, and the optimiser of its weights.
 
 use headwater_core::StreamRng;
-use headwater_kernels::{Activation, AdamWStep, DenseLayer, adamw, mlp, mlp_backward, mlp_keeping};
+use headwater_kernels::{Activation, AdamWStep, DenseLayer, adamw, mlp, mlp_backward, mlp_saving};
 use rand_distr::{Distribution, StandardNormal};
 
 /// One hidden layer, all weights in one vector: `[in][hidden]`, `[hidden]`, `[hidden][out]`, `[out]`.
@@ -71,7 +71,7 @@ impl Adam {
     /// Down the gradient of the mean over rows whose slopes in the logits are `slopes`.
     pub(super) fn step(&mut self, policy: &mut Policy, x: &[f32], slopes: &[f32]) {
         let layers = policy.layers();
-        let (_, kept) = mlp_keeping(&layers, x);
+        let (_, kept) = mlp_saving(&layers, x);
         let gradient: Vec<f32> = mlp_backward(&layers, x, &kept, slopes, None)
             .into_iter()
             .flat_map(|layer| [layer.weights, layer.bias].concat())

@@ -141,12 +141,12 @@ fn values_and_gradients_of_the_whole_network() {
         let parameters = uniform(network.parameters(), "parameters");
         let (x, dlogits) = (uniform(ROWS * INPUTS, "x"), uniform(ROWS * TASKS, "dlogits"));
         let mask = mask(&network);
-        let (logits, kept) = network.logits_keeping(&parameters, &x, mask.as_deref());
+        let (logits, saved) = network.logits_saving(&parameters, &x, mask.as_deref());
         let (mut gradient, mut dx) = (vec![f32::NAN; parameters.len()], vec![f32::NAN; x.len()]);
-        network.backward(&parameters, &x, &kept, (&dlogits, None), &mut gradient, Some(&mut dx));
+        network.backward(&parameters, &x, &saved, (&dlogits, None), &mut gradient, Some(&mut dx));
 
         let mut alone = vec![f32::NAN; parameters.len()];
-        network.backward(&parameters, &x, &kept, (&dlogits, None), &mut alone, None);
+        network.backward(&parameters, &x, &saved, (&dlogits, None), &mut alone, None);
         assert_eq!(alone, gradient);
 
         let all = |parameters: &[f64], x: &[f64]| -> Vec<f64> {
@@ -193,7 +193,7 @@ fn what_reads_the_hidden_layer_adds_to_its_gradient() {
     let (_, network) = &networks()[0];
     let parameters = uniform(network.parameters(), "parameters");
     let x = uniform(ROWS * INPUTS, "x");
-    let (_, kept) = network.logits_keeping(&parameters, &x, None);
+    let (_, saved) = network.logits_saving(&parameters, &x, None);
     let dhidden = uniform(ROWS * network.hidden(), "dhidden");
     let zeros = vec![0.0; ROWS * TASKS];
     let run = |down: &[f32]| {
@@ -201,7 +201,7 @@ fn what_reads_the_hidden_layer_adds_to_its_gradient() {
         network.backward(
             &parameters,
             &x,
-            &kept,
+            &saved,
             (&zeros, Some(down)),
             &mut gradient,
             Some(&mut dx),
@@ -210,7 +210,7 @@ fn what_reads_the_hidden_layer_adds_to_its_gradient() {
     };
     // The bottom's bias gets the sum over rows where the unit is on, and nothing above it anything.
     let gradient = run(&dhidden);
-    let hidden = kept.hidden(&x);
+    let hidden = saved.hidden(&x);
     let bias = network.bottom[0].bias.clone();
     for (unit, own) in gradient[bias.clone()].iter().enumerate() {
         let rows = hidden.iter().zip(&dhidden).skip(unit).step_by(network.hidden());
@@ -232,9 +232,9 @@ fn one_gate_and_one_gate_per_task_are_the_same_with_one_task() {
     let x = uniform(ROWS * INPUTS, "x");
     let run = |network: &Network| {
         let parameters = network.initial(&mut Streams::new(1).stream("weights", &[]));
-        let (z, kept) = network.logits_keeping(&parameters, &x, None);
+        let (z, saved) = network.logits_saving(&parameters, &x, None);
         let (mut gradient, mut dx) = (vec![0.0; parameters.len()], vec![0.0; x.len()]);
-        network.backward(&parameters, &x, &kept, (&z, None), &mut gradient, Some(&mut dx));
+        network.backward(&parameters, &x, &saved, (&z, None), &mut gradient, Some(&mut dx));
         assert_eq!(network.logits(&parameters, &x), z);
         (z, gradient, dx)
     };
@@ -247,7 +247,7 @@ fn a_gate_that_drops_all_keeps_all_and_others_share_the_rest() {
     let (_, network) = &networks()[0];
     let parameters = uniform(network.parameters(), "parameters");
     let x = uniform(INPUTS, "x");
-    let run = |mask: &[bool]| network.logits_keeping(&parameters, &x, Some(mask)).0;
+    let run = |mask: &[bool]| network.logits_saving(&parameters, &x, Some(mask)).0;
     let width = network.mask_width();
     assert_eq!(run(&vec![false; width]), network.logits(&parameters, &x));
     // With one expert left its share is 1, so the gate's weights do not matter.
@@ -255,7 +255,7 @@ fn a_gate_that_drops_all_keeps_all_and_others_share_the_rest() {
     let mut other = parameters.clone();
     let gates = network.gates.as_ref().unwrap().weights.clone();
     other[gates].iter_mut().for_each(|weight| *weight = -*weight + 0.5);
-    let changed = network.logits_keeping(&other, &x, Some(&only_first)).0;
+    let changed = network.logits_saving(&other, &x, Some(&only_first)).0;
     for (own, changed) in run(&only_first).iter().zip(changed) {
         assert_relative_eq!(*own, changed, max_relative = 1e-5);
     }

@@ -137,7 +137,7 @@ impl Model {
         gradient.clear();
         gradient.resize(parameters.len(), 0.0);
         let mask = dropout.gates(rows * self.network.mask_width());
-        let (mut logits, kept) = self.network.logits_keeping(parameters, &batch.x, mask);
+        let (mut logits, saved) = self.network.logits_saving(parameters, &batch.x, mask);
         self.add_biases(weights, &mut logits, &batch.items);
 
         // Clicks, by the remedy's loss.
@@ -183,14 +183,14 @@ impl Model {
         let (adversary, reversed) = match &self.adversary {
             None => (0.0, None),
             Some(adversary) => {
-                let hidden = kept.hidden(&batch.x);
+                let hidden = saved.hidden(&batch.x);
                 let (loss, down) = adversary.loss(parameters, hidden, &batch.places, gradient);
                 (loss, Some(down))
             }
         };
         batch.dx.resize(batch.x.len(), 0.0);
         let down = (dlogits.as_slice(), reversed.as_deref());
-        self.network.backward(parameters, &batch.x, &kept, down, gradient, Some(&mut batch.dx));
+        self.network.backward(parameters, &batch.x, &saved, down, gradient, Some(&mut batch.dx));
         let inputs = batch.x.len() / rows;
         let rows = batch.dx.chunks_exact(inputs).zip(dlogits.chunks_exact(tasks));
         for ((dx, dlogits), &item) in rows.zip(&batch.items) {

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use headwater_kernels::{Activation, DenseLayer, mlp_backward, mlp_keeping};
+use headwater_kernels::{Activation, DenseLayer, mlp_backward, mlp_saving};
 
 /// Where the head's weights lie in the parameters. They start at 0: its loss is convex in them.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ impl Adversary {
             bias: &parameters[self.bias.clone()],
             activation: Activation::Identity,
         }];
-        let (mut logits, kept) = mlp_keeping(&layer, hidden);
+        let (mut logits, kept) = mlp_saving(&layer, hidden);
         let share = 1.0 / places.len() as f32;
         let mut sum = 0.0;
         for (row, place) in logits.chunks_exact_mut(self.slots).zip(places) {
