@@ -1,7 +1,8 @@
 //! Training by SGD or Adam with early stopping on the objective itself.
 
 use headwater_core::{Check, ConfigError, Streams, require, require_positive};
-use headwater_kernels::{AdamWStep, adamw};
+use headwater_small_net::{Adam, SavedSmallNet};
+use ndarray::{Array2, ArrayView2};
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -11,13 +12,14 @@ use crate::{Architecture, DecisionError, Examples, Network, Objective};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Optimizer {
-    /// Gradient descent with momentum: v <- momentum v + g, w <- w - rate v. It feels the scale of the loss.
+    /// Gradient descent with momentum: v <- momentum v + g, w <- w - rate v. It feels the scale of
+    /// the loss.
     Sgd {
         /// In [0, 1).
         momentum: f64,
     },
-    /// Adam (Kingma and Ba 2015) with betas 0.9 and 0.999 and epsilon 1e-8. A loss times a constant gives the same
-    /// steps, up to epsilon.
+    /// Adam (Kingma and Ba 2015) with betas 0.9 and 0.999 and epsilon 1e-8. A loss times a constant
+    /// gives the same steps, up to epsilon.
     Adam,
 }
 
@@ -29,8 +31,8 @@ pub struct TrainingConfig {
     pub architecture: Architecture,
     /// The optimiser.
     pub optimizer: Optimizer,
-    /// Learning rate at the first step, above 0; it falls linearly to 0 over all steps, so that the last epochs differ by
-    /// what was learnt more than by the last batches.
+    /// Learning rate at the first step, above 0; it falls linearly to 0 over all steps, so that the
+    /// last epochs differ by what was learnt more than by the last batches.
     pub learning_rate: f64,
     /// Rows per step, at least 1; as many as there are is gradient descent.
     pub batch: usize,
@@ -60,16 +62,8 @@ impl Check for TrainingConfig {
 
     fn check(self) -> Result<Training, ConfigError> {
         let config = "TrainingConfig";
-        let (layers, side) = match &self.architecture {
-            Architecture::Dense { hidden } => (hidden, 1),
-            Architecture::Convolutional { side, channels } => (channels, *side),
-        };
-        let allowed = "widths in 1..=65536, at most 64 of them";
-        require(layers.len() <= 64, config, "architecture", layers.len(), allowed)?;
-        let bad = layers.iter().find(|width| !(1..=65_536).contains(*width));
-        require(bad.is_none(), config, "architecture", bad.unwrap_or(&1), allowed)?;
-        let allowed = "a side in 1..=4096";
-        require((1..=4096).contains(&side), config, "architecture", side, allowed)?;
+        // Whatever the number of features, which is not known yet.
+        self.architecture.with_inputs(1)?;
         if let Optimizer::Sgd { momentum } = self.optimizer {
             let holds = (0.0..1.0).contains(&momentum);
             require(holds, config, "momentum", momentum, "a number in [0, 1)")?;
@@ -104,11 +98,13 @@ pub struct Trained {
     pub validation: Vec<f64>,
 }
 
-/// Trains on `rows` and keeps the network after the epoch whose objective on `validation` is lowest.
+/// Trains on `rows` and keeps the network after the epoch whose objective on `validation` is
+/// lowest.
 ///
-/// Every arm is thus stopped by its own objective, and starts about the constant that is best for it: else a weighted
-/// and an unweighted arm would start at different distances from what they are to learn. Initial weights come from the stream `weights`, the order of the
-/// rows from `batches`; arms that share `streams` share both.
+/// Every arm is thus stopped by its own objective, and starts about the constant that is best for
+/// it: else a weighted and an unweighted arm would start at different distances from what they are
+/// to learn. Initial weights come from the stream `weights`, the order of the rows from `batches`;
+/// arms that share `streams` share both.
 ///
 /// # Errors
 /// A parameter of the objective that is none, rows that are not as wide as the architecture says,
@@ -128,27 +124,34 @@ pub fn train(
             return Err(DecisionError::Width { found: width, expected: inputs });
         }
     }
-    let mut network =
-        Network::initialise(&config.architecture, inputs, &mut streams.stream("weights", &[]));
+    let shape = config.architecture.with_inputs(inputs)?;
+    let mut network = Network::initialise(shape, &mut streams.stream("weights", &[]));
     network.shift(objective.best_constant(rows.prevalence()));
     let steps = config.epochs * rows.rows().div_ceil(config.batch);
-    let mut descent = Descent::new(&mut network, config, steps);
+    let mut descent = Descent::new(config, steps);
     let mut order: Vec<usize> = (0..rows.rows()).collect();
     let mut curve: Vec<f64> = Vec::new();
     let mut best: Option<(usize, Network)> = None;
+    // Memory of a step, used again by the next.
+    let (mut x, mut saved) = (Vec::new(), SavedSmallNet::default());
+    let mut gradient = vec![0.0; network.parameters.len()];
     for epoch in 0..config.epochs {
         order.sort_unstable();
         order.shuffle(&mut streams.stream("batches", &[epoch as u64]));
         for batch in order.chunks(config.batch) {
-            let batch = rows.subset(batch);
-            let (logits, saved) = network.logits_saving(batch.features());
-            let share = 1.0 / batch.rows() as f64;
-            let slope = |(z, y): (&f32, &bool)| {
-                (share * objective.value_and_slope(f64::from(*z), *y).1) as f32
-            };
-            let gradient: Vec<f32> = logits.iter().zip(batch.positive()).map(slope).collect();
-            let gradients = network.backward(&saved, &gradient);
-            descent.step(&mut network, &gradients);
+            x.clear();
+            batch.iter().for_each(|row| x.extend_from_slice(rows.row(*row)));
+            let x = ArrayView2::from_shape((batch.len(), inputs), &x).expect("rows of features");
+            let Network { shape, parameters } = &mut network;
+            shape.forward_saving(parameters, x, &mut saved);
+            let share = 1.0 / batch.len() as f64;
+            let mut slopes = Array2::zeros((batch.len(), 1));
+            for ((slope, z), row) in slopes.iter_mut().zip(saved.output()).zip(batch) {
+                let of_row = objective.value_and_slope(f64::from(*z), rows.positive()[*row]).1;
+                *slope = (share * of_row) as f32;
+            }
+            shape.backward(parameters, x, &mut saved, slopes.view(), &mut gradient);
+            descent.step(parameters, &gradient);
         }
         let value = mean_objective(objective, &network.logits(validation.features()), validation);
         if !value.is_finite() {
@@ -171,9 +174,10 @@ pub fn mean_objective(objective: Objective, logits: &[f64], rows: &Examples) -> 
 }
 
 impl Trained {
-    /// The same representation under a new last layer, trained on another objective: the decoupling of Kang et al.
-    /// (2020), arXiv 1910.09217, with a head trained from new weights (their cRT, with weights in the place of
-    /// resampling). Returns the logits of `scored`, a part per element.
+    /// The same representation under a new last layer, trained on another objective: the decoupling
+    /// of Kang et al. (2020), arXiv 1910.09217, with a head trained from new weights (their cRT,
+    /// with weights in the place of resampling). Returns the logits of `scored`, a part per
+    /// element.
     ///
     /// # Errors
     /// As [`train`]; `training` must have no hidden layer.
@@ -197,54 +201,45 @@ impl Trained {
     }
 }
 
-/// The optimiser's memory: one or two numbers per parameter.
+/// An optimiser under a learning rate that falls linearly.
 struct Descent {
-    optimizer: Optimizer,
+    memory: Memory,
     /// Learning rate at the first step, and the number of steps over which it falls to 0.
     rate: f64,
     steps: usize,
     taken: usize,
-    first: Vec<Vec<f32>>,
-    second: Vec<Vec<f32>>,
+}
+
+enum Memory {
+    Sgd { momentum: f32, velocity: Vec<f32> },
+    Adam(Adam),
 }
 
 impl Descent {
-    fn new(network: &mut Network, config: &TrainingConfig, steps: usize) -> Self {
-        let zeros: Vec<Vec<f32>> = network.parameters().map(|p| vec![0.0; p.len()]).collect();
-        let (optimizer, rate) = (config.optimizer, config.learning_rate);
-        Self { optimizer, rate, steps, taken: 0, first: zeros.clone(), second: zeros }
+    fn new(config: &TrainingConfig, steps: usize) -> Self {
+        let memory = match config.optimizer {
+            Optimizer::Sgd { momentum } => {
+                Memory::Sgd { momentum: momentum as f32, velocity: Vec::new() }
+            }
+            Optimizer::Adam => Memory::Adam(Adam::default()),
+        };
+        Self { memory, rate: config.learning_rate, steps, taken: 0 }
     }
 
-    fn step(&mut self, network: &mut Network, gradients: &[Vec<f32>]) {
+    fn step(&mut self, parameters: &mut [f32], gradient: &[f32]) {
         let rate = self.rate * (1.0 - self.taken as f64 / self.steps as f64);
         self.taken += 1;
-        let moments = self.first.iter_mut().zip(&mut self.second);
-        for ((values, gradient), (first, second)) in
-            network.parameters().zip(gradients).zip(moments)
-        {
-            match self.optimizer {
-                Optimizer::Sgd { momentum } => {
-                    let (momentum, rate) = (momentum as f32, rate as f32);
-                    let velocities = values.iter_mut().zip(first).zip(gradient);
-                    for ((value, velocity), gradient) in velocities {
-                        *velocity = momentum * *velocity + gradient;
-                        *value -= rate * *velocity;
-                    }
-                }
-                Optimizer::Adam => {
-                    let left = |beta: f64| 1.0 - beta.powf(self.taken as f64);
-                    let step = AdamWStep {
-                        clip: 1.0,
-                        beta_1: [0.9, 0.1],
-                        beta_2: [0.999, 0.001],
-                        keep: 1.0,
-                        rate: (rate / left(0.9)) as f32,
-                        root_correction: left(0.999).sqrt() as f32,
-                        epsilon: 1e-8,
-                    };
-                    adamw(step, values, gradient, first, second);
+        match &mut self.memory {
+            Memory::Sgd { momentum, velocity } => {
+                velocity.resize(parameters.len(), 0.0);
+                let rate = rate as f32;
+                let velocities = parameters.iter_mut().zip(velocity).zip(gradient);
+                for ((value, velocity), gradient) in velocities {
+                    *velocity = *momentum * *velocity + gradient;
+                    *value -= rate * *velocity;
                 }
             }
+            Memory::Adam(adam) => adam.step(rate, parameters, gradient),
         }
     }
 }

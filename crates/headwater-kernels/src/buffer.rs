@@ -65,6 +65,14 @@ pub(crate) fn zeros(length: usize) -> Vec<f32> {
     zeros
 }
 
+impl Clone for Buffer {
+    fn clone(&self) -> Self {
+        let mut own = Self::any(self.length);
+        own.copy_from_slice(self);
+        own
+    }
+}
+
 impl Deref for Buffer {
     type Target = [f32];
 

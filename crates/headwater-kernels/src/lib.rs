@@ -54,7 +54,7 @@ pub use feed_forward::{
 };
 pub use heads::AttentionShape;
 pub use matmul::{Out, Strided, matmul};
-pub use mlp::{DenseGradients, DenseLayer, MlpSaved, mlp, mlp_backward, mlp_saving};
+pub use mlp::{DenseLayer, MlpSaved, mlp, mlp_backward, mlp_saving};
 pub use mmoe::{
     ExpertGradients, ExpertLayer, MmoeGradients, MmoeSaved, MmoeWeights, mmoe, mmoe_backward,
     mmoe_saving,

@@ -5,7 +5,7 @@ use crate::activation::{
 };
 use crate::buffer::{Buffer, zeros};
 use crate::matmul::{Out, Strided, matmul, transpose};
-use crate::threads::{cut, cut_wanted, parts, run, split, total_each};
+use crate::threads::{add_in_order, cut, cut_wanted, parts, run, split};
 
 /// Rows worked off together.
 const CHUNK: usize = 192;
@@ -34,43 +34,34 @@ impl DenseLayer<'_> {
     }
 }
 
-/// Gradients of one layer, shaped as the layer.
-#[derive(Debug)]
-pub struct DenseGradients {
-    /// Of the weights.
-    pub weights: Vec<f32>,
-    /// Of the bias.
-    pub bias: Vec<f32>,
-}
-
-/// What the backward pass needs of the forward pass, `[rows][out]` of every layer: the result if the activation is
-/// piecewise linear, else `x W + b`; nothing of a last layer without activation.
-#[derive(Debug)]
+/// What the backward pass needs of the forward pass, `[rows][out]` of every layer: the result if
+/// the activation is piecewise linear, else `x W + b`; nothing of a last layer without activation.
+#[derive(Debug, Clone)]
 pub struct MlpSaved {
     layers: Vec<Buffer>,
 }
 
-/// The last layer's result, `[rows][out]`, for `x`, `[rows][in]`.
+/// Writes the last layer's result, `[rows][out]`, for `x`, `[rows][in]`.
 ///
 /// # Panics
-/// When there is no layer, or a layer is not as wide as its input.
-#[must_use]
-pub fn mlp(layers: &[DenseLayer<'_>], x: &[f32]) -> Vec<f32> {
-    run_forward(layers, x, layers.iter().map(|_| Buffer::any(0)).collect()).0
+/// When there is no layer, a layer is not as wide as its input, or `out` is not as long as the
+/// result.
+pub fn mlp(layers: &[DenseLayer<'_>], x: &[f32], out: &mut [f32]) {
+    run_forward(layers, x, layers.iter().map(|_| Buffer::any(0)).collect(), out);
 }
 
-/// [`mlp`], saving for backward what [`mlp_backward`] needs.
+/// [`mlp`], saving what [`mlp_backward`] needs.
 ///
 /// # Panics
 /// As [`mlp`].
 #[must_use]
-pub fn mlp_saving(layers: &[DenseLayer<'_>], x: &[f32]) -> (Vec<f32>, MlpSaved) {
+pub fn mlp_saving(layers: &[DenseLayer<'_>], x: &[f32], out: &mut [f32]) -> MlpSaved {
     let rows = row_count(layers, x);
     let saved = layers.iter().enumerate().map(|(at, layer)| {
         let nothing = at + 1 == layers.len() && layer.activation == Activation::Identity;
         Buffer::any(if nothing { 0 } else { rows * layer.outputs() })
     });
-    run_forward(layers, x, saved.collect())
+    run_forward(layers, x, saved.collect(), out)
 }
 
 fn row_count(layers: &[DenseLayer<'_>], x: &[f32]) -> usize {
@@ -89,14 +80,15 @@ fn run_forward(
     layers: &[DenseLayer<'_>],
     x: &[f32],
     mut saved: Vec<Buffer>,
-) -> (Vec<f32>, MlpSaved) {
+    out: &mut [f32],
+) -> MlpSaved {
     let rows = row_count(layers, x);
     let (inputs, outputs) = (layers[0].inputs(), layers[layers.len() - 1].outputs());
-    let mut out = zeros(rows * outputs);
+    assert_eq!(out.len(), rows * outputs, "as many numbers as the result has");
     let parts = parts(rows, LEAST_ROWS);
     let mut tasks: Vec<_> = parts
         .iter()
-        .zip(cut(&mut out, &parts, outputs))
+        .zip(cut(out, &parts, outputs))
         .map(|(part, out)| (part, out, Vec::with_capacity(layers.len())))
         .collect();
     for (layer, saved) in layers.iter().zip(&mut saved) {
@@ -113,7 +105,7 @@ fn run_forward(
             forward_chunk(layers, &x[first * inputs..(first + rows) * inputs], out, saved);
         }
     });
-    (out, MlpSaved { layers: saved })
+    MlpSaved { layers: saved }
 }
 
 fn forward_chunk<'a>(
@@ -155,36 +147,40 @@ fn forward_chunk<'a>(
     }
 }
 
-/// Gradients of every layer, given that of the result; that of `x` is written to `dx`, if it is wanted.
+/// Writes the gradients of every layer to `sums`, weights and bias of the first, then of the next,
+/// given that of the result; that of `x` is written to `dx`, if it is wanted.
 ///
 /// # Panics
-/// As [`mlp`], and when the gradient is not shaped as the result, or `dx` not as `x`.
-#[must_use]
+/// As [`mlp`], and when the gradient is not shaped as the result, `dx` not as `x`, or `sums` not as
+/// the layers.
 pub fn mlp_backward(
     layers: &[DenseLayer<'_>],
     x: &[f32],
     saved: &MlpSaved,
     gradient: &[f32],
     dx: Option<&mut [f32]>,
-) -> Vec<DenseGradients> {
+    sums: &mut [f32],
+) {
     let rows = row_count(layers, x);
     let (inputs, outputs) = (layers[0].inputs(), layers[layers.len() - 1].outputs());
     assert_eq!(gradient.len(), rows * outputs, "a gradient shaped as the result");
-    let turned: Vec<Buffer> = layers
-        .iter()
-        .map(|layer| {
-            let mut turned = Buffer::any(layer.weights.len());
+    let length: usize = layers.iter().map(|layer| layer.weights.len() + layer.bias.len()).sum();
+    assert_eq!(sums.len(), length, "a gradient for every weight and bias");
+    let turn = |(at, layer): (usize, &DenseLayer<'_>)| {
+        let is_read = at > 0 || dx.is_some();
+        let mut turned = Buffer::any(if is_read { layer.weights.len() } else { 0 });
+        if is_read {
             transpose(&mut turned, layer.weights, (layer.inputs(), layer.outputs()));
-            turned
-        })
-        .collect();
+        }
+        turned
+    };
+    let turned: Vec<Buffer> = layers.iter().enumerate().map(turn).collect();
     let parts = parts(rows, LEAST_ROWS);
-    let tasks = parts.iter().zip(cut_wanted(dx, x, &parts, inputs)).collect();
-    let sums = run(tasks, |(part, mut dx)| {
-        let mut sums: Vec<_> = layers
-            .iter()
-            .flat_map(|layer| [zeros(layer.weights.len()), zeros(layer.bias.len())])
-            .collect();
+    sums.fill(0.0);
+    let mut further: Vec<Vec<f32>> = parts[1..].iter().map(|_| zeros(length)).collect();
+    let all_sums = std::iter::once(&mut *sums).chain(further.iter_mut().map(Vec::as_mut_slice));
+    let tasks = parts.iter().zip(cut_wanted(dx, x, &parts, inputs)).zip(all_sums).collect();
+    run(tasks, |((part, mut dx), sums)| {
         for first in part.clone().step_by(CHUNK) {
             let rows = first..part.end.min(first + CHUNK);
             let at = |width: usize| rows.start * width..rows.end * width;
@@ -195,13 +191,10 @@ pub fn mlp_backward(
                 .map(|(layer, saved)| saved.get(at(layer.outputs())).unwrap_or(&[]))
                 .collect();
             let dx = dx.as_mut().map(|dx| split(dx, rows.len() * inputs));
-            backward_chunk(layers, &turned, x, &saved, gradient, dx, &mut sums);
+            backward_chunk(layers, &turned, x, &saved, gradient, dx, sums);
         }
-        sums
     });
-    let mut sums = total_each(sums).into_iter();
-    let mut next = || sums.next().expect("two tensors of every layer");
-    layers.iter().map(|_| DenseGradients { weights: next(), bias: next() }).collect()
+    add_in_order(sums, &further);
 }
 
 /// Adds to `sums`, weights and bias of every layer, and writes `dx`.
@@ -212,14 +205,17 @@ fn backward_chunk(
     saved: &[&[f32]],
     gradient: &[f32],
     mut dx: Option<&mut [f32]>,
-    sums: &mut [Vec<f32>],
+    mut sums: &mut [f32],
 ) {
     let rows = x.len() / layers[0].inputs();
     let mut dz = Buffer::any(gradient.len());
     dz.copy_from_slice(gradient);
     for (at, layer) in layers.iter().enumerate().rev() {
         let (inputs, outputs) = (layer.inputs(), layer.outputs());
-        let [dweights, dbias] = &mut sums[2 * at..2 * at + 2] else { unreachable!("two a layer") };
+        let end = sums.len() - layer.weights.len() - outputs;
+        let (below, own) = std::mem::take(&mut sums).split_at_mut(end);
+        sums = below;
+        let (dweights, dbias) = own.split_at_mut(layer.weights.len());
         if saved[at].is_empty() {
             add_rows(dbias, &dz);
         } else {

@@ -105,7 +105,7 @@ pub struct MmoeGradients {
 }
 
 /// What the backward pass needs of the forward pass.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct MmoeSaved {
     /// Of every layer the result, `[rows][experts][width]`.
     layers: Vec<Buffer>,

@@ -93,18 +93,26 @@ pub fn in_parts<R: Send>(items: usize, work: impl Fn(Range<usize>) -> R + Sync) 
     run(parts(items, 1), work)
 }
 
-/// Adds the parts' sums in order: `sums[0] += sums[1] + ...`, element by element.
-pub(crate) fn total(mut sums: Vec<Vec<f32>>) -> Vec<f32> {
-    let rest = sums.split_off(1);
-    let mut total = sums.remove(0);
+/// `total += rest[0] + rest[1] + ...`, element by element in that order.
+pub(crate) fn add_in_order(total: &mut [f32], rest: &[Vec<f32>]) {
+    if rest.is_empty() {
+        return;
+    }
     let parts = parts(total.len(), 1 << 14);
-    run(parts.iter().zip(cut(&mut total, &parts, 1)).collect(), |(part, total)| {
-        for sum in &rest {
+    run(parts.iter().zip(cut(total, &parts, 1)).collect(), |(part, total)| {
+        for sum in rest {
             for (total, value) in total.iter_mut().zip(&sum[part.clone()]) {
                 *total += value;
             }
         }
     });
+}
+
+/// Adds the parts' sums in order: `sums[0] += sums[1] + ...`, element by element.
+pub(crate) fn total(mut sums: Vec<Vec<f32>>) -> Vec<f32> {
+    let rest = sums.split_off(1);
+    let mut total = sums.remove(0);
+    add_in_order(&mut total, &rest);
     total
 }
 

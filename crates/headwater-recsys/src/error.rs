@@ -2,6 +2,7 @@
 
 use headwater_core::ConfigError;
 use headwater_evaluation::EvaluationError;
+use headwater_small_net::Diverged;
 
 use crate::log::Head;
 
@@ -51,13 +52,8 @@ pub enum RecsysError {
         head: Head,
     },
     /// Training that came to a gradient that is NaN or infinite; the weights are as they were before it.
-    #[error("norm of the gradient = {norm} after {step} steps: lower the learning rate")]
-    Diverged {
-        /// Steps taken until then.
-        step: u64,
-        /// The norm.
-        norm: f64,
-    },
+    #[error(transparent)]
+    Diverged(#[from] Diverged),
     /// A round that is served again, or out of order: users would have drifted and items arrived already.
     #[error("round {found} was to be served where round {expected} is next")]
     Round {

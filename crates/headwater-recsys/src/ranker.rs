@@ -1,6 +1,5 @@
 //! What the loop asks of a ranker.
 
-mod adam;
 mod architecture;
 mod heads;
 mod network;

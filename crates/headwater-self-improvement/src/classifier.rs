@@ -18,7 +18,7 @@ mod world;
 pub use policy::Policy;
 pub use world::{Prompts, World, WorldConfig, WorldSettings};
 
-use policy::Adam;
+use policy::Descent;
 
 use crate::anchor::{Anchor, AnchorConfig, Answer, Group, Imported, Oracle};
 use crate::votes::majority;
@@ -148,7 +148,7 @@ pub struct Evaluation {
 /// Evaluates a policy.
 #[must_use]
 pub fn evaluate(policy: &Policy, base: &Policy, test: &Prompts) -> Evaluation {
-    let classes = policy.shape[2];
+    let classes = policy.classes();
     let (now, then) = (policy.probabilities(&test.x), base.probabilities(&test.x));
     let mut sums = [0.0; 6];
     let mut tops = vec![0usize; classes];
@@ -211,12 +211,12 @@ pub fn run(
         assert!(count >= 1, "{count} {what}: allowed are 1 or more");
     }
     let LoopSettings { config, anchor } = settings;
-    let classes = world.settings.0.classes;
+    let classes = world.settings.config.classes;
     let test = world.draw(test, &mut streams.stream("test prompts", &[]));
     let split = world.draw(split, &mut streams.stream("labelled split", &[]));
     let mut policy = world.base.clone();
     let mut average = world.base.clone();
-    let mut adam = Adam::new(config.learning_rate, &policy);
+    let mut descent = Descent::new(config.learning_rate, &policy);
     let seen = |policy: &Policy| evaluate(policy, &world.base, &test);
     let judged = |policy: &Policy| evaluate(policy, &world.base, &split).accuracy;
     let mut course = Course {
@@ -266,7 +266,7 @@ pub fn run(
         course.imported.verdicts += imported.verdicts;
         let q = world.base.probabilities(&prompts.x);
         let slopes = slopes([&p, &q], &groups, &rewards, config);
-        adam.step(&mut policy, &prompts.x, &slopes);
+        descent.step(&mut policy, &prompts.x, &slopes);
         if let Voters::Average { rate } = config.voters {
             for (slow, now) in average.values.iter_mut().zip(&policy.values) {
                 *slow += rate as f32 * (now - *slow);

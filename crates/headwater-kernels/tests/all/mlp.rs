@@ -2,7 +2,8 @@
 
 use crate::common::{check_gradients, close, dot, double, off_grid, on_grid, sets, times, values};
 use headwater_kernels::{
-    Activation, DenseLayer, mlp, mlp_backward, mlp_saving, with_instruction_set, with_threads,
+    Activation, DenseLayer, MlpSaved, mlp, mlp_backward, mlp_saving, with_instruction_set,
+    with_threads,
 };
 use proptest::prelude::*;
 
@@ -58,6 +59,34 @@ fn layers<'a>(activations: &[Activation], tensors: &'a [Vec<f32>]) -> Vec<DenseL
         .collect()
 }
 
+/// [`mlp`], whose result is as wide as the last layer.
+fn forward(layers: &[DenseLayer<'_>], x: &[f32]) -> Vec<f32> {
+    let mut out = vec![f32::NAN; result_length(layers, x)];
+    mlp(layers, x, &mut out);
+    out
+}
+
+fn result_length(layers: &[DenseLayer<'_>], x: &[f32]) -> usize {
+    let inputs = layers[0].weights.len() / layers[0].bias.len();
+    x.len() / inputs * layers[layers.len() - 1].bias.len()
+}
+
+/// Gradients of every tensor, with that of `x` or without.
+fn backward(
+    layers: &[DenseLayer<'_>],
+    x: &[f32],
+    saved: &MlpSaved,
+    outer: &[f32],
+    dx: Option<&mut [f32]>,
+) -> Vec<Vec<f32>> {
+    let sizes: Vec<usize> =
+        layers.iter().flat_map(|layer| [layer.weights.len(), layer.bias.len()]).collect();
+    let mut sums = vec![f32::NAN; sizes.iter().sum()];
+    mlp_backward(layers, x, saved, outer, dx, &mut sums);
+    let mut rest = sums.as_slice();
+    sizes.into_iter().map(|size| rest.split_off(..size).expect("as long as all").to_vec()).collect()
+}
+
 /// Up to two layers with a kink or none, then up to two smooth ones, at least one.
 fn stacks() -> impl Strategy<Value = Vec<Activation>> {
     use Activation::{Gelu, GeluTanh, Identity, Relu, Silu};
@@ -106,20 +135,18 @@ proptest! {
         let mut dx = vec![f32::NAN; x.len()];
         let (out, saved_out, dlayers, without_dx) =
             with_instruction_set(set, || with_threads(threads, || {
-                let (saved_out, saved) = mlp_saving(&layers, x);
-                let dlayers = mlp_backward(&layers, x, &saved, &outer, Some(&mut dx));
-                let without_dx = mlp_backward(&layers, x, &saved, &outer, None);
-                (mlp(&layers, x), saved_out, dlayers, without_dx)
+                let mut saved_out = vec![f32::NAN; outer.len()];
+                let saved = mlp_saving(&layers, x, &mut saved_out);
+                let dlayers = backward(&layers, x, &saved, &outer, Some(&mut dx));
+                let without_dx = backward(&layers, x, &saved, &outer, None);
+                (forward(&layers, x), saved_out, dlayers, without_dx)
             }));
         prop_assert_eq!(&out, &saved_out);
-        for (with, without) in dlayers.iter().zip(&without_dx) {
-            prop_assert_eq!(&with.weights, &without.weights);
-            prop_assert_eq!(&with.bias, &without.bias);
-        }
+        prop_assert_eq!(&dlayers, &without_dx);
         let doubles: Vec<Vec<f64>> = tensors.iter().map(|t| double(t)).collect();
         close(&out, &plain(&activations, &doubles));
         let mut gradients: Vec<&[f32]> = vec![&dx];
-        gradients.extend(dlayers.iter().flat_map(|layer| [&layer.weights[..], &layer.bias]));
+        gradients.extend(dlayers.iter().map(Vec::as_slice));
         check_gradients(&doubles, &gradients, |t| dot(&plain(&activations, t), &outer));
     }
 
@@ -129,7 +156,7 @@ proptest! {
         let z: Vec<f32> = (-1500..1500).map(|i| i as f32 * 0.01 + shift).collect();
         for activation in [Gelu, GeluTanh, Silu] {
             let layer = [DenseLayer { weights: &[1.0], bias: &[0.0], activation }];
-            let y = with_instruction_set(set, || mlp(&layer, &z));
+            let y = with_instruction_set(set, || forward(&layer, &z));
             for (z, y) in z.iter().zip(&y) {
                 let exact = plain_activation(activation, f64::from(*z));
                 let error = (f64::from(*y) - exact).abs();
@@ -146,12 +173,13 @@ fn a_kink_may_follow_a_smooth_layer() {
     let (layers, x) = (layers(&activations, &tensors), &tensors[0]);
     let outer = values(21 * 3, 6);
     let mut dx = vec![0.0; x.len()];
-    let (out, saved) = mlp_saving(&layers, x);
-    let dlayers = mlp_backward(&layers, x, &saved, &outer, Some(&mut dx));
+    let mut out = vec![f32::NAN; outer.len()];
+    let saved = mlp_saving(&layers, x, &mut out);
+    let dlayers = backward(&layers, x, &saved, &outer, Some(&mut dx));
     let doubles: Vec<Vec<f64>> = tensors.iter().map(|t| double(t)).collect();
     close(&out, &plain(&activations, &doubles));
     let mut gradients: Vec<&[f32]> = vec![&dx];
-    gradients.extend(dlayers.iter().flat_map(|layer| [&layer.weights[..], &layer.bias]));
+    gradients.extend(dlayers.iter().map(Vec::as_slice));
     check_gradients(&doubles, &gradients, |t| dot(&plain(&activations, t), &outer));
 }
 
@@ -160,6 +188,6 @@ fn what_is_not_a_number_stays_so() {
     use Activation::{Gelu, GeluTanh, Identity, Relu, Silu};
     for activation in [Identity, Relu, Gelu, GeluTanh, Silu] {
         let layer = [DenseLayer { weights: &[1.0, 2.0], bias: &[0.0, 1.0], activation }];
-        assert!(mlp(&layer, &[f32::NAN]).iter().all(|y| y.is_nan()), "{activation:?}");
+        assert!(forward(&layer, &[f32::NAN]).iter().all(|y| y.is_nan()), "{activation:?}");
     }
 }

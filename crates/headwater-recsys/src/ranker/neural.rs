@@ -12,13 +12,13 @@ mod training;
 mod tests;
 
 use headwater_core::Streams;
+use headwater_small_net::Adam;
 
 pub use settings::{LogShape, NeuralRankerConfig, NeuralRankerSettings};
 
 use crate::error::RecsysError;
 use crate::identifiability::{BiasCurve, PositionGraph};
 use crate::log::{Head, Labels, Log};
-use crate::ranker::adam::Adam;
 use crate::ranker::position::ClickLoss;
 use crate::ranker::{Ranker, Requests, known_items};
 use crate::world::Catalogue;
@@ -204,7 +204,7 @@ impl Ranker for NeuralRanker {
                 let (rate, most) = (settings.learning_rate, settings.max_grad_norm);
                 before.clear();
                 before.extend_from_slice(&weights.parameters[model.values.clone()]);
-                adam.step(rate, most, &mut weights.parameters, &batch.gradient)?;
+                adam.clipped_step(rate, most, &mut weights.parameters, &batch.gradient)?;
                 if settings.place_rate != 1.0 {
                     let values = weights.parameters[model.values.clone()].iter_mut();
                     for (value, before) in values.zip(&before) {

@@ -18,7 +18,7 @@ use headwater_core::{ConfigError, require};
 use headwater_evaluation::decision::sigmoid;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use adversary::Adversary;
+pub(crate) use adversary::{Adversary, AdversarySaved};
 pub use propensity::swap_propensities;
 use regression_em::RegressionEm;
 

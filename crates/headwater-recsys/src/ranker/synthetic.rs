@@ -13,13 +13,13 @@
 use headwater_core::{
     Check, ConfigError, StreamRng, Streams, require, require_non_negative, require_positive,
 };
+use headwater_small_net::{Adam, Layout};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RecsysError;
-use crate::ranker::adam::Adam;
 use crate::ranker::architecture::Architecture;
-use crate::ranker::network::Network;
+use crate::ranker::network::{Network, Saved};
 use crate::ranker::neural::Dropout;
 
 /// Rows that targets are standardised by, and rows that a network is tested on.
@@ -197,24 +197,27 @@ impl SyntheticTasks {
         streams: &Streams,
     ) -> Result<[f64; 2], RecsysError> {
         let settings = &self.settings;
-        let network = Network::new(architecture, settings.dimensions, 2);
+        let mut layout = Layout::default();
+        let network = Network::new(architecture, settings.dimensions, 2, &mut layout);
         let mut parameters = network.initial(&mut streams.stream("weights", &[]));
         let mut gradient = vec![0.0; parameters.len()];
         let mut adam = Adam::default();
         let mut dropout = Dropout::new(architecture.gate_dropout, 0.0, streams, 0);
         let (mut x, mut y) = (Vec::new(), Vec::new());
+        let (mut saved, mut slopes) = (Saved::default(), Vec::new());
         let different = settings.fixed_rows.map_or(settings.batches, |rows| rows / settings.batch);
         let mut best: Option<(f64, Vec<f32>)> = None;
         for batch in 0..settings.batches {
             let mut rng = streams.stream("batch", &[(batch % different) as u64]);
             self.draw(settings.batch, &mut rng, &mut x, &mut y);
             let mask = dropout.gates(settings.batch * network.mask_width());
-            let (mut slopes, saved) = network.logits_saving(&parameters, &x, mask);
+            network.logits_saving(&parameters, &x, mask, &mut saved);
             // Mean over rows of the sum over tasks of squared errors.
             let scale = 2.0 / settings.batch as f32;
-            slopes.iter_mut().zip(&y).for_each(|(z, y)| *z = scale * (*z - y));
-            network.backward(&parameters, &x, &saved, (&slopes, None), &mut gradient, None);
-            adam.step(settings.learning_rate, None, &mut parameters, &gradient)?;
+            slopes.clear();
+            slopes.extend(saved.logits.iter().zip(&y).map(|(z, y)| scale * (z - y)));
+            network.backward(&parameters, &x, &mut saved, (&slopes, None), &mut gradient, None);
+            adam.clipped_step(settings.learning_rate, None, &mut parameters, &gradient)?;
             if settings.fixed_rows.is_some() && (batch + 1) % different == 0 {
                 let error: f64 =
                     self.errors(&network, &parameters, VALIDATION, streams).iter().sum();

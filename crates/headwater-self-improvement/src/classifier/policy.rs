@@ -1,45 +1,51 @@
 //! The classifier: one hidden layer, and the optimiser of its weights.
 
-use headwater_core::StreamRng;
-use headwater_kernels::{Activation, AdamWStep, DenseLayer, adamw, mlp, mlp_backward, mlp_saving};
+use headwater_core::{Check, ConfigError, StreamRng};
+use headwater_small_net::{
+    Adam, Initial, Precision, SavedSmallNet, SmallNet, SmallNetConfig, SmallNetInput,
+};
+use ndarray::ArrayView2;
 use rand_distr::{Distribution, StandardNormal};
 
-/// One hidden layer, all weights in one vector: `[in][hidden]`, `[hidden]`, `[hidden][out]`, `[out]`.
+/// One hidden layer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
-    pub(super) shape: [usize; 3],
+    net: SmallNet,
+    /// Laid out as `net` says.
     pub(super) values: Vec<f32>,
 }
 
+/// The network of a policy.
+pub(super) fn network(
+    inputs: usize,
+    hidden: usize,
+    outputs: usize,
+) -> Result<SmallNet, ConfigError> {
+    let input = SmallNetInput::Features(inputs);
+    SmallNetConfig { input, convolutions: Vec::new(), hidden: vec![hidden], outputs }.check()
+}
+
 impl Policy {
-    pub(super) fn initialise(shape: [usize; 3], stream: &mut StreamRng) -> Self {
-        let [inputs, hidden, outputs] = shape;
-        let mut values = Vec::new();
-        for (rows, columns) in [(inputs, hidden), (hidden, outputs)] {
-            let scale = (2.0 / rows as f64).sqrt();
-            values.extend((0..rows * columns).map(|_| (scale * normal(stream)) as f32));
-            values.extend(vec![0.0; columns]);
-        }
-        Self { shape, values }
+    pub(super) fn initialise(net: SmallNet, stream: &mut StreamRng) -> Self {
+        let initial = Initial { linear_gain: 2.0, precision: Precision::Double };
+        Self { values: net.initial(initial, stream), net }
     }
 
-    fn layers(&self) -> [DenseLayer<'_>; 2] {
-        let [inputs, hidden, outputs] = self.shape;
-        let (first, rest) = self.values.split_at(inputs * hidden);
-        let (first_bias, rest) = rest.split_at(hidden);
-        let (second, second_bias) = rest.split_at(hidden * outputs);
-        let layer = |weights, bias, activation| DenseLayer { weights, bias, activation };
-        [
-            layer(first, first_bias, Activation::Relu),
-            layer(second, second_bias, Activation::Identity),
-        ]
+    /// How many there are.
+    pub(super) fn classes(&self) -> usize {
+        self.net.outputs()
     }
 
     /// Probabilities of every class, row by row.
     #[must_use]
     pub fn probabilities(&self, x: &[f32]) -> Vec<f64> {
-        softmax(&mlp(&self.layers(), x), self.shape[2])
+        let logits = self.net.forward(&self.values, rows(x, self.net.inputs()));
+        softmax(logits.as_slice().expect("a result lies row by row"), self.classes())
     }
+}
+
+fn rows(values: &[f32], width: usize) -> ArrayView2<'_, f32> {
+    ArrayView2::from_shape((values.len() / width, width), values).expect("whole rows")
 }
 
 fn softmax(logits: &[f32], classes: usize) -> Vec<f64> {
@@ -54,40 +60,27 @@ fn softmax(logits: &[f32], classes: usize) -> Vec<f64> {
     out
 }
 
-/// Adam on a policy's weights.
-pub(super) struct Adam {
+/// Adam on a policy's weights, with the memory of a step, which the next uses again.
+pub(super) struct Descent {
     rate: f64,
-    steps: i32,
-    first: Vec<f32>,
-    second: Vec<f32>,
+    adam: Adam,
+    saved: SavedSmallNet,
+    gradient: Vec<f32>,
 }
 
-impl Adam {
+impl Descent {
     pub(super) fn new(rate: f64, policy: &Policy) -> Self {
-        let zeros = vec![0.0; policy.values.len()];
-        Self { rate, steps: 0, first: zeros.clone(), second: zeros }
+        let gradient = vec![0.0; policy.values.len()];
+        Self { rate, adam: Adam::default(), saved: SavedSmallNet::default(), gradient }
     }
 
     /// Down the gradient of the mean over rows whose slopes in the logits are `slopes`.
     pub(super) fn step(&mut self, policy: &mut Policy, x: &[f32], slopes: &[f32]) {
-        let layers = policy.layers();
-        let (_, kept) = mlp_saving(&layers, x);
-        let gradient: Vec<f32> = mlp_backward(&layers, x, &kept, slopes, None)
-            .into_iter()
-            .flat_map(|layer| [layer.weights, layer.bias].concat())
-            .collect();
-        self.steps += 1;
-        let left = |beta: f64| 1.0 - beta.powi(self.steps);
-        let step = AdamWStep {
-            clip: 1.0,
-            beta_1: [0.9, 0.1],
-            beta_2: [0.999, 0.001],
-            keep: 1.0,
-            rate: (self.rate / left(0.9)) as f32,
-            root_correction: left(0.999).sqrt() as f32,
-            epsilon: 1e-8,
-        };
-        adamw(step, &mut policy.values, &gradient, &mut self.first, &mut self.second);
+        let Policy { net, values } = policy;
+        let (x, slopes) = (rows(x, net.inputs()), rows(slopes, net.outputs()));
+        net.forward_saving(values, x, &mut self.saved);
+        net.backward(values, x, &mut self.saved, slopes, &mut self.gradient);
+        self.adam.step(self.rate, values, &self.gradient);
     }
 }
 

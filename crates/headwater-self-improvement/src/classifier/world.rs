@@ -1,9 +1,10 @@
 //! The task: prompts whose right answer a fixed random network gives, and a base fitted to a few of them.
 
 use headwater_core::{Check, ConfigError, StreamRng, Streams, require};
+use headwater_small_net::SmallNet;
 use serde::{Deserialize, Serialize};
 
-use super::policy::{Adam, Policy, normal};
+use super::policy::{Descent, Policy, network, normal};
 use crate::anchor::Answer;
 
 /// The task and the base, unchecked.
@@ -33,8 +34,12 @@ impl Default for WorldConfig {
 const MOST_BATCHES: usize = 1000;
 
 /// A checked [`WorldConfig`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct WorldSettings(pub(super) WorldConfig);
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorldSettings {
+    pub(super) config: WorldConfig,
+    /// Of the policy.
+    net: SmallNet,
+}
 
 impl Check for WorldConfig {
     type Checked = WorldSettings;
@@ -50,7 +55,8 @@ impl Check for WorldConfig {
         ] {
             require(value >= 1, NAME, field, value, "1 or more")?;
         }
-        Ok(WorldSettings(self))
+        let net = network(self.inputs, self.hidden, self.classes)?;
+        Ok(WorldSettings { config: self, net })
     }
 }
 
@@ -89,18 +95,17 @@ impl World {
     /// A task and its base, drawn from `streams`.
     #[must_use]
     pub fn new(settings: WorldSettings, streams: &Streams) -> Self {
-        let WorldConfig { inputs, hidden, classes, labelled, fit_steps } = settings.0;
+        let WorldConfig { inputs, hidden, classes, labelled, fit_steps } = settings.config;
         let mut stream = streams.stream("teacher", &[]);
         let scale = (inputs as f64).sqrt();
         let teacher = [
             (0..inputs * hidden).map(|_| 2.0 * normal(&mut stream) / scale).collect(),
             (0..hidden * classes).map(|_| normal(&mut stream)).collect(),
         ];
-        let shape = [inputs, hidden, classes];
-        let base = Policy::initialise(shape, &mut streams.stream("weights", &[]));
+        let base = Policy::initialise(settings.net.clone(), &mut streams.stream("weights", &[]));
         let mut world = Self { settings, teacher, base };
         let examples = world.draw(labelled, &mut streams.stream("labelled examples", &[]));
-        let mut adam = Adam::new(1e-2, &world.base);
+        let mut descent = Descent::new(1e-2, &world.base);
         for _ in 0..fit_steps {
             let mut slopes = world.base.probabilities(&examples.x);
             for (row, truth) in slopes.chunks_exact_mut(classes).zip(&examples.truth) {
@@ -108,7 +113,7 @@ impl World {
                 row.iter_mut().for_each(|slope| *slope /= labelled as f64);
             }
             let slopes: Vec<f32> = slopes.into_iter().map(|slope| slope as f32).collect();
-            adam.step(&mut world.base, &examples.x, &slopes);
+            descent.step(&mut world.base, &examples.x, &slopes);
         }
         world
     }
@@ -122,7 +127,7 @@ impl World {
     /// Random prompts.
     #[must_use]
     pub fn draw(&self, count: usize, stream: &mut StreamRng) -> Prompts {
-        let WorldConfig { inputs, hidden, classes, .. } = self.settings.0;
+        let WorldConfig { inputs, hidden, classes, .. } = self.settings.config;
         let mut prompts = Prompts { x: Vec::with_capacity(count * inputs), truth: Vec::new() };
         for _ in 0..count {
             let x: Vec<f64> = (0..inputs).map(|_| normal(stream)).collect();
@@ -141,7 +146,7 @@ impl World {
     /// # Panics
     /// When hardly any prompt is such a one.
     pub(super) fn draw_easy(&self, count: usize, least: f64, stream: &mut StreamRng) -> Prompts {
-        let WorldConfig { inputs, classes, .. } = self.settings.0;
+        let WorldConfig { inputs, classes, .. } = self.settings.config;
         let mut easy = Prompts { x: Vec::new(), truth: Vec::new() };
         let mut drawn_batches = 0;
         while easy.truth.len() < count {

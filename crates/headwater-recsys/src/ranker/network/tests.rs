@@ -13,8 +13,26 @@ const TASKS: usize = 2;
 fn network(bottom: &[usize], sharing: Sharing, tower: &[usize]) -> (NetworkConfig, Network) {
     let (bottom, tower) = (bottom.to_vec(), tower.to_vec());
     let config = NetworkConfig { bottom, sharing, tower, gate_dropout: 0.0 };
-    let network = Network::new(&config.clone().check().unwrap(), INPUTS, TASKS);
+    let network = build(&config, TASKS);
     (config, network)
+}
+
+fn build(config: &NetworkConfig, tasks: usize) -> Network {
+    Network::new(&config.clone().check().unwrap(), INPUTS, tasks, &mut Layout::default())
+}
+
+/// Logits in training, and what is saved.
+fn saving(
+    network: &Network,
+    parameters: &[f32],
+    x: &[f32],
+    mask: Option<&[bool]>,
+) -> (Vec<f32>, Saved) {
+    let mut saved = Saved::default();
+    // Memory used for more rows is no hindrance.
+    network.logits_saving(parameters, &uniform(3 * x.len(), "other"), None, &mut saved);
+    network.logits_saving(parameters, x, mask, &mut saved);
+    (saved.logits.clone(), saved)
 }
 
 fn networks() -> Vec<(NetworkConfig, Network)> {
@@ -36,14 +54,14 @@ fn uniform(count: usize, name: &str) -> Vec<f32> {
 
 /// Row 0 keeps all experts, row 1 is told to drop all, the others drop the first.
 fn mask(network: &Network) -> Option<Vec<bool>> {
-    let gates = network.gates.as_ref()?;
+    let Shared::Experts(own) = &network.shared else { return None };
     let width = network.mask_width();
     Some(
         (0..ROWS * width)
             .map(|at| match at / width {
                 0 => true,
                 1 => false,
-                _ => at % gates.experts != 0,
+                _ => at % own.experts != 0,
             })
             .collect(),
     )
@@ -138,15 +156,16 @@ fn plain(config: &NetworkConfig, parameters: &[f64], x: &[f64], mask: Option<&[b
 #[test]
 fn values_and_gradients_of_the_whole_network() {
     for (config, network) in networks() {
-        let parameters = uniform(network.parameters(), "parameters");
+        let parameters = uniform(network.parameters, "parameters");
         let (x, dlogits) = (uniform(ROWS * INPUTS, "x"), uniform(ROWS * TASKS, "dlogits"));
         let mask = mask(&network);
-        let (logits, saved) = network.logits_saving(&parameters, &x, mask.as_deref());
+        let (logits, mut saved) = saving(&network, &parameters, &x, mask.as_deref());
         let (mut gradient, mut dx) = (vec![f32::NAN; parameters.len()], vec![f32::NAN; x.len()]);
-        network.backward(&parameters, &x, &saved, (&dlogits, None), &mut gradient, Some(&mut dx));
+        let down = (dlogits.as_slice(), None);
+        network.backward(&parameters, &x, &mut saved, down, &mut gradient, Some(&mut dx));
 
         let mut alone = vec![f32::NAN; parameters.len()];
-        network.backward(&parameters, &x, &saved, (&dlogits, None), &mut alone, None);
+        network.backward(&parameters, &x, &mut saved, down, &mut alone, None);
         assert_eq!(alone, gradient);
 
         let all = |parameters: &[f64], x: &[f64]| -> Vec<f64> {
@@ -191,17 +210,17 @@ fn values_and_gradients_of_the_whole_network() {
 #[test]
 fn what_reads_the_hidden_layer_adds_to_its_gradient() {
     let (_, network) = &networks()[0];
-    let parameters = uniform(network.parameters(), "parameters");
+    let parameters = uniform(network.parameters, "parameters");
     let x = uniform(ROWS * INPUTS, "x");
-    let (_, saved) = network.logits_saving(&parameters, &x, None);
+    let (_, mut saved) = saving(network, &parameters, &x, None);
     let dhidden = uniform(ROWS * network.hidden(), "dhidden");
     let zeros = vec![0.0; ROWS * TASKS];
-    let run = |down: &[f32]| {
+    let mut run = |down: &[f32]| {
         let (mut gradient, mut dx) = (vec![0.0; parameters.len()], vec![0.0; x.len()]);
         network.backward(
             &parameters,
             &x,
-            &saved,
+            &mut saved,
             (&zeros, Some(down)),
             &mut gradient,
             Some(&mut dx),
@@ -210,8 +229,8 @@ fn what_reads_the_hidden_layer_adds_to_its_gradient() {
     };
     // The bottom's bias gets the sum over rows where the unit is on, and nothing above it anything.
     let gradient = run(&dhidden);
-    let hidden = saved.hidden(&x);
-    let bias = network.bottom[0].bias.clone();
+    let hidden = network.hidden_of(&saved, &x);
+    let bias = network.bottom.as_ref().unwrap().layers()[0].bias.clone();
     for (unit, own) in gradient[bias.clone()].iter().enumerate() {
         let rows = hidden.iter().zip(&dhidden).skip(unit).step_by(network.hidden());
         let sum: f32 = rows.filter(|(h, _)| **h > 0.0).map(|(_, d)| d).sum();
@@ -224,7 +243,7 @@ fn what_reads_the_hidden_layer_adds_to_its_gradient() {
 fn one_gate_and_one_gate_per_task_are_the_same_with_one_task() {
     let build = |sharing| {
         let config = NetworkConfig { sharing, tower: vec![3], ..NetworkConfig::default() };
-        Network::new(&config.check().unwrap(), INPUTS, 1)
+        build(&config, 1)
     };
     let (experts, hidden) = (4, vec![5]);
     let one = build(Sharing::OneGate { experts, hidden: hidden.clone() });
@@ -232,9 +251,9 @@ fn one_gate_and_one_gate_per_task_are_the_same_with_one_task() {
     let x = uniform(ROWS * INPUTS, "x");
     let run = |network: &Network| {
         let parameters = network.initial(&mut Streams::new(1).stream("weights", &[]));
-        let (z, saved) = network.logits_saving(&parameters, &x, None);
+        let (z, mut saved) = saving(network, &parameters, &x, None);
         let (mut gradient, mut dx) = (vec![0.0; parameters.len()], vec![0.0; x.len()]);
-        network.backward(&parameters, &x, &saved, (&z, None), &mut gradient, Some(&mut dx));
+        network.backward(&parameters, &x, &mut saved, (&z, None), &mut gradient, Some(&mut dx));
         assert_eq!(network.logits(&parameters, &x), z);
         (z, gradient, dx)
     };
@@ -245,17 +264,17 @@ fn one_gate_and_one_gate_per_task_are_the_same_with_one_task() {
 #[test]
 fn a_gate_that_drops_all_keeps_all_and_others_share_the_rest() {
     let (_, network) = &networks()[0];
-    let parameters = uniform(network.parameters(), "parameters");
+    let parameters = uniform(network.parameters, "parameters");
     let x = uniform(INPUTS, "x");
-    let run = |mask: &[bool]| network.logits_saving(&parameters, &x, Some(mask)).0;
+    let run = |mask: &[bool]| saving(network, &parameters, &x, Some(mask)).0;
     let width = network.mask_width();
     assert_eq!(run(&vec![false; width]), network.logits(&parameters, &x));
     // With one expert left its share is 1, so the gate's weights do not matter.
     let only_first: Vec<bool> = (0..width).map(|at| at % 3 == 0).collect();
     let mut other = parameters.clone();
-    let gates = network.gates.as_ref().unwrap().weights.clone();
-    other[gates].iter_mut().for_each(|weight| *weight = -*weight + 0.5);
-    let changed = network.logits_saving(&other, &x, Some(&only_first)).0;
+    let Shared::Experts(own) = &network.shared else { panic!("a mixture of experts") };
+    other[own.gates.clone()].iter_mut().for_each(|weight| *weight = -*weight + 0.5);
+    let changed = saving(network, &other, &x, Some(&only_first)).0;
     for (own, changed) in run(&only_first).iter().zip(changed) {
         assert_relative_eq!(*own, changed, max_relative = 1e-5);
     }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use headwater_core::Streams;
+use headwater_small_net::Layout;
 
 use super::settings::{LogShape, NeuralRankerSettings};
 use crate::log::Head;
@@ -44,16 +45,16 @@ impl Model {
         };
         let one_hot = if feature.is_some() { shape.places() } else { 0 };
         let inputs = 3 * shape.features + one_hot + settings.embedding;
-        let network = Network::new(settings.architecture(), inputs, heads.len());
+        let mut layout = Layout::default();
+        let network = Network::new(settings.architecture(), inputs, heads.len(), &mut layout);
         let adversary = match settings.position {
             PositionConfig::Adversarial { lambda } => {
-                Some(Adversary::new(network.parameters(), network.hidden(), shape.slots, lambda))
+                Some(Adversary::new(&mut layout, network.hidden(), shape.slots, lambda))
             }
             _ => None,
         };
-        let start = adversary.as_ref().map_or(network.parameters(), Adversary::end);
         let loss = ClickLoss::new(&settings.position, shape.places(), shape.slots);
-        let values = start..start + if loss.has_values() { shape.places() } else { 0 };
+        let values = layout.reserve(if loss.has_values() { shape.places() } else { 0 });
         let embedding = settings.embedding;
         Self { network, adversary, heads, shape, embedding, values, feature }
     }

@@ -96,7 +96,7 @@ fn gradients_through_the_whole_ranker() {
         let ranker = disturbed(config, &items);
         let labels = labels(&ranker, &log);
         let (_, gradient) = differentiate(&ranker, &items, &log, &labels);
-        let network = ranker.model.network.parameters();
+        let network = ranker.model.network.parameters;
         let values = ranker.model.values.clone();
         let adversary = network..values.start;
         for section in [0..network, adversary.clone(), values.clone(), values.end..gradient.len()] {

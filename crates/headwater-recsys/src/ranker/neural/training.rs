@@ -7,7 +7,8 @@ use rand::RngExt;
 
 use super::model::{Model, Weights};
 use crate::log::{Labels, Log};
-use crate::ranker::position::{ClickGradients, ClickLoss, Shown};
+use crate::ranker::network::Saved;
+use crate::ranker::position::{AdversarySaved, ClickGradients, ClickLoss, Shown};
 use crate::world::Catalogue;
 
 /// Rows of a log as training reads them. Its memory is used again.
@@ -24,6 +25,12 @@ pub(super) struct Batch {
     rows: Range<usize>,
     /// Of all parameters.
     pub(super) gradient: Vec<f32>,
+    saved: Saved,
+    adversary: AdversarySaved,
+    /// Gradients of the logits, rows x heads.
+    dlogits: Vec<f32>,
+    /// Logits of clicks, and their gradients.
+    clicks: [Vec<f32>; 2],
 }
 
 /// What training leaves out by chance.
@@ -137,11 +144,14 @@ impl Model {
         gradient.clear();
         gradient.resize(parameters.len(), 0.0);
         let mask = dropout.gates(rows * self.network.mask_width());
-        let (mut logits, saved) = self.network.logits_saving(parameters, &batch.x, mask);
-        self.add_biases(weights, &mut logits, &batch.items);
+        self.network.logits_saving(parameters, &batch.x, mask, &mut batch.saved);
+        self.add_biases(weights, &mut batch.saved.logits, &batch.items);
+        let logits = &batch.saved.logits;
 
         // Clicks, by the remedy's loss.
-        let mut dlogits = vec![0.0; logits.len()];
+        let dlogits = &mut batch.dlogits;
+        dlogits.clear();
+        dlogits.resize(logits.len(), 0.0);
         let mut loss = 0.0;
         {
             let shown = Shown {
@@ -152,17 +162,20 @@ impl Model {
                 lists: &batch.lists,
                 slots: self.shape.slots,
             };
-            let z: Vec<f32> = logits.iter().step_by(tasks).copied().collect();
-            let mut dz = vec![0.0; rows];
+            let [z, dz] = &mut batch.clicks;
+            z.clear();
+            z.extend(logits.iter().step_by(tasks));
+            dz.clear();
+            dz.resize(rows, 0.0);
             let values = &mut gradient[self.values.clone()];
-            let mut gradients = ClickGradients { logits: &mut dz, values };
+            let mut gradients = ClickGradients { logits: dz, values };
             let own = &parameters[self.values.clone()];
             let weight = self.heads[0].1.weight;
-            loss += weight * click_loss.loss(&shown, &z, own, &mut gradients);
+            loss += weight * click_loss.loss(&shown, z, own, &mut gradients);
             let weight = weight as f32;
             gradients.values.iter_mut().for_each(|value| *value *= weight);
             let column = dlogits.iter_mut().step_by(tasks).zip(dz);
-            column.for_each(|(out, value)| *out = weight * value);
+            column.for_each(|(out, value)| *out = weight * *value);
         }
 
         // What follows a click, on rows where it is defined. Means are over all rows, so that a label weighs as much as
@@ -183,21 +196,27 @@ impl Model {
         let (adversary, reversed) = match &self.adversary {
             None => (0.0, None),
             Some(adversary) => {
-                let hidden = saved.hidden(&batch.x);
-                let (loss, down) = adversary.loss(parameters, hidden, &batch.places, gradient);
-                (loss, Some(down))
+                let (places, saved) = (&batch.places, &mut batch.adversary);
+                let hidden = self.network.hidden_of(&batch.saved, &batch.x);
+                let loss = adversary.loss(parameters, hidden, places, gradient, saved);
+                (loss, Some(saved.down.as_slice()))
             }
         };
         batch.dx.resize(batch.x.len(), 0.0);
-        let down = (dlogits.as_slice(), reversed.as_deref());
-        self.network.backward(parameters, &batch.x, &saved, down, gradient, Some(&mut batch.dx));
-        let inputs = batch.x.len() / rows;
-        let rows = batch.dx.chunks_exact(inputs).zip(dlogits.chunks_exact(tasks));
-        for ((dx, dlogits), &item) in rows.zip(&batch.items) {
+        let (down, dx) = ((dlogits.as_slice(), reversed), Some(batch.dx.as_mut_slice()));
+        self.network.backward(parameters, &batch.x, &mut batch.saved, down, gradient, dx);
+        self.add_item_gradients(batch);
+        Loss { heads: loss, adversary }
+    }
+
+    /// Adds what a batch's rows say of the embeddings and biases of their items.
+    fn add_item_gradients(&self, batch: &mut Batch) {
+        let inputs = batch.x.len() / batch.items.len();
+        let dlogits = batch.dlogits.chunks_exact(self.heads.len());
+        for ((dx, dlogits), &item) in batch.dx.chunks_exact(inputs).zip(dlogits).zip(&batch.items) {
             let own = dx[inputs - self.embedding..].iter().chain(dlogits);
-            let sums = gradient[self.item(item)].iter_mut();
+            let sums = batch.gradient[self.item(item)].iter_mut();
             sums.zip(own).for_each(|(sum, value)| *sum += value);
         }
-        Loss { heads: loss, adversary }
     }
 }

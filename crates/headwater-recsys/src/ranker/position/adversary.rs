@@ -1,31 +1,34 @@
-//! The adversary: a linear head that tells the slot k from the hidden layer h, `L = -log softmax(h A + a)_k`, while the
-//! gradient that h gets from it is multiplied by -λ (gradient reversal, Ganin et al. 2016).
+//! The adversary: a linear head that tells the slot k from the hidden layer h, `L = -log softmax(h
+//! A + a)_k`, while the gradient that h gets from it is multiplied by -λ (gradient reversal, Ganin
+//! et al. 2016).
 
-use std::ops::Range;
+use headwater_small_net::{Layout, Mlp, SavedMlp};
 
-use headwater_kernels::{Activation, DenseLayer, mlp_backward, mlp_saving};
+use crate::ranker::network::{flat, rows, rows_mut};
 
-/// Where the head's weights lie in the parameters. They start at 0: its loss is convex in them.
+/// The head. Its weights start at 0: its loss is convex in them.
 #[derive(Debug, Clone)]
 pub(crate) struct Adversary {
-    weights: Range<usize>,
-    bias: Range<usize>,
-    slots: usize,
+    head: Mlp,
     lambda: f64,
 }
 
+/// Memory of a step, used again by the next.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AdversarySaved {
+    head: SavedMlp,
+    dlogits: Vec<f32>,
+    /// What the loss adds to the gradient of the hidden layer.
+    pub(crate) down: Vec<f32>,
+}
+
 impl Adversary {
-    pub(crate) fn new(start: usize, hidden: usize, slots: usize, lambda: f64) -> Self {
-        let end = start + hidden * slots;
-        Self { weights: start..end, bias: end..end + slots, slots, lambda }
+    pub(crate) fn new(layout: &mut Layout, hidden: usize, slots: usize, lambda: f64) -> Self {
+        Self { head: Mlp::new(layout, hidden, &[], Some(slots)), lambda }
     }
 
-    /// One past its last parameter.
-    pub(crate) fn end(&self) -> usize {
-        self.bias.end
-    }
-
-    /// Mean cross-entropy; writes the gradient of its own parameters, and gives what it adds to that of `hidden`.
+    /// Mean cross-entropy; writes the gradient of its own parameters, and to `saved.down` what it
+    /// adds to that of `hidden`.
     ///
     /// `places` are slots of devices; the device is none of the head's business.
     pub(crate) fn loss(
@@ -34,17 +37,17 @@ impl Adversary {
         hidden: &[f32],
         places: &[usize],
         gradient: &mut [f32],
-    ) -> (f64, Vec<f32>) {
-        let layer = [DenseLayer {
-            weights: &parameters[self.weights.clone()],
-            bias: &parameters[self.bias.clone()],
-            activation: Activation::Identity,
-        }];
-        let (mut logits, kept) = mlp_saving(&layer, hidden);
+        saved: &mut AdversarySaved,
+    ) -> f64 {
+        let AdversarySaved { head, dlogits, down } = saved;
+        let (width, slots) = (self.head.inputs(), self.head.outputs());
+        self.head.forward_saving(parameters, rows(hidden, width), head);
+        dlogits.clear();
+        dlogits.extend_from_slice(flat(head.output()));
         let share = 1.0 / places.len() as f32;
         let mut sum = 0.0;
-        for (row, place) in logits.chunks_exact_mut(self.slots).zip(places) {
-            let slot = place % self.slots;
+        for (row, place) in dlogits.chunks_exact_mut(slots).zip(places) {
+            let slot = place % slots;
             let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let own = row[slot] - most;
             row.iter_mut().for_each(|z| *z = (*z - most).exp());
@@ -53,13 +56,11 @@ impl Adversary {
             row.iter_mut().for_each(|z| *z *= share / total);
             row[slot] -= share;
         }
-        let mut down = vec![0.0; hidden.len()];
-        let mut sums = mlp_backward(&layer, hidden, &kept, &logits, Some(&mut down));
-        let sums = sums.pop().expect("one layer, one gradient");
-        gradient[self.weights.clone()].copy_from_slice(&sums.weights);
-        gradient[self.bias.clone()].copy_from_slice(&sums.bias);
+        down.resize(hidden.len(), 0.0);
+        let (dy, dx) = (rows(dlogits, slots), Some(rows_mut(down, width)));
+        self.head.backward(parameters, rows(hidden, width), head, dy, gradient, dx);
         down.iter_mut().for_each(|value| *value *= -self.lambda as f32);
-        (sum, down)
+        sum
     }
 }
 
@@ -70,8 +71,10 @@ mod tests {
 
     #[test]
     fn its_own_gradient_descends_and_the_hidden_one_is_reversed() {
-        let adversary = Adversary::new(1, 2, 3, 0.5);
-        assert_eq!(adversary.end(), 1 + 6 + 3);
+        let mut layout = Layout::default();
+        layout.reserve(1);
+        let adversary = Adversary::new(&mut layout, 2, 3, 0.5);
+        assert_eq!(layout.parameters(), 1 + 6 + 3);
         let parameters: [f32; 10] = [9.0, 0.5, -1.0, 0.25, 0.75, 0.0, -0.5, 0.125, 0.25, -0.75];
         let hidden: [f32; 4] = [1.0, -0.5, 0.25, 2.0];
         // Slot 2 of device 0, and slot 1 of device 1.
@@ -91,7 +94,9 @@ mod tests {
             sum
         };
         let mut gradient = [0.0; 10];
-        let (value, down) = adversary.loss(&parameters, &hidden, &[2, 4], &mut gradient);
+        let mut saved = AdversarySaved::default();
+        let value = adversary.loss(&parameters, &hidden, &[2, 4], &mut gradient, &mut saved);
+        let down = &saved.down;
         assert_relative_eq!(value, loss(&parameters, &hidden), max_relative = 1e-6);
         const STEP: f32 = 1.0 / 256.0;
         for at in 0..10 {
