@@ -251,3 +251,80 @@ impl SmallNet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fine() -> SmallNetConfig {
+        let (input, convolutions) = (SmallNetInput::Image(6), vec![2, 3]);
+        SmallNetConfig { input, convolutions, hidden: vec![5], outputs: 2 }
+    }
+
+    #[test]
+    fn a_config_is_refused_by_name() {
+        let features = SmallNetInput::Features;
+        for (config, shown) in [
+            (SmallNetConfig { hidden: vec![3, 0], ..fine() }, "hidden = 0"),
+            (SmallNetConfig { hidden: vec![1; 65], ..fine() }, "hidden = 65"),
+            (SmallNetConfig { convolutions: vec![1 << 17], ..fine() }, "convolutions = 131072"),
+            (SmallNetConfig { outputs: 0, ..fine() }, "outputs = 0"),
+            (SmallNetConfig { input: SmallNetInput::Image(0), ..fine() }, "input = 0"),
+            (SmallNetConfig { input: SmallNetInput::Image(4097), ..fine() }, "input = 4097"),
+            (SmallNetConfig { input: features(0), ..fine() }, "input = 0"),
+            (SmallNetConfig { input: features(6), ..fine() }, "convolutions = 2"),
+        ] {
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("SmallNetConfig.{shown}: allowed is ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_laid_out_and_drawn_from_the_input_up() {
+        let net = fine().check().unwrap();
+        // 6 pixels along a side become 3, then 2.
+        let tensors = [9 * 2, 2, 9 * 2 * 3, 3, 2 * 2 * 3 * 5, 5, 5 * 2, 2];
+        assert_eq!(net.parameters(), tensors.iter().sum::<usize>());
+        assert_eq!((net.inputs(), net.outputs(), net.representation_width()), (36, 2, 5));
+        assert_eq!(net.output_bias(), net.parameters() - 2..net.parameters());
+
+        use headwater_core::Streams;
+        use rand_distr::{Distribution, StandardNormal};
+        let stream = || Streams::new(1).stream("weights", &[]);
+        let initial = Initial { linear_gain: 3.0, ..Initial::default() };
+        let (parameters, mut rng) = (net.initial(initial, &mut stream()), stream());
+        let mut rest = parameters.as_slice();
+        for (layer, sizes) in tensors.chunks(2).enumerate() {
+            let gain: f64 = if layer == 3 { 3.0 } else { 2.0 };
+            let scale = (gain / (sizes[0] / sizes[1]) as f64).sqrt();
+            for own in rest.split_off(..sizes[0]).unwrap() {
+                let normal: f64 = StandardNormal.sample(&mut rng);
+                assert_eq!(*own, (scale * normal) as f32);
+            }
+            assert!(rest.split_off(..sizes[1]).unwrap().iter().all(|bias| *bias == 0.0));
+        }
+        // In single precision the same draws, but for their last bits.
+        let single = Initial { precision: crate::Precision::Single, ..initial };
+        let single = net.initial(single, &mut stream());
+        assert!(single.iter().zip(&parameters).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs()));
+        assert_ne!(single, parameters);
+    }
+
+    #[test]
+    #[should_panic(expected = "x has 2 rows x 35 columns: allowed are any number of x 36")]
+    fn rows_of_another_width_are_refused() {
+        let net = fine().check().unwrap();
+        let _ = net.forward(&vec![0.0; net.parameters()], Array2::zeros((2, 35)).view());
+    }
+
+    #[test]
+    #[should_panic(expected = "dy has 3 rows x 2 columns: allowed are 2 x 2")]
+    fn a_gradient_of_another_shape_is_refused() {
+        let net = fine().check().unwrap();
+        let (weights, x) = (vec![0.0; net.parameters()], Array2::zeros((2, 36)));
+        let mut saved = SavedSmallNet::default();
+        net.forward_saving(&weights, x.view(), &mut saved);
+        let (dy, mut gradient) = (Array2::zeros((3, 2)), weights.clone());
+        net.backward(&weights, x.view(), &mut saved, dy.view(), &mut gradient);
+    }
+}
