@@ -234,19 +234,16 @@ pub fn run(
             0.0 => world.draw(count, &mut stream),
             least => world.draw_easy(count, least, &mut stream),
         };
-        let draw_all = |who: &Policy| -> Vec<Vec<Answer>> {
-            let mut stream = streams.stream("voters", &[step as u64]);
-            let p = who.probabilities(&prompts.x);
+        let draw_all = |p: &[f64], name: &str| -> Vec<Vec<Answer>> {
+            let mut stream = streams.stream(name, &[step as u64]);
             p.chunks_exact(classes).map(|p| draw(p, config.group, &mut stream)).collect()
         };
-        let mut stream = streams.stream("answers", &[step as u64]);
         let p = policy.probabilities(&prompts.x);
-        let answers: Vec<Vec<Answer>> =
-            p.chunks_exact(classes).map(|p| draw(p, config.group, &mut stream)).collect();
-        let voters: Vec<Vec<Answer>> = match config.voters {
+        let answers = draw_all(&p, "answers");
+        let voters = match config.voters {
             Voters::Policy => answers.clone(),
-            Voters::Base => draw_all(&world.base),
-            Voters::Average { .. } => draw_all(&average),
+            Voters::Base => draw_all(&world.base.probabilities(&prompts.x), "voters"),
+            Voters::Average { .. } => draw_all(&average.probabilities(&prompts.x), "voters"),
         };
         let groups: Vec<Group<'_>> = answers
             .iter()

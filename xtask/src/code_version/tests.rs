@@ -78,7 +78,7 @@ impl Copy {
 
 const CLAIMS: &str = "crates/headwater-findings/src/claims/negative_reinforcement.rs";
 const EXPERIMENT: &str = "crates/headwater-findings/src/experiments/negative_reinforcement.rs";
-const TRAINER: &str = "crates/headwater-optimizers/src/trainer.rs";
+const TRAINER: &str = "crates/headwater-optimizers/src/trainer/settings.rs";
 
 #[test]
 fn what_computes_nothing_reruns_nothing() {

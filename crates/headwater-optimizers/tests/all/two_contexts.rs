@@ -312,7 +312,7 @@ fn a_teacher_follows_frozen_by_a_part_or_at_once() {
     }
     let mut teacher = start.clone();
     let error = ema_update(&mut teacher, &policy, 1.5).unwrap_err().to_string();
-    assert_eq!(error, "follow.rate = 1.5: allowed is a number in [0, 1]");
+    assert_eq!(error, "ema_update.rate = 1.5: allowed is a number in [0, 1]");
     let other = DecoderConfig { vocabulary: 9, width: 32, ..DecoderConfig::default() };
     let mut stream = Streams::new(1).stream("weights", &[]);
     let other = Decoder::initialise(&other.check().unwrap(), &mut stream, &Device::flex());
