@@ -102,6 +102,7 @@ mod names;
 pub mod number;
 mod records;
 mod results;
+pub mod rule;
 mod run;
 mod schedule;
 mod settings;
