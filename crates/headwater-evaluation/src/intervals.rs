@@ -1,5 +1,5 @@
-//! Confidence intervals: t, t of resplits, Wilson, studentised bootstrap (plain, paired, clustered),
-//! percentile bootstrap.
+//! Confidence intervals: t, t of resplits, Wilson, studentised bootstrap (plain, paired,
+//! clustered), percentile bootstrap, differences of shares.
 //!
 //! *Paired* comparison is not a function of its own: take [`paired_differences`] (same seed, same
 //! prompt) and give them to any interval of a mean. Where observations come in groups that share
@@ -28,12 +28,14 @@ use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 use crate::error::{EvaluationError, all_finite, argument, at_least, in_range, same_length};
 
 mod clustered;
+mod paired_share;
 
 pub use clustered::{
     clustered_mean_interval, clustered_share_difference, clustered_share_interval,
     correlation_interval,
 };
 pub(crate) use clustered::{linearised, robust_error};
+pub use paired_share::paired_share_difference;
 
 /// An estimate with a two-sided confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -113,10 +115,11 @@ fn mean_interval(values: &[f64], widened: f64, level: f64) -> Result<Interval, E
 /// `train` and `test` rows: mean ± t_{n-1} s √(1/n + test/train).
 ///
 /// The splits share rows, so their differences are correlated; [`t_interval`] takes them for
-/// independent, and shrinks to nothing with more of them, which is no more data. The term test/train
-/// stands for a correlation of test/(train + test) between splits: right where the learners hardly
-/// depend on which rows they were trained on, and an approximation elsewhere. Equal values give that one value, as in [`t_interval`]. Source: Nadeau and Bengio
-/// (2003), "Inference for the generalization error", the corrected resampled t test.
+/// independent, and shrinks to nothing with more of them, which is no more data. The term
+/// test/train stands for a correlation of test/(train + test) between splits: right where the
+/// learners hardly depend on which rows they were trained on, and an approximation elsewhere. Equal
+/// values give that one value, as in [`t_interval`]. Source: Nadeau and Bengio (2003), "Inference
+/// for the generalization error", the corrected resampled t test.
 ///
 /// # Errors
 /// As [`t_interval`], or no row to train on or to test on.

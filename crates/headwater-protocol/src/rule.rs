@@ -8,12 +8,16 @@
 //! | verdict | when |
 //! |---|---|
 //! | invalid | a negative control's interval lies wholly beyond its margin |
-//! | not testable here | a positive control's interval lies wholly below its floor, or the reference leaves less room than d |
+//! | not testable here | a positive control lies wholly below its floor, or there is no room for d |
 //! | undecided | any control has not passed: its interval inside ±margin, or not below the floor |
-//! | contradicted | a primary lies beyond 0 on the other side; *not below* and *unchanged*: beyond d (Holm) |
-//! | too small to matter | a primary that claims an increase or a decrease lies wholly below d (Holm) |
-//! | supported | every primary excludes 0 as claimed; *not below* and *unchanged*: lies inside d |
+//! | contradicted | a primary lies beyond 0 on the other side, or beyond d (Holm) |
+//! | too small to matter | a primary that claims a change lies wholly below d (Holm) |
+//! | supported | every primary excludes 0 as claimed, or lies inside d |
 //! | undecided | anything else |
+//!
+//! 0 is the bound of *increase* and *decrease*, which claim a change, and d that of *not below* and
+//! *unchanged*. There is no room for d where the largest effect that the reference leaves room for
+//! is below d, on average over seeds.
 //!
 //! *Supported* needs all primaries and no adjustment (intersection-union test). *Contradicted* and
 //! *too small* take any one: each is a family of its own, adjusted by Holm's method. An end that
@@ -23,7 +27,8 @@
 //! use headwater_protocol::rule::*;
 //! use headwater_protocol::Direction;
 //!
-//! let values = |mean: f64| Evidence::PerSeed([-0.02, -0.01, 0.0, 0.01, 0.02].map(|x| mean + x).into());
+//! let noise = [-0.02, -0.01, 0.0, 0.01, 0.02];
+//! let values = |mean: f64| Evidence::PerSeed(noise.map(|x| mean + x).into());
 //! let judged = judge_claim(&ClaimEvidence {
 //!     seeds: 5,
 //!     primaries: vec![Primary {
@@ -52,12 +57,13 @@ use headwater_evaluation::Interval;
 use serde::{Deserialize, Serialize};
 
 use crate::effect::ROUNDING;
-use crate::number::{interval, short};
 use crate::{Direction, ProtocolError};
 
+mod conclude;
 mod design;
 mod evidence;
 
+use conclude::conclude;
 pub use design::{ClaimDesign, DesignPart, DesignedEffect};
 pub use evidence::Evidence;
 use evidence::Measured;
@@ -217,9 +223,9 @@ pub struct JudgedClaim {
 /// Judges a claim. A pure function of what it is given.
 ///
 /// A part is open whatever its numbers are when, in this order: it was not measured; it has another
-/// number of values than `seeds`; it has fewer than [`crate::FEWEST_SEEDS`]; a value is not finite; its
-/// values are equal up to rounding (nothing varied, which is no measure of how well the value is
-/// known). Except that a negative control all of whose values are 0 passes, and that shares of
+/// number of values than `seeds`; it has fewer than [`crate::FEWEST_SEEDS`]; a value is not finite;
+/// its values are equal up to rounding (nothing varied, which is no measure of how well the value
+/// is known). Except that a negative control all of whose values are 0 passes, and that shares of
 /// solved seeds keep a width. An open primary stays a member of both Holm families.
 ///
 /// # Errors
@@ -284,7 +290,7 @@ fn at_least(value: f64, bound: f64) -> bool {
 fn judge_negative(control: &NegativeControl, seeds: usize) -> JudgedPart<ControlOutcome> {
     let margin = control.margin;
     let measured = Measured::of_negative_control(&control.evidence, seeds, margin);
-    let outcome = match measured.at(LEVEL) {
+    let outcome = match measured.unadjusted() {
         None => ControlOutcome::Open,
         Some(Interval { low, high, .. }) => {
             if at_least(low, -margin) && at_least(margin, high) {
@@ -302,7 +308,7 @@ fn judge_negative(control: &NegativeControl, seeds: usize) -> JudgedPart<Control
 fn judge_positive(control: &PositiveControl, seeds: usize) -> JudgedPart<ControlOutcome> {
     let floor = control.floor;
     let measured = Measured::of(&control.evidence, seeds, floor.abs());
-    let outcome = match measured.at(LEVEL) {
+    let outcome = match measured.unadjusted() {
         Some(Interval { low, .. }) if at_least(low, floor) => ControlOutcome::Passes,
         Some(Interval { high, .. }) if !at_least(high, floor) => ControlOutcome::Fails,
         _ => ControlOutcome::Open,
@@ -330,7 +336,7 @@ fn judge_primaries(primaries: &[Primary], seeds: usize) -> Vec<JudgedPart<Primar
             PrimaryOutcome::Contradicts
         } else if small.contains(&at) {
             PrimaryOutcome::TooSmall
-        } else if measured[at].at(LEVEL).is_some_and(|i| supports(&primaries[at], &i)) {
+        } else if measured[at].unadjusted().is_some_and(|i| supports(&primaries[at], &i)) {
             PrimaryOutcome::Supports
         } else {
             PrimaryOutcome::Open
@@ -351,8 +357,12 @@ fn holm(
 ) -> Vec<usize> {
     let mut rejected = Vec::new();
     loop {
-        let level = 1.0 - (1.0 - LEVEL) / family.len() as f64;
-        let is_beyond = |&at: &usize| measured[at].at(level).is_some_and(|i| beyond(at, &i));
+        let size = family.len();
+        let is_beyond = |&at: &usize| {
+            let beyond = |interval: Option<Interval>| interval.is_some_and(|i| beyond(at, &i));
+            // The adjusted interval contains the other.
+            beyond(measured[at].unadjusted()) && beyond(measured[at].adjusted(size))
+        };
         let (now, left): (Vec<usize>, Vec<usize>) = family.into_iter().partition(is_beyond);
         rejected.extend(&now);
         family = left;
@@ -398,109 +408,6 @@ fn supports(primary: &Primary, interval: &Interval) -> bool {
         Direction::NotBelow => at_least(low, -d),
         Direction::Unchanged => at_least(low, -d) && at_least(d, high),
     }
-}
-
-/// The first line of the rule that applies, and in plain words why.
-fn conclude(
-    claim: &ClaimEvidence,
-    primaries: &[JudgedPart<PrimaryOutcome>],
-    negative: &[JudgedPart<ControlOutcome>],
-    positive: &[JudgedPart<ControlOutcome>],
-) -> (ClaimVerdict, String) {
-    let failed = |control: &JudgedPart<ControlOutcome>| control.outcome == ControlOutcome::Fails;
-    if let Some(at) = negative.iter().position(failed) {
-        let why = format!(
-            "With the cause taken away {} lies beyond its margin of ±{}, so what the arms show may have \
-             another cause.",
-            shown(&negative[at]),
-            short(claim.negative_controls[at].margin)
-        );
-        return (ClaimVerdict::Invalid, why);
-    }
-    if let Some(at) = positive.iter().position(failed) {
-        let why = format!(
-            "{} lies below its floor of {}: what the claim is about is not there to be tested.",
-            shown(&positive[at]),
-            short(claim.positive_controls[at].floor)
-        );
-        return (ClaimVerdict::NotTestable, why);
-    }
-    if let Some((primary, room)) = without_room(claim, primaries) {
-        let why = format!(
-            "The reference leaves room for an effect of {} on “{}”, less than the smallest effect of \
-             interest, {}.",
-            short(room),
-            primary.name,
-            short(primary.smallest_effect)
-        );
-        return (ClaimVerdict::NotTestable, why);
-    }
-    let open: Vec<String> = positive
-        .iter()
-        .chain(negative)
-        .filter(|control| control.outcome != ControlOutcome::Passes)
-        .map(shown)
-        .collect();
-    if !open.is_empty() {
-        return (ClaimVerdict::Undecided, format!("Not passed: {}.", open.join("; ")));
-    }
-    let find = |outcome| {
-        let at = primaries.iter().position(|primary| primary.outcome == outcome)?;
-        Some((&primaries[at], &claim.primaries[at]))
-    };
-    if let Some((judged, primary)) = find(PrimaryOutcome::Contradicts) {
-        let d = short(primary.smallest_effect);
-        let side = match primary.direction {
-            Direction::Increase => "below 0, and an increase is claimed".to_owned(),
-            Direction::Decrease => "above 0, and a decrease is claimed".to_owned(),
-            Direction::NotBelow => format!("below {}", short(-primary.smallest_effect)),
-            Direction::Unchanged => format!("outside ±{d}"),
-        };
-        return (ClaimVerdict::Contradicted, format!("{} lies {side}.", shown(judged)));
-    }
-    if let Some((judged, primary)) = find(PrimaryOutcome::TooSmall) {
-        let d = short(primary.smallest_effect);
-        let why = format!(
-            "{}: an effect of the size of interest here, {d}, is ruled out.",
-            shown(judged)
-        );
-        return (ClaimVerdict::TooSmall, why);
-    }
-    let open: Vec<String> = primaries
-        .iter()
-        .filter(|primary| primary.outcome == PrimaryOutcome::Open)
-        .map(shown)
-        .collect();
-    if !open.is_empty() {
-        return (ClaimVerdict::Undecided, format!("Not decided: {}.", open.join("; ")));
-    }
-    let all: Vec<String> = primaries.iter().map(shown).collect();
-    (ClaimVerdict::Supported, format!("As claimed: {}.", all.join("; ")))
-}
-
-/// A primary whose reference leaves less room than d, with that room.
-fn without_room<'a>(
-    claim: &'a ClaimEvidence,
-    judged: &[JudgedPart<PrimaryOutcome>],
-) -> Option<(&'a Primary, f64)> {
-    claim.primaries.iter().zip(judged).find_map(|(primary, judged)| {
-        let room = primary.room.as_ref()?;
-        if judged.reason.is_some() {
-            return None;
-        }
-        let mean = room.iter().sum::<f64>() / room.len() as f64;
-        (!at_least(mean, primary.smallest_effect)).then_some((primary, mean))
-    })
-}
-
-/// Name and interval, or why it has none that counts.
-fn shown<Outcome>(part: &JudgedPart<Outcome>) -> String {
-    let value = match (&part.reason, part.interval) {
-        (Some(reason), _) => reason.clone(),
-        (None, Some(i)) => interval(Some(i.estimate), Some(i.low), Some(i.high)),
-        (None, None) => String::new(),
-    };
-    format!("“{}” ({value})", part.name)
 }
 
 #[cfg(test)]

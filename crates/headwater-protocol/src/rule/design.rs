@@ -19,7 +19,8 @@ pub struct ClaimDesign {
 pub struct DesignPart {
     /// What it is, and the truth that the design assumes.
     pub effect: DesignedEffect,
-    /// Standard deviation between seeds in the pilot, a finite number > 0.
+    /// Standard deviation between seeds in the pilot, a finite number > 0. Of shares of solved
+    /// seeds, that of the differences -1, 0 and 1; normal noise is an approximation there.
     pub deviation: f64,
     /// Test rows per training row where the seeds are resplits of one data set, else 0.
     pub overlap: f64,
@@ -30,7 +31,7 @@ pub struct DesignPart {
 pub enum DesignedEffect {
     /// A primary that claims an increase or a decrease, whose effect is exactly this d.
     Directed(f64),
-    /// A primary *not below* or a control *below* none: no effect, and -d is to be excluded.
+    /// A primary *not below* of this d: no effect.
     NotBelow(f64),
     /// A primary *unchanged* of this d, or a negative control of this margin: no effect.
     Unchanged(f64),
@@ -55,7 +56,7 @@ impl ClaimDesign {
             return Err(EvaluationError::TooFew { argument, found, needed }.into());
         }
         let directed = |part: &&DesignPart| matches!(part.effect, DesignedEffect::Directed(_));
-        // Holm's first step, one tail: what one directed primary may at most be too small by chance.
+        // Holm's first step, one tail: how often one directed primary is too small by chance.
         let too_small = (1.0 - LEVEL) / 2.0 / self.parts.iter().filter(directed).count() as f64;
         let mut lost = 0.0;
         for part in &self.parts {

@@ -1,7 +1,7 @@
 //! What a part of a claim is judged on, and the interval that belongs to it.
 
 use headwater_evaluation::intervals::{
-    clustered_share_difference, resplit_interval, t_interval, wilson_interval,
+    paired_share_difference, resplit_interval, t_interval, wilson_interval,
 };
 use headwater_evaluation::{EvaluationError, Interval};
 
@@ -29,13 +29,14 @@ pub enum Evidence {
     /// budget, with Wilson's interval.
     Solved {
         /// What each seed used until it was solved, a finite number >= 0; `None` if it was not
-        /// within the budget. A run that ended before the budget was used is neither: it is missing.
+        /// within the budget. A run that ended before it had used the budget is neither: its seed
+        /// is missing.
         used: Vec<Option<f64>>,
         /// The fixed budget, a finite number > 0 in the same unit.
         budget: f64,
     },
-    /// The difference of two such shares on the same seeds, treated - reference, with Newcombe's
-    /// interval for pairs (method 10).
+    /// The difference of two such shares on the same seeds, treated - reference, with the score
+    /// interval for pairs ([`paired_share_difference`]). Below 7 seeds it excludes no 0.
     SolvedDifference {
         /// As [`Evidence::Solved`], under treatment.
         treated: Vec<Option<f64>>,
@@ -58,9 +59,8 @@ impl Evidence {
     }
 
     fn interval(&self, level: f64) -> Result<Interval, EvaluationError> {
-        let solved = |used: &[Option<f64>], budget: f64| -> Vec<f64> {
-            let within = |used: &Option<f64>| used.is_some_and(|used| used <= budget);
-            used.iter().map(|used| f64::from(u8::from(within(used)))).collect()
+        let solved = |used: &[Option<f64>], budget: f64| -> Vec<bool> {
+            used.iter().map(|used| used.is_some_and(|used| used <= budget)).collect()
         };
         match self {
             Self::PerSeed(values) => t_interval(values, level),
@@ -68,14 +68,14 @@ impl Evidence {
                 resplit_interval(values, *train, *test, level)
             }
             Self::Solved { used, budget } => {
-                let solved = solved(used, *budget).iter().sum::<f64>() as usize;
+                let solved = solved(used, *budget).into_iter().filter(|&solved| solved).count();
                 wilson_interval(solved, used.len(), level)
             }
-            Self::SolvedDifference { treated, reference, budget } => {
-                let seeds: Vec<usize> = (0..treated.len()).collect();
-                let (treated, reference) = (solved(treated, *budget), solved(reference, *budget));
-                clustered_share_difference((&treated, &seeds), (&reference, &seeds), level)
-            }
+            Self::SolvedDifference { treated, reference, budget } => paired_share_difference(
+                &solved(treated, *budget),
+                &solved(reference, *budget),
+                level,
+            ),
             Self::Missing(_) => {
                 Err(EvaluationError::TooFew { argument: "values", found: 0, needed: 1 })
             }
@@ -126,6 +126,8 @@ pub(super) struct Measured<'a> {
     evidence: &'a Evidence,
     /// Why it is open whatever its numbers are.
     pub(super) reason: Option<String>,
+    /// Its unadjusted interval, where it has one, whether it counts or not.
+    interval: Option<Interval>,
 }
 
 impl<'a> Measured<'a> {
@@ -139,17 +141,31 @@ impl<'a> Measured<'a> {
     }
 
     fn checked(evidence: &'a Evidence, barred: Option<String>) -> Self {
-        let no_interval = || evidence.interval(LEVEL).err().map(|error| error.to_string());
-        Self { evidence, reason: barred.or_else(no_interval) }
+        match evidence.interval(LEVEL) {
+            Ok(interval) => Self { evidence, reason: barred, interval: Some(interval) },
+            Err(error) => {
+                let reason = Some(barred.unwrap_or_else(|| error.to_string()));
+                Self { evidence, reason, interval: None }
+            }
+        }
     }
 
-    /// The interval that is judged; `None` where there is none.
-    pub(super) fn at(&self, level: f64) -> Option<Interval> {
-        if self.reason.is_some() { None } else { self.evidence.interval(level).ok() }
+    /// The unadjusted interval; `None` where there is none that counts.
+    pub(super) fn unadjusted(&self) -> Option<Interval> {
+        if self.reason.is_some() { None } else { self.interval }
+    }
+
+    /// The interval as one of a family of that size (Bonferroni).
+    pub(super) fn adjusted(&self, family: usize) -> Option<Interval> {
+        let interval = self.unadjusted()?;
+        if family == 1 {
+            return Some(interval);
+        }
+        self.evidence.interval(1.0 - (1.0 - LEVEL) / family as f64).ok()
     }
 
     pub(super) fn judged<Outcome>(self, name: &str, outcome: Outcome) -> JudgedPart<Outcome> {
-        let interval = self.evidence.interval(LEVEL).ok();
-        JudgedPart { name: name.to_owned(), interval, outcome, reason: self.reason }
+        let Self { interval, reason, .. } = self;
+        JudgedPart { name: name.to_owned(), interval, outcome, reason }
     }
 }
