@@ -453,6 +453,19 @@ fn the_seeds_that_a_claim_needs() {
     assert_eq!(one(AboveFloor(1.0), 1.0).seeds(0.9).unwrap(), 13);
     assert_eq!(one(Unchanged(1.0), 1.0).seeds(0.9).unwrap(), 16);
     assert!((13..=15).contains(&one(Directed(1.0), 1.0).seeds(0.9).unwrap()));
+    // scipy 1.17.1, sums of the expressions in `headwater_evaluation::power`'s tests: per primary 1 -
+    // power(effect 1, bound 0) + min(inside(effect .5, margin .5), .025/count), and both controls.
+    for (count, n, expected) in [
+        (1, 10, 0.923_690_535_299_115_7),
+        (2, 10, 0.852_317_836_727_597_5),
+        (3, 12, 0.901_439_556_552_430_8),
+        (3, 40, 0.974_999_985_909_352_9),
+    ] {
+        let mut parts = vec![part(Directed(1.0), 0.8); count];
+        parts.extend([part(Unchanged(1.0), 0.5), part(AboveFloor(1.0), 0.5)]);
+        let found = ClaimDesign { parts }.supported(n).unwrap();
+        assert!((found - expected).abs() < 1e-9, "{count}, n = {n}: {found}");
+    }
     // Never fewer than decide anything.
     assert_eq!(one(NotBelow(1.0), 0.01).seeds(0.9).unwrap(), FEWEST_SEEDS);
     for count in 1..=MOST_PRIMARIES {
