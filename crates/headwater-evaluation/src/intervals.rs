@@ -1,12 +1,13 @@
-//! Confidence intervals: t, Wilson, studentised bootstrap (plain, paired, clustered), percentile
-//! bootstrap.
+//! Confidence intervals: t, t of resplits, Wilson, studentised bootstrap (plain, paired,
+//! clustered), percentile bootstrap, differences of shares.
 //!
 //! *Paired* comparison is not a function of its own: take [`paired_differences`] (same seed, same
 //! prompt) and give them to any interval of a mean. Where observations come in groups that share
 //! luck (several samples of one prompt, several prompts of one seed), only
 //! [`Bootstrap::clustered_mean`] has the coverage it states. For a share (accuracy, win rate) take
 //! [`clustered_share_interval`] and [`clustered_share_difference`], which keep a width near 0 and 1,
-//! where the bootstrap has resamples without spread.
+//! where the bootstrap has resamples without spread. Repeated splits of one data set share rows:
+//! take [`resplit_interval`].
 //!
 //! Which one: few values (5 seeds) that are roughly symmetric, [`t_interval`]; 15 or more, or
 //! skewed, [`Bootstrap::mean`]; a share of successes, [`wilson_interval`]; anything that is not a
@@ -27,12 +28,14 @@ use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 use crate::error::{EvaluationError, all_finite, argument, at_least, in_range, same_length};
 
 mod clustered;
+mod paired_share;
 
 pub use clustered::{
     clustered_mean_interval, clustered_share_difference, clustered_share_interval,
     correlation_interval,
 };
 pub(crate) use clustered::{linearised, robust_error};
+pub use paired_share::paired_share_difference;
 
 /// An estimate with a two-sided confidence interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -92,14 +95,44 @@ pub fn paired_differences(treated: &[f64], control: &[f64]) -> Result<Vec<f64>, 
 /// Fewer than two values, NaN or infinity, values so large that their sum or the interval overflows,
 /// or a level outside (0, 1).
 pub fn t_interval(values: &[f64], level: f64) -> Result<Interval, EvaluationError> {
+    mean_interval(values, 1.0, level)
+}
+
+/// mean ± `widened` t_{n-1} s/√n.
+fn mean_interval(values: &[f64], widened: f64, level: f64) -> Result<Interval, EvaluationError> {
     check_level(level)?;
     at_least("values", values.len(), 2)?;
     all_finite("values", values)?;
     let (mean, standard_error) = mean_and_error(values)?;
-    let reach = student(values.len() - 1).inverse_cdf(0.5 + level / 2.0) * standard_error;
+    let quantile = student(values.len() - 1).inverse_cdf(0.5 + level / 2.0);
+    let reach = widened * (quantile * standard_error);
     let low = in_range("interval", "values", mean - reach)?;
     let high = in_range("interval", "values", mean + reach)?;
     Ok(Interval { estimate: mean, low, high, level, n: values.len() })
+}
+
+/// Interval of the mean of paired differences over repeated random splits of one data set into
+/// `train` and `test` rows: mean ± t_{n-1} s √(1/n + test/train).
+///
+/// The splits share rows, so their differences are correlated; [`t_interval`] takes them for
+/// independent, and shrinks to nothing with more of them, which is no more data. The term
+/// test/train stands for a correlation of test/(train + test) between splits: right where the
+/// learners hardly depend on which rows they were trained on, and an approximation elsewhere. Equal
+/// values give that one value, as in [`t_interval`]. Source: Nadeau and Bengio (2003), "Inference
+/// for the generalization error", the corrected resampled t test.
+///
+/// # Errors
+/// As [`t_interval`], or no row to train on or to test on.
+pub fn resplit_interval(
+    values: &[f64],
+    train: usize,
+    test: usize,
+    level: f64,
+) -> Result<Interval, EvaluationError> {
+    argument(train > 0, "train", train as f64, "an integer above 0")?;
+    argument(test > 0, "test", test as f64, "an integer above 0")?;
+    let overlap = test as f64 / train as f64;
+    mean_interval(values, (1.0 + values.len() as f64 * overlap).sqrt(), level)
 }
 
 /// Wilson's score interval of a probability, without continuity correction; within [0, 1].
@@ -388,7 +421,7 @@ fn check_level(level: f64) -> Result<(), EvaluationError> {
 
 /// Whether `value` lies in (0, 1) with half a tail left above it: the last number below 1 has none,
 /// and would make every interval infinite.
-fn in_unit(value: f64) -> bool {
+pub(crate) fn in_unit(value: f64) -> bool {
     value > 0.0 && 0.5 + value / 2.0 < 1.0
 }
 

@@ -1,6 +1,6 @@
 //! Metrics, intervals and tests for models trained on rewards: calibration, pass@k, diversity,
 //! best-of-n, decisions under unequal costs, over-optimisation fits, exploitation of rubrics, content-blind baselines, probes of reward models and judges for
-//! bias, and the statistics to compare two arms.
+//! bias, and the statistics to compare two arms and to plan how many seeds that takes.
 //!
 //! # Invariants
 //! - Every function is pure: slices in, numbers out; no file or network access, no clock, no global
@@ -52,6 +52,7 @@ pub mod intervals;
 pub mod multiplicity;
 pub mod over_optimization;
 pub mod pass_at_k;
+pub mod power;
 mod ranks;
 pub mod recalibration;
 pub mod significance;

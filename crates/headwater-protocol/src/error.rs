@@ -161,6 +161,16 @@ pub enum ProtocolError {
         /// The name.
         name: String,
     },
+    /// A claim that no rule can judge: too many primaries, no control, a threshold that is none.
+    #[error("claim: {what} = {value}: allowed is {allowed}")]
+    BadClaim {
+        /// What it is about: a number of parts, or a threshold of a part that is named.
+        what: String,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
     /// A run names a finding that this build does not have.
     #[error("there is no finding or claim `{0}` in this build")]
     UnknownFinding(String),

@@ -4,7 +4,8 @@
 //! [`Finding`] names experiments and the [`Claim`]s that they test; a claim's [`Contrast`]s and
 //! [`Control`]s are constants of the code, each a [`Measure`] of what arms record. [`run`] runs the
 //! cells that have no valid record, and [`results()`] judges the records by fixed rules
-//! (`docs/protocol.md`). The crate `headwater-report` shows them.
+//! (`docs/protocol.md`). The crate `headwater-report` shows them. [`rule`] is the rule by which a
+//! claim by itself is to be judged; no result uses it yet.
 //!
 //! Invariants:
 //! - This crate reads and writes the run directory, and reads the clock for wall times, which stand
@@ -103,6 +104,7 @@ mod names;
 pub mod number;
 mod records;
 mod results;
+pub mod rule;
 mod run;
 mod schedule;
 mod settings;

@@ -3,9 +3,9 @@
 
 use approx::{assert_abs_diff_eq, assert_relative_eq};
 use headwater_core::{Check, StreamRng, Streams};
-use headwater_evaluation::EvaluationError;
 use headwater_evaluation::intervals::*;
 use headwater_evaluation::significance::*;
+use headwater_evaluation::{EvaluationError, Interval};
 use rand::RngExt;
 use rand_distr::{Distribution, Exp1, StandardNormal};
 
@@ -377,3 +377,76 @@ fn bad_input_is_named() {
     assert!(BootstrapConfig { level: 0.95, resamples: 39 }.check().is_ok());
     assert!(BootstrapConfig { level: 0.0, resamples: 999 }.check().is_err());
 }
+
+#[test]
+fn resplit_interval_golden_values() {
+    // scipy 1.17.1: mean(x) +- t.ppf(.5 + level/2, n - 1)*sqrt((1/n + test/train)*var(x, ddof=1)).
+    let values = [0.021, 0.034, 0.008, 0.027, -0.004, 0.019, 0.030, 0.012, 0.016, 0.025];
+    for (train, test, level, low, high) in RESPLITS {
+        let interval = resplit_interval(&values, train, test, level).unwrap();
+        assert_relative_eq!(interval.estimate, 0.0188, max_relative = 1e-12);
+        assert_relative_eq!(interval.low, low, max_relative = 1e-8);
+        assert_relative_eq!(interval.high, high, max_relative = 1e-8);
+        assert_eq!((interval.n, interval.level), (10, level));
+    }
+    assert_eq!(resplit_interval(&[0.1; 4], 9, 1, 0.95).unwrap().half_width(), 0.0);
+    for (found, name) in [
+        (resplit_interval(&values, 0, 1, 0.95), "`train` = 0"),
+        (resplit_interval(&values, 9, 0, 0.95), "`test` = 0"),
+        (resplit_interval(&values, 9, 1, 1.0), "`level` = 1"),
+        (resplit_interval(&[1.0], 9, 1, 0.95), "`values` has 1 entries"),
+    ] {
+        let error = found.unwrap_err().to_string();
+        assert!(error.starts_with(name), "{error}");
+    }
+}
+
+/// Errors of two predictors on `splits` random splits of `rows` normal rows of mean `mean`: test
+/// loss of always 0, less that of the training rows' mean where `fitted`, of always 1 otherwise.
+fn resplits(
+    rows: usize,
+    train: usize,
+    splits: usize,
+    mean: f64,
+    fitted: bool,
+    trial: u64,
+) -> Vec<f64> {
+    let mut rng = stream("resplits", trial);
+    let mut data: Vec<f64> = normals(rows, &mut rng).iter().map(|x| mean + x).collect();
+    let one = |_| {
+        for at in 0..train {
+            let other = rng.random_range(at..rows);
+            data.swap(at, other);
+        }
+        let (training, test) = data.split_at(train);
+        let guess = if fitted { training.iter().sum::<f64>() / train as f64 } else { 1.0 };
+        test.iter().map(|y| y * y - (y - guess) * (y - guess)).sum::<f64>() / test.len() as f64
+    };
+    (0..splits).map(one).collect()
+}
+
+#[test]
+fn the_resplit_interval_covers_where_the_t_interval_does_not() {
+    let (rows, train, splits, mean, trials) = (100, 80, 15, 0.5, 2000);
+    // E of y² - (y - g)² is 2 g E y - g²; of a mean of `train` rows, mean² - 1/train.
+    for (fitted, truth) in [(false, 2.0 * mean - 1.0), (true, mean * mean - 1.0 / train as f64)] {
+        let covered = |interval: &dyn Fn(&[f64]) -> Interval| {
+            rate(trials, |trial| {
+                interval(&resplits(rows, train, splits, mean, fitted, trial)).contains(truth)
+            })
+        };
+        let corrected = covered(&|x| resplit_interval(x, train, rows - train, 0.95).unwrap());
+        let plain = covered(&|x| t_interval(x, 0.95).unwrap());
+        // Three binomial standard errors at 2000 trials are 1.5%; with fitting the correlation is
+        // an approximation.
+        assert!((0.93..=0.97).contains(&corrected), "{fitted}: {corrected}");
+        assert!(plain < 0.75, "{fitted}: {plain}");
+    }
+}
+
+/// Rows to train on, rows to test on, level, ends.
+const RESPLITS: [(usize, usize, f64, f64, f64); 3] = [
+    (900, 100, 0.95, 0.007012103222486726, 0.030587896777513283),
+    (2, 1, 0.9, 0.002696404582757085, 0.03490359541724292),
+    (50, 50, 0.99, -0.019855894819277478, 0.05745589481927749),
+];
