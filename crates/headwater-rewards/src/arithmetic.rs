@@ -1,13 +1,14 @@
 //! Bounded, exact evaluation of arithmetic text. Nothing is ever executed.
 
 use headwater_core::{Check, ConfigError, Sample, Score, require};
+use num_traits::{CheckedAdd, CheckedDiv, CheckedMul, CheckedSub, Zero};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{RewardError, shown};
 use crate::extraction::Extraction;
 use crate::latex::{command, skip_spaces, unwrapped};
 use crate::numeral::take_numeral;
-use crate::rational::Rational;
+use crate::rational::{Rational, from_decimal};
 use crate::verifiable::{binary, verifier_invariances};
 use crate::{Invariance, Range, Reward};
 
@@ -107,7 +108,7 @@ impl Parser<'_> {
             self.operator()?;
             let right = self.product()?;
             let result =
-                if operator == '+' { value.checked_add(right) } else { value.checked_sub(right) };
+                if operator == '+' { value.checked_add(&right) } else { value.checked_sub(&right) };
             value = self.fitting(result)?;
         }
         Ok(value)
@@ -119,11 +120,11 @@ impl Parser<'_> {
             self.operator()?;
             let position = self.position;
             let right = self.factor()?;
-            if operator == '/' && right.numerator() == 0 {
+            if operator == '/' && right.is_zero() {
                 return Err(RewardError::DivisionByZero { position });
             }
             let result =
-                if operator == '*' { value.checked_mul(right) } else { value.checked_div(right) };
+                if operator == '*' { value.checked_mul(&right) } else { value.checked_div(&right) };
             value = self.fitting(result)?;
         }
         Ok(value)
@@ -144,7 +145,7 @@ impl Parser<'_> {
             sign => {
                 self.advance();
                 let value = self.factor()?;
-                if sign == '-' { value.negated() } else { value }
+                if sign == '-' { -value } else { value }
             }
         };
         self.depth -= 1;
@@ -167,10 +168,10 @@ impl Parser<'_> {
         let numerator = self.argument()?;
         let position = self.position;
         let denominator = self.argument()?;
-        if denominator.numerator() == 0 {
+        if denominator.is_zero() {
             return Err(RewardError::DivisionByZero { position });
         }
-        self.fitting(numerator.checked_div(denominator))
+        self.fitting(numerator.checked_div(&denominator))
     }
 
     /// A sum in braces, or a single digit.
@@ -178,7 +179,7 @@ impl Parser<'_> {
         match self.peek() {
             Some('{') => self.enclosed('}', "an operator or '}'"),
             Some(digit) if digit.is_ascii_digit() => {
-                let value = Rational::from_decimal(&digit.to_string());
+                let value = from_decimal(&digit.to_string());
                 self.advance();
                 let value = self.fitting(value)?;
                 self.numbers.push(value);
@@ -193,7 +194,7 @@ impl Parser<'_> {
             return Err(self.unexpected("a number, a sign or '('"));
         };
         self.position = self.text.len() - rest.len();
-        let value = self.fitting(Rational::from_decimal(&numeral))?;
+        let value = self.fitting(from_decimal(&numeral))?;
         self.numbers.push(value);
         Ok(value)
     }
@@ -248,7 +249,9 @@ impl Parser<'_> {
     }
 
     fn fitting(&self, value: Option<Rational>) -> Result<Rational, RewardError> {
-        value.ok_or(RewardError::ExpressionOverflow { position: self.position })
+        // The sign of the lowest integer cannot be flipped.
+        let fits = |value: &Rational| *value.numer() != i128::MIN;
+        value.filter(fits).ok_or(RewardError::ExpressionOverflow { position: self.position })
     }
 
     fn unexpected(&self, expected: &'static str) -> RewardError {

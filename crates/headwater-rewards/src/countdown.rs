@@ -77,7 +77,8 @@ impl CountdownPuzzle {
         limits: ExpressionLimits,
     ) -> Result<bool, RewardError> {
         let evaluation = evaluate(expression, limits)?;
-        let mut unused: Vec<Rational> = self.numbers.iter().copied().map(Rational::from).collect();
+        let mut unused: Vec<Rational> =
+            self.numbers.iter().map(|n| i128::from(*n).into()).collect();
         for number in &evaluation.numbers {
             match unused.iter().position(|given| given == number) {
                 Some(index) => unused.swap_remove(index),
@@ -85,7 +86,7 @@ impl CountdownPuzzle {
             };
         }
         let all_used = unused.is_empty() || number_use == NumberUse::AtMost;
-        Ok(all_used && evaluation.value == Rational::from(self.target))
+        Ok(all_used && evaluation.value == Rational::from(i128::from(self.target)))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::decimal::Decimal;
 use crate::latex::{closing_brace, command, skip_spaces, unwrapped, unwrapped_of};
-use crate::natural::Decimal;
 use crate::numeral::take_numeral;
 
 /// What a percent sign means.

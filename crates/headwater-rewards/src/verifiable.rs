@@ -8,10 +8,10 @@
 use headwater_core::{Check, ConfigError, Sample, Score, require, require_non_negative};
 use serde::{Deserialize, Serialize};
 
+use crate::decimal::Decimal;
 use crate::error::shown;
 use crate::extraction::Extraction;
 use crate::latex::unwrapped;
-use crate::natural::Decimal;
 use crate::number::{Number, PercentReading};
 use crate::{Invariance, Range, Reward};
 

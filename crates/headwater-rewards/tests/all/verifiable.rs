@@ -197,7 +197,7 @@ proptest! {
     #[test]
     fn evaluation_agrees_with_unreduced_fractions((text, value) in expression()) {
         match (evaluate(&text, ExpressionLimits::default()), value) {
-            (Ok(found), Some((a, b))) => prop_assert_eq!(Some(found.value), Rational::new(a, b)),
+            (Ok(found), Some((a, b))) => prop_assert_eq!(found.value, Rational::new(a, b)),
             (Err(RewardError::DivisionByZero { .. }), None) => {}
             (found, value) => prop_assert!(false, "{}: {:?}, wanted {:?}", text, found, value),
         }
