@@ -1,7 +1,9 @@
 //! Which parts of a text are code, tags or formulas, where an edit would change what is said.
 //!
-//! Not a Markdown parser: where the parts end depends on rules the edits need not know, so whatever
-//! is in doubt counts as code. The price is an edit that is not made.
+//! Markdown is read as CommonMark has it. Where renderers differ, or HTML hides what could be code,
+//! it counts as code. The price is an edit that is not made.
+
+use pulldown_cmark::{CodeBlockKind, Event, LinkType, Parser, Tag, TagEnd};
 
 /// What a byte of a text belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +34,7 @@ impl Layout {
     pub(super) fn of(text: &str) -> Self {
         let parts = vec![Part::Prose; text.len()];
         let mut layout = Self { parts, open_at_end: false, code_below_tags: false };
-        layout.mark_blocks(text);
-        layout.mark_spans(text);
+        layout.mark_markdown(text);
         layout.mark_code_elements(text);
         layout.mark_tags(text);
         layout.mark_formulas(text);
@@ -57,38 +58,56 @@ impl Layout {
         self.parts[range].fill(part);
     }
 
-    /// Fenced and indented blocks.
-    fn mark_blocks(&mut self, text: &str) {
-        // The fence and its indentation.
-        let mut open: Option<((char, usize), usize)> = None;
-        let mut html = false;
-        for (start, line) in lines(text) {
-            let range = start..start + line.len();
-            let content = line.trim_start_matches(' ');
-            html = !line.trim().is_empty() && (html || content.starts_with('<'));
-            let indent = line.len() - content.len();
-            if let Some((fence, indented)) = open {
-                // A fence in a list ends with its item, one outside does not.
-                if indent < indented && !line.trim().is_empty() {
-                    return self.rest_is_code(start);
+    /// Blocks and spans of code, targets of links, images.
+    fn mark_markdown(&mut self, text: &str) {
+        let events = Parser::new(text).into_offset_iter();
+        for (_, definition) in events.reference_definitions().iter() {
+            self.mark(definition.span.clone(), Part::Code);
+        }
+        // Of the link that is open, where its text ends as far as it has been read.
+        let mut read: Option<usize> = None;
+        for (event, range) in events {
+            if let (Some(read), false) = (&mut read, event == Event::End(TagEnd::Link)) {
+                *read = range.end.max(*read);
+            }
+            match event {
+                Event::Code(_)
+                | Event::Start(
+                    Tag::Image { .. }
+                    | Tag::Link { link_type: LinkType::Autolink | LinkType::Email, .. },
+                ) => self.mark(range, Part::Code),
+                Event::Start(Tag::CodeBlock(kind)) => {
+                    let block = &text[range.clone()];
+                    self.open_at_end |= range.end >= text.trim_end().len()
+                        && matches!(kind, CodeBlockKind::Fenced(_))
+                        && !is_closed(block);
+                    self.mark_lines(text, range);
                 }
-                self.mark(range, Part::Code);
-                if closes(line, fence) {
-                    open = None;
+                // Whether a fence counts in a block of HTML hangs on the lines before it.
+                Event::Start(Tag::HtmlBlock)
+                    if lines(&text[range.clone()])
+                        .any(|(_, line)| fence(without_containers(line)).is_some()) =>
+                {
+                    let last = text[range.clone()].lines().last().unwrap_or_default();
+                    self.open_at_end |=
+                        range.end >= text.trim_end().len() && !last.trim_start().starts_with('<');
+                    self.mark(range, Part::Code);
                 }
-            } else if let Some(inner) = fence(without_containers(line)) {
-                // Where a fence in a list or a quotation ends is for these to say, and in a block
-                // of HTML it is none.
-                if fence(content).is_none() || indent > 3 || html {
-                    return self.rest_is_code(start);
+                Event::Start(Tag::Link { .. }) => read = Some(range.start),
+                Event::End(TagEnd::Link) => {
+                    if let Some(read) = read.take() {
+                        self.mark(read..range.end, Part::Code);
+                    }
                 }
-                self.mark(range, Part::Code);
-                open = Some((inner, indent));
-            } else if is_indented(line) {
-                self.mark(range, Part::Code);
+                _ => {}
             }
         }
-        self.open_at_end = open.is_some();
+    }
+
+    /// Marks a block of code with the indentation and the marks of lists before it.
+    fn mark_lines(&mut self, text: &str, range: std::ops::Range<usize>) {
+        let start = text[..range.start].rfind('\n').map_or(0, |at| at + 1);
+        self.mark(start..range.end, Part::Code);
     }
 
     fn rest_is_code(&mut self, start: usize) {
@@ -116,35 +135,6 @@ impl Layout {
                 };
                 position = named + length + closing.len();
                 self.mark(start..position, Part::Code);
-            }
-        }
-    }
-
-    /// Code spans. They may run over lines, but a line that closes what it opens is taken by
-    /// itself, and from one that does not, the rest of the paragraph is code.
-    fn mark_spans(&mut self, text: &str) {
-        let mut unclosed = false;
-        for (start, line) in lines(text) {
-            let code = self.parts[start..start + line.len()].iter().all(|part| *part == Part::Code);
-            if code || line.trim().is_empty() {
-                unclosed = false;
-                continue;
-            }
-            if unclosed {
-                self.mark(start..start + line.len(), Part::Code);
-                continue;
-            }
-            let mut position = 0;
-            while let Some(offset) = line[position..].find('`') {
-                let opening = position + offset;
-                let length = run_length(&line[opening..], '`');
-                // A backtick behind a backslash may open nothing, and then the next one does.
-                let escaped = line[..opening].ends_with('\\');
-                let end = span_end(line, opening + length, length).filter(|_| !escaped);
-                unclosed = end.is_none();
-                let end = end.unwrap_or(line.len());
-                self.mark(start + opening..start + end, Part::Code);
-                position = end;
             }
         }
     }
@@ -301,6 +291,14 @@ fn fence(content: &str) -> Option<(char, usize)> {
     opens.then_some((mark, length))
 }
 
+/// Whether a fenced block ends in its closing fence.
+fn is_closed(block: &str) -> bool {
+    let mut lines = block.trim_end().lines();
+    let opening = lines.next().and_then(|line| fence(line.trim_start()));
+    let last = lines.next_back().map(without_containers);
+    opening.is_some_and(|fence| last.is_some_and(|line| closes(line, fence)))
+}
+
 fn closes(line: &str, (mark, length): (char, usize)) -> bool {
     let content = line.trim_start_matches(' ');
     let run = run_length(content, mark);
@@ -310,19 +308,6 @@ fn closes(line: &str, (mark, length): (char, usize)) -> bool {
 /// How often the ASCII character `mark` stands at the start of `text`.
 fn run_length(text: &str, mark: char) -> usize {
     text.len() - text.trim_start_matches(mark).len()
-}
-
-/// Behind the next run of exactly `length` backticks.
-fn span_end(line: &str, from: usize, length: usize) -> Option<usize> {
-    let mut position = from;
-    while let Some(offset) = line[position..].find('`') {
-        let run = run_length(&line[position + offset..], '`');
-        position += offset + run;
-        if run == length {
-            return Some(position);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -352,8 +337,8 @@ mod tests {
             ("````\n```\n````\na", "CCCC\nCCC\nCCCC\na"),
             ("```\na\n    ```\nb", "CCC\nC\nCCCCCCC\nC"),
             ("    a\nb", "CCCCC\nb"),
-            ("1.     a\n  \tb\n- c", "CCCCCCCC\nCCCC\n- c"),
-            ("<b>\n```\na\n```\nb", "TTT\nCCC\nC\nCCC\nC"),
+            ("1.     a\n  \tb\n- c", "CCCCCCCC\n  \tb\n- c"),
+            ("<b>\n```\na\n```\nb", "CCC\nCCC\nC\nCCC\nC"),
             ("<b>a</b> < c > d", "TTTaTTTT < c > d"),
             ("<code>a</code> b", "CCCCCCCCCCCCCC b"),
             ("<pre>a", "CCCCCC"),
@@ -364,20 +349,29 @@ mod tests {
             ("`$a` b$", "CCCC b$"),
             ("`$$` $$a$$", "CCCC FFFFF"),
             ("<code>a</code> `b`", "CCCCCCCCCCCCCC CCC"),
-            (r"\`a` b `c`", r"\CCCCCCCCC"),
-            // In doubt, code: the rest of a paragraph, and of a text.
-            ("a `b\nc `d`\n\ne", "a CC\nCCCCC\n\ne"),
-            ("- ```\n  a\n  ```\nb", "CCCCC\nCCC\nCCCCC\nC"),
-            ("- a\n  ```\nb\n  ```\nc", "- a\nCCCCC\nC\nCCCCC\nC"),
+            (r"\`a` b `c`", r"\`aCCCCCc`"),
+            // A span runs over lines, a fence ends with its list or quotation.
+            ("a `b\nc `d`\n\ne", "a CC\nCCCd`\n\ne"),
+            ("- ```\n  a\n  ```\nb", "CCCCC\nCCC\nCCCCC\nb"),
+            ("- a\n  ```\nb\n  ```\nc", "- a\nCCCCC\nb\nCCCCC\nC"),
             ("- a\n  ```\n  b\n  ```\nc", "- a\nCCCCC\nCCC\nCCCCC\nc"),
-            ("> ```\n> a\n\nb", "CCCCC\nCCC\n\nC"),
+            ("> ```\n> a\n\nb", "CCCCC\nCCC\n\nb"),
+            // Targets of links are no prose, nor are images.
+            ("[a *b*](c/d) e", "[a *b*CCCCCC e"),
+            ("![a](b) c <http://d> e", "CCCCCCC c CCCCCCCCCC e"),
+            ("[a][b] c\n\n[b]: d", "[aCCCC c\n\nCCCCCC"),
             ("```a```\nb", "CCCCCCC\nb"),
         ] {
             assert_eq!(drawn(text), parts, "{text:?}");
         }
-        for (text, open) in
-            [("```\na", true), ("```\na\n```", false), (r"\[a", true), ("a `b", false)]
-        {
+        for (text, open) in [
+            ("```\na", true),
+            ("```\na\n```", false),
+            ("- ```\n  a", true),
+            ("> ```\n> a\n\nb", false),
+            (r"\[a", true),
+            ("a `b", false),
+        ] {
             assert_eq!(Layout::of(text).open_at_end, open, "{text:?}");
         }
     }
