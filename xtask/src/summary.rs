@@ -109,14 +109,9 @@ mod tests {
             metrics![X]
         }
         fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
-            let mut plan = Plan::default();
-            for seed in settings.seed_range(5) {
-                for arm in ["a", "b"] {
-                    plan.cells.push(Cell::new(arm, seed, &())?);
-                }
-            }
-            plan.not_run.push(NotRun::new("c", "no data"));
-            Ok(plan)
+            let arms = vec![ArmPlan::new("a", &())?, ArmPlan::new("b", &())?];
+            let not_run = vec![NotRun::new("c", "no data")];
+            Ok(Plan { not_run, ..Plan::of(settings.seed_range(5), arms) })
         }
         fn run(
             &self,

@@ -1,6 +1,7 @@
 //! Cells: the unit of work, of caching and of parallelism; and plans of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -24,42 +25,11 @@ pub struct Cell {
     pub config: Value,
     /// Arms of the same experiment and seed whose artifacts this cell reads.
     pub needs: Vec<Arm>,
-    /// It may be left out at later seeds where no comparison reads its arm: see [`Cell::if_shown`].
+    /// It may be left out at later seeds where no comparison reads its arm: see [`ArmPlan::if_shown`].
     pub(crate) few_seeds: bool,
 }
 
 impl Cell {
-    /// A cell without needs, its config from any serialisable value.
-    ///
-    /// # Errors
-    /// When the config does not turn into JSON.
-    pub fn new(
-        arm: impl Into<Arm>,
-        seed: u64,
-        config: &impl Serialize,
-    ) -> Result<Self, ProtocolError> {
-        let arm = arm.into();
-        let config = serde_json::to_value(config)
-            .map_err(|source| ProtocolError::Config { arm: arm.to_string(), source })?;
-        let (finding, experiment) = ("", "");
-        Ok(Self { finding, experiment, arm, seed, config, needs: Vec::new(), few_seeds: false })
-    }
-
-    /// The same cell with the arms whose artifacts it reads.
-    #[must_use]
-    pub fn needing(mut self, arms: impl IntoIterator<Item = impl Into<Arm>>) -> Self {
-        self.needs = arms.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// The same cell, which is run at the first [`SHOWN_SEEDS`] seeds only where its arm is shown
-    /// and no comparison reads it: what is only shown is worth less time than what decides.
-    #[must_use]
-    pub fn if_shown(mut self) -> Self {
-        self.few_seeds = true;
-        self
-    }
-
     /// The config as the type it was made from.
     ///
     /// # Errors
@@ -70,7 +40,49 @@ impl Cell {
     }
 }
 
-/// Seeds of arms that are only shown: see [`Cell::if_shown`].
+/// An arm of a plan: everything of its cells but the seed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ArmPlan {
+    arm: Arm,
+    config: Value,
+    needs: Vec<Arm>,
+    few_seeds: bool,
+}
+
+impl ArmPlan {
+    /// An arm without needs, its config from any serialisable value.
+    ///
+    /// # Errors
+    /// When the config does not turn into JSON.
+    pub fn new(arm: impl Into<Arm>, config: &impl Serialize) -> Result<Self, ProtocolError> {
+        let arm = arm.into();
+        let config = serde_json::to_value(config)
+            .map_err(|source| ProtocolError::Config { arm: arm.to_string(), source })?;
+        Ok(Self { arm, config, needs: Vec::new(), few_seeds: false })
+    }
+
+    /// The same with the arms whose artifacts its cells read.
+    #[must_use]
+    pub fn needing(mut self, arms: impl IntoIterator<Item = impl Into<Arm>>) -> Self {
+        self.needs = arms.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same, which is run at the first [`SHOWN_SEEDS`] seeds only where the arm is shown and no
+    /// comparison reads it: what is only shown is worth less time than what decides.
+    #[must_use]
+    pub fn if_shown(mut self) -> Self {
+        self.few_seeds = true;
+        self
+    }
+
+    pub(crate) fn at(&self, seed: u64) -> Cell {
+        let Self { arm, config, needs, few_seeds } = self.clone();
+        Cell { finding: "", experiment: "", arm, seed, config, needs, few_seeds }
+    }
+}
+
+/// Seeds of arms that are only shown: see [`ArmPlan::if_shown`].
 pub const SHOWN_SEEDS: usize = 3;
 
 /// All cells of an experiment, or of a finding, in the order in which they are started, and what
@@ -93,6 +105,20 @@ pub(crate) struct Conditions {
 }
 
 impl Plan {
+    /// The cells of `arms`, seed by seed.
+    #[must_use]
+    pub fn of(seeds: impl IntoIterator<Item = u64>, arms: Vec<ArmPlan>) -> Self {
+        let cells = seeds.into_iter().flat_map(|seed| arms.iter().map(move |arm| arm.at(seed)));
+        Self { cells: cells.collect(), not_run: Vec::new() }
+    }
+
+    /// No cell, for one reason.
+    #[must_use]
+    pub fn not_run(arms: impl IntoIterator<Item = Arm>, reason: impl Display) -> Self {
+        let not_run = arms.into_iter().map(|arm| NotRun::new(arm, &reason));
+        Self { cells: Vec::new(), not_run: not_run.collect() }
+    }
+
     /// Checks the plan of `finding` and computes the key of each cell, in plan order.
     ///
     /// The key is the BLAKE3 hash of (finding, arm, seed, config, preset, device, the experiment's
@@ -188,8 +214,24 @@ mod tests {
     }
 
     fn plan() -> Plan {
-        let cell = |arm: &str| Cell::new(arm, 0, &json!({"b": 1, "a": [1.5]})).unwrap();
-        Plan { cells: vec![cell("base"), cell("arm").needing(["base"])], not_run: vec![] }
+        let arm = |arm: &str| ArmPlan::new(arm, &json!({"b": 1, "a": [1.5]})).unwrap();
+        Plan::of([0], vec![arm("base"), arm("arm").needing(["base"])])
+    }
+
+    #[test]
+    fn a_plan_goes_seed_by_seed_through_its_arms() {
+        let shown = ArmPlan::new("b", &2).unwrap().needing(["a"]).if_shown();
+        let plan = Plan::of(4..6, vec![ArmPlan::new("a", &1).unwrap(), shown]);
+        let cells: Vec<_> =
+            plan.cells.iter().map(|c| (c.arm.name(), c.seed, c.few_seeds)).collect();
+        assert_eq!(cells, [("a", 4, false), ("b", 4, true), ("a", 5, false), ("b", 5, true)]);
+        assert_eq!(
+            (&plan.cells[1].config, &plan.cells[3].needs[..]),
+            (&json!(2), &["a".into()][..])
+        );
+        let none = Plan::not_run(["a", "b"].map(Arm::from), "no data");
+        assert!(none.cells.is_empty());
+        assert_eq!(none.not_run, ["a", "b"].map(|arm| NotRun::new(arm, "no data")));
     }
 
     #[test]

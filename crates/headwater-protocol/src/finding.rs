@@ -253,8 +253,8 @@ fn thin(plan: &mut Plan, read: &BTreeSet<Arm>) {
 mod tests {
     use super::*;
     use crate::{
-        Cell, CellContext, CellError, CellOutcome, DeviceKind, Estimate, NotRun, Preset, Scalar,
-        Series, metrics,
+        ArmPlan, Cell, CellContext, CellError, CellOutcome, DeviceKind, Estimate, NotRun, Preset,
+        Scalar, Series, metrics,
     };
 
     const MEAN: Scalar = Scalar::new("mean");
@@ -273,15 +273,13 @@ mod tests {
             metrics![MEAN, CURVE, SHARE]
         }
         fn plan(&self, _: &Settings) -> Result<Plan, ProtocolError> {
-            let mut plan = Plan::default();
-            for seed in 4..9 {
-                for (arm, needs) in self.1 {
-                    let cell = Cell::new(*arm, seed, &())?.needing(needs.iter().copied());
-                    plan.cells.push(if arm.starts_with('s') { cell.if_shown() } else { cell });
-                }
-            }
-            plan.not_run.push(NotRun::new(format!("{}-absent", self.0), "no data"));
-            Ok(plan)
+            let planned = |(arm, needs): &(&str, &[&str])| {
+                let plan = ArmPlan::new(*arm, &())?.needing(needs.iter().copied());
+                Ok(if arm.starts_with('s') { plan.if_shown() } else { plan })
+            };
+            let arms = self.1.iter().map(planned).collect::<Result<_, ProtocolError>>()?;
+            let not_run = vec![NotRun::new(format!("{}-absent", self.0), "no data")];
+            Ok(Plan { not_run, ..Plan::of(4..9, arms) })
         }
         fn run(&self, _: &Cell, _: &CellContext) -> Result<CellOutcome, CellError> {
             unreachable!()

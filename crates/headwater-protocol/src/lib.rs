@@ -34,12 +34,8 @@
 //!     fn id(&self) -> &'static str { "dice" }
 //!     fn metrics(&self) -> Vec<Metric> { metrics![MEAN, AGAIN] }
 //!     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
-//!         let mut plan = Plan::default();
-//!         for seed in settings.seed_range(5) {
-//!             plan.cells.push(Cell::new(FAIR, seed, &0.0)?);
-//!             plan.cells.push(Cell::new(LOADED, seed, &0.2)?);
-//!         }
-//!         Ok(plan)
+//!         let arms = vec![ArmPlan::new(FAIR, &0.0)?, ArmPlan::new(LOADED, &0.2)?];
+//!         Ok(Plan::of(settings.seed_range(5), arms))
 //!     }
 //!     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
 //!         let load: f64 = cell.config()?;
@@ -111,7 +107,7 @@ mod settings;
 mod store;
 mod verdict;
 
-pub use cell::{Cell, Plan, SHOWN_SEEDS};
+pub use cell::{ArmPlan, Cell, Plan, SHOWN_SEEDS};
 pub use claim::{Claim, Contrast, Control, Direction, Registered};
 pub use context::{CellContext, CellOutcome};
 pub use effect::Effect;

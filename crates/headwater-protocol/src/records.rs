@@ -269,11 +269,11 @@ impl<'a> SeedRecords<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Build;
+    use crate::{ArmPlan, Build};
     use proptest::prelude::*;
 
     fn record(value: f64) -> Record {
-        let cell = Cell::new("a", 3, &serde_json::json!({"z": 1, "b": value})).unwrap();
+        let cell = ArmPlan::new("a", &serde_json::json!({"z": 1, "b": value})).unwrap().at(3);
         let conditions =
             Conditions { preset: Preset::Smoke, device: DeviceKind::Flex, build: Build::default() };
         let metrics = Metrics::new()

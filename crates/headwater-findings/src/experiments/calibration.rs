@@ -11,8 +11,8 @@ use headwater_core::{Check, Group, Prompt, Streams, Vocabulary};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig};
 use headwater_optimizers::{Environment, Grade, Objective, Trainer, TrainerConfig};
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_rewards::{
     CalibratedReward, ExactMatchConfig, Extraction, Normalisation, SchemeConfig, checked_score,
@@ -178,16 +178,13 @@ impl Experiment for Calibration {
         // rate x sqrt(steps), one with it by up to rate x steps, and the permuted control needs the
         // former small.
         let steps = if smoke { 3 } else { 3000 };
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(5) {
-            plan.cells.push(Cell::new(BASE, seed, &base)?);
-            for (arm, scheme, levels, permuted) in LEARNERS {
-                let (levels, trainer) = (levels.to_vec(), trainer());
-                let config = CellConfig::Arm { scheme, trainer, steps, levels, permuted };
-                plan.cells.push(Cell::new(arm, seed, &config)?.needing([BASE]));
-            }
+        let mut planned = vec![ArmPlan::new(BASE, &base)?];
+        for (arm, scheme, levels, permuted) in LEARNERS {
+            let (levels, trainer) = (levels.to_vec(), trainer());
+            let config = CellConfig::Arm { scheme, trainer, steps, levels, permuted };
+            planned.push(ArmPlan::new(arm, &config)?.needing([BASE]));
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(5), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

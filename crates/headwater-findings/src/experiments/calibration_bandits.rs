@@ -6,8 +6,8 @@
 
 use headwater_core::{Check, Streams};
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Settings,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Settings,
 };
 use headwater_rewards::{Scheme, SchemeConfig};
 use rand_distr::{Distribution, Normal};
@@ -83,8 +83,7 @@ impl Experiment for CalibrationBandits {
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let smoke = settings.preset == Preset::Smoke;
         let config = Config { steps: if smoke { 20 } else { 20_000 }, learning_rate: 1.0 };
-        let cells = settings.seed_range(5).map(|seed| Cell::new(BANDITS_ARM, seed, &config));
-        Ok(Plan { cells: cells.collect::<Result<_, _>>()?, not_run: Vec::new() })
+        Ok(Plan::of(settings.seed_range(5), vec![ArmPlan::new(BANDITS_ARM, &config)?]))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

@@ -16,7 +16,7 @@ use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device};
 use headwater_optimizers::kl::{KlConfig, KlEstimator};
 use headwater_optimizers::{Objective, ObjectiveConfig, TrainerConfig};
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
     ProtocolError, Settings,
 };
 use headwater_reward_models::{Grouping, HeadConfig, InvariancePenaltyConfig, OdinConfig};
@@ -138,27 +138,24 @@ impl Experiment for CascadeChain {
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let smoke = settings.preset == Preset::Smoke;
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(5) {
-            plan.cells.push(Cell::new(BASE, seed, &base(smoke))?);
-            for (arm, config) in reward_models(smoke) {
-                let config = CellConfig::Model(Box::new(config));
-                plan.cells.push(Cell::new(arm, seed, &config)?.needing([BASE]));
-            }
-            for learner in learners() {
-                plan.cells.push(learner.cell(seed, smoke)?);
-            }
-            let config = TailsConfig { pool: if smoke { 64 } else { 2048 }, error: 2.0 };
-            let config = CellConfig::Tails(config);
-            plan.cells.push(Cell::new(TAILS, seed, &config)?.needing([BASE]));
-            for dose in DOSES {
-                let (model, policy) = (reward_model(dose), grpo_kl(dose));
-                let needs = [BASE, model.clone(), policy.clone()];
-                let config = CellConfig::SelfTraining { model, policy, config: one_round(smoke) };
-                plan.cells.push(Cell::new(self_training(dose), seed, &config)?.needing(needs));
-            }
+        let mut planned = vec![ArmPlan::new(BASE, &base(smoke))?];
+        for (arm, config) in reward_models(smoke) {
+            let config = CellConfig::Model(Box::new(config));
+            planned.push(ArmPlan::new(arm, &config)?.needing([BASE]));
         }
-        Ok(plan)
+        for learner in learners() {
+            planned.push(learner.planned(smoke)?);
+        }
+        let config = TailsConfig { pool: if smoke { 64 } else { 2048 }, error: 2.0 };
+        let config = CellConfig::Tails(config);
+        planned.push(ArmPlan::new(TAILS, &config)?.needing([BASE]));
+        for dose in DOSES {
+            let (model, policy) = (reward_model(dose), grpo_kl(dose));
+            let needs = [BASE, model.clone(), policy.clone()];
+            let config = CellConfig::SelfTraining { model, policy, config: one_round(smoke) };
+            planned.push(ArmPlan::new(self_training(dose), &config)?.needing(needs));
+        }
+        Ok(Plan::of(settings.seed_range(5), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
@@ -263,12 +260,12 @@ impl Learner {
         Self { arm, model, objective, shaping: Shaping::None, if_shown: false }
     }
 
-    fn cell(self, seed: u64, smoke: bool) -> Result<Cell, ProtocolError> {
+    fn planned(self, smoke: bool) -> Result<ArmPlan, ProtocolError> {
         let Self { arm, model, objective, shaping, if_shown } = self;
         let needs = [BASE, model.clone()];
         let config = Box::new(policy(objective, shaping, smoke));
-        let cell = Cell::new(arm, seed, &CellConfig::Policy { model, config })?.needing(needs);
-        Ok(if if_shown { cell.if_shown() } else { cell })
+        let plan = ArmPlan::new(arm, &CellConfig::Policy { model, config })?.needing(needs);
+        Ok(if if_shown { plan.if_shown() } else { plan })
     }
 }
 

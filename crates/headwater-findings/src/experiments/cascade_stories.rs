@@ -22,7 +22,7 @@ use headwater_optimizers::{
     Environment, Grade, Objective, ObjectiveConfig, Trainer, TrainerConfig,
 };
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, NotRun, Plan,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
     Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_reward_models::{
@@ -175,25 +175,22 @@ impl Experiment for CascadeStories {
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let smoke = settings.preset == Preset::Smoke;
-        let mut plan = Plan::default();
         let sets = ["stories260k", "vader-lexicon"].map(|set| self.data.locate(set));
         if let Some(missing) = sets.into_iter().find_map(Result::err) {
             let reason = missing.to_string();
             let arms = MODELS.into_iter().map(|(arm, _)| arm).chain(policies());
-            plan.not_run.extend(arms.map(|arm| NotRun::new(arm, &reason)));
-            return Ok(plan);
+            return Ok(Plan::not_run(arms, reason));
         }
-        for seed in settings.seed_range(5) {
-            for (arm, bias) in MODELS {
-                plan.cells.push(Cell::new(arm, seed, &reward_model(bias, smoke))?);
-            }
-            for (arm, model, kl) in LEARNERS {
-                let config = Box::new(policy(kl, smoke));
-                let config = CellConfig::Policy { model: model.clone(), config };
-                plan.cells.push(Cell::new(arm, seed, &config)?.needing([model]));
-            }
+        let mut planned = Vec::new();
+        for (arm, bias) in MODELS {
+            planned.push(ArmPlan::new(arm, &reward_model(bias, smoke))?);
         }
-        Ok(plan)
+        for (arm, model, kl) in LEARNERS {
+            let config = Box::new(policy(kl, smoke));
+            let config = CellConfig::Policy { model: model.clone(), config };
+            planned.push(ArmPlan::new(arm, &config)?.needing([model]));
+        }
+        Ok(Plan::of(settings.seed_range(5), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

@@ -20,8 +20,8 @@ use headwater_evaluation::calibration::auroc;
 use headwater_evaluation::over_optimization::{Curve, Form, fit};
 use headwater_nn::DecoderConfig;
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, DeviceKind, Experiment, Metric, Metrics,
-    NotRun, Plan, Preset, ProtocolError, Scalar, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, DeviceKind, Experiment, Metric,
+    Metrics, Plan, Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_reward_models::{
     BagOfWordsConfig, Combination, DecoderEncoder, Labelled, Logistic, LogisticConfig, RewardModel,
@@ -186,18 +186,15 @@ impl Experiment for CascadeTruthful {
     }
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
-        let mut plan = Plan::default();
         if let Err(missing) = self.data.locate("truthfulqa") {
             let reason = missing.to_string();
-            plan.not_run.extend(arms().map(|arm| NotRun::new(arm, &reason)));
-            return Ok(plan);
+            return Ok(Plan::not_run(arms(), reason));
         }
-        for seed in settings.seed_range(10) {
-            for (arm, config) in proxies(settings.preset == Preset::Smoke) {
-                plan.cells.push(Cell::new(arm, seed, &config)?);
-            }
+        let mut planned = Vec::new();
+        for (arm, config) in proxies(settings.preset == Preset::Smoke) {
+            planned.push(ArmPlan::new(arm, &config)?);
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(10), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

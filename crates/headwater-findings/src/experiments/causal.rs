@@ -1,7 +1,7 @@
 //! What the experiments of `causal-rewards` share: the methods, the probes, and plans of arms that
 //! read data sets.
 
-use headwater_protocol::{Arm, Cell, NotRun, Plan, ProtocolError, Settings};
+use headwater_protocol::{Arm, ArmPlan, NotRun, Plan, ProtocolError, Settings};
 use serde::Serialize;
 
 use headwater_data::{DataDir, DataError};
@@ -19,19 +19,14 @@ pub(super) fn plan<C: Serialize>(
     data: &DataDir,
     settings: &Settings,
 ) -> Result<Plan, ProtocolError> {
-    let mut plan = Plan::default();
-    let mut runnable = Vec::new();
+    let mut not_run = Vec::new();
+    let mut planned = Vec::new();
     for (arm, config) in arms {
         let located = sets(&config).iter().map(|set| data.locate(set));
         match located.collect::<Result<Vec<_>, DataError>>() {
-            Ok(_) => runnable.push((arm, config)),
-            Err(missing) => plan.not_run.push(NotRun::new(arm, missing)),
+            Ok(_) => planned.push(ArmPlan::new(arm, &config)?),
+            Err(missing) => not_run.push(NotRun::new(arm, missing)),
         }
     }
-    for seed in settings.seed_range(SEEDS) {
-        for (arm, config) in &runnable {
-            plan.cells.push(Cell::new(arm, seed, config)?);
-        }
-    }
-    Ok(plan)
+    Ok(Plan { not_run, ..Plan::of(settings.seed_range(SEEDS), planned) })
 }

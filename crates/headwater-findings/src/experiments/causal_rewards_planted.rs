@@ -17,8 +17,8 @@ use headwater_evaluation::best_of_n::best_of_n_curve;
 use headwater_evaluation::bias::factor_readout;
 use headwater_nn::Device;
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_reward_models::{
     BagOfWordsConfig, Grouping, Paraphrase, Preference, Response, Scaling,
@@ -174,13 +174,11 @@ impl Experiment for CausalRewardsPlanted {
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let arms = arms(settings.preset == Preset::Smoke);
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(SEEDS) {
-            for (arm, config) in &arms {
-                plan.cells.push(Cell::new(arm, seed, config)?.if_shown());
-            }
+        let mut planned = Vec::new();
+        for (arm, config) in &arms {
+            planned.push(ArmPlan::new(arm, config)?.if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(SEEDS), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

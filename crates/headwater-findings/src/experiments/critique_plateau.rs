@@ -16,8 +16,8 @@ use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device};
 use headwater_optimizers::CritiqueGrpoConfig;
 use headwater_optimizers::critique_grpo::{CritiqueTrainerConfig, Refine, RefinementWeight};
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Series, Settings, metrics,
 };
 use serde::{Deserialize, Serialize};
 
@@ -239,23 +239,20 @@ impl Experiment for CritiquePlateau {
         let smoke = settings.preset == Preset::Smoke;
         let world = World { misconceptions: 12, questions: if smoke { 16 } else { 128 } };
         let pretrained = pretrained(world, smoke);
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(8) {
-            plan.cells.push(Cell::new(PRETRAINED, seed, &pretrained)?.if_shown());
-            for start in starts() {
-                let config = base(world, start.p0, smoke);
-                let cell = Cell::new(&start.base, seed, &config)?.needing([PRETRAINED]);
-                plan.cells.push(cell.if_shown());
-                let is_main = start.base == BASE;
-                for learner in learners().iter().filter(|one| is_main || one.everywhere) {
-                    let optimisation = Box::new(optimisation(learner, smoke));
-                    let config = CellConfig::Arm { world, from: start.base.clone(), optimisation };
-                    let cell = Cell::new(start.arm(&learner.arm), seed, &config)?;
-                    plan.cells.push(cell.needing([&start.base]).if_shown());
-                }
+        let mut planned = vec![ArmPlan::new(PRETRAINED, &pretrained)?.if_shown()];
+        for start in starts() {
+            let config = base(world, start.p0, smoke);
+            let cell = ArmPlan::new(&start.base, &config)?.needing([PRETRAINED]);
+            planned.push(cell.if_shown());
+            let is_main = start.base == BASE;
+            for learner in learners().iter().filter(|one| is_main || one.everywhere) {
+                let optimisation = Box::new(optimisation(learner, smoke));
+                let config = CellConfig::Arm { world, from: start.base.clone(), optimisation };
+                let cell = ArmPlan::new(start.arm(&learner.arm), &config)?;
+                planned.push(cell.needing([&start.base]).if_shown());
             }
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(8), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

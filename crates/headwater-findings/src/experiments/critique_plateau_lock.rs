@@ -11,8 +11,8 @@ use headwater_nn::{
     supervised_training,
 };
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Series, Settings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -125,8 +125,7 @@ impl Experiment for CritiquePlateauLock {
             marked_locks: if smoke { 2 } else { 256 },
             most: if smoke { 64 } else { 1 << 16 },
         };
-        let cells = settings.seed_range(8).map(|seed| Ok(Cell::new(LOCK, seed, &test)?.if_shown()));
-        Ok(Plan { cells: cells.collect::<Result<_, ProtocolError>>()?, not_run: vec![] })
+        Ok(Plan::of(settings.seed_range(8), vec![ArmPlan::new(LOCK, &test)?.if_shown()]))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

@@ -12,8 +12,8 @@
 
 use headwater_decisions::{Optimizer, TrainingConfig};
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, NotRun, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, NotRun, Plan,
+    Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use serde::{Deserialize, Serialize};
 
@@ -315,20 +315,15 @@ impl Experiment for DecisionLosses {
     }
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
-        let mut plan = Plan::default();
-        let mut runnable = Vec::new();
+        let mut not_run = Vec::new();
+        let mut planned = Vec::new();
         for (arm, source, config) in networks(settings.preset == Preset::Smoke) {
             match populations::missing(source, &self.data) {
-                Some(reason) => plan.not_run.push(NotRun::new(arm, reason)),
-                None => runnable.push((arm, config)),
+                Some(reason) => not_run.push(NotRun::new(arm, reason)),
+                None => planned.push(ArmPlan::new(arm, &config)?),
             }
         }
-        for seed in settings.seed_range(8) {
-            for (arm, config) in &runnable {
-                plan.cells.push(Cell::new(arm, seed, config)?);
-            }
-        }
-        Ok(plan)
+        Ok(Plan { not_run, ..Plan::of(settings.seed_range(8), planned) })
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

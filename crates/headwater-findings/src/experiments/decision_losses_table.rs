@@ -9,8 +9,8 @@ use headwater_decisions::{
 };
 use headwater_evaluation::decision::ClassWeights;
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Settings, metrics,
 };
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
@@ -61,9 +61,7 @@ impl Experiment for DecisionLossesTable {
                 ..TrainingConfig::default()
             },
         };
-        let seeds = settings.seed_range(8);
-        let cells = seeds.map(|seed| Cell::new(TABLE, seed, &config));
-        Ok(Plan { cells: cells.collect::<Result<_, _>>()?, not_run: Vec::new() })
+        Ok(Plan::of(settings.seed_range(8), vec![ArmPlan::new(TABLE, &config)?]))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

@@ -12,8 +12,8 @@ use headwater_core::{Check, Streams};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, SamplingConfig, SequenceBatch, sample};
 use headwater_optimizers::directive::HybridConfig;
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use serde::{Deserialize, Serialize};
 
@@ -156,15 +156,12 @@ impl Experiment for DirectiveFeedbackOperator {
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let smoke = settings.preset == Preset::Smoke;
         let base = base(smoke);
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(8) {
-            plan.cells.push(Cell::new(BASE, seed, &base)?.if_shown());
-            for method in methods() {
-                let config = CellConfig::Operator(Box::new(course(&method, smoke)));
-                plan.cells.push(Cell::new(method.arm, seed, &config)?.needing([BASE]).if_shown());
-            }
+        let mut planned = vec![ArmPlan::new(BASE, &base)?.if_shown()];
+        for method in methods() {
+            let config = CellConfig::Operator(Box::new(course(&method, smoke)));
+            planned.push(ArmPlan::new(method.arm, &config)?.needing([BASE]).if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(8), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

@@ -16,7 +16,7 @@ use headwater_optimizers::directive::{HybridConfig, Signal};
 use headwater_optimizers::distillation::Divergence;
 use headwater_optimizers::top_k::TopK;
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
     ProtocolError, Settings, metrics,
 };
 use serde::{Deserialize, Serialize};
@@ -346,15 +346,12 @@ impl Experiment for DirectiveFeedbackStyle {
         let amounts = if smoke { Amounts::SMOKE } else { Amounts::QUICK };
         let base = base(&amounts);
         let arms = arms(&amounts);
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(8) {
-            plan.cells.push(Cell::new(BASE, seed, &base)?.if_shown());
-            for (arm, course) in &arms {
-                let config = CellConfig::Style(Box::new(course.clone()));
-                plan.cells.push(Cell::new(arm, seed, &config)?.needing([BASE]).if_shown());
-            }
+        let mut planned = vec![ArmPlan::new(BASE, &base)?.if_shown()];
+        for (arm, course) in &arms {
+            let config = CellConfig::Style(Box::new(course.clone()));
+            planned.push(ArmPlan::new(arm, &config)?.needing([BASE]).if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(8), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

@@ -15,7 +15,7 @@
 use headwater_core::{Check, Streams};
 use headwater_evaluation::intervals::{Bootstrap, BootstrapConfig, wilson_interval};
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Estimate, Experiment, Metric, Metrics, NotRun,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Estimate, Experiment, Metric, Metrics,
     Plan, Preset, ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_recsys::metrics::{coverage, effective_items, exposure, gini};
@@ -147,17 +147,12 @@ impl Experiment for FeedbackLoopLogged {
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let resamples = if settings.preset == Preset::Smoke { 39 } else { 999 };
         let bootstrap = BootstrapConfig { resamples, ..BootstrapConfig::default() };
-        let mut plan = Plan::default();
-        match self.data.locate("open-bandit") {
-            // What was recorded is the same at every seed.
-            Ok(_) => {
-                for seed in settings.seed_range(10).take(1) {
-                    plan.cells.push(Cell::new(LOGS, seed, &LoggedConfig { bootstrap })?);
-                }
-            }
-            Err(missing) => plan.not_run.push(NotRun::new(LOGS, missing)),
+        if let Err(missing) = self.data.locate("open-bandit") {
+            return Ok(Plan::not_run([LOGS], missing));
         }
-        Ok(plan)
+        // What was recorded is the same at every seed.
+        let seeds = settings.seed_range(10).take(1);
+        Ok(Plan::of(seeds, vec![ArmPlan::new(LOGS, &LoggedConfig { bootstrap })?]))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

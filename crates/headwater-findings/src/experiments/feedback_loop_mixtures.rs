@@ -9,8 +9,8 @@
 
 use headwater_core::{Check, Streams};
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_recsys::synthetic::{SyntheticConfig, SyntheticTasks};
 use headwater_recsys::{Architecture, NetworkConfig, Sharing};
@@ -187,13 +187,11 @@ impl Experiment for FeedbackLoopMixtures {
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let arms = arms(settings.preset == Preset::Smoke);
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(10) {
-            for (arm, config) in &arms {
-                plan.cells.push(Cell::new(arm, seed, config)?.if_shown());
-            }
+        let mut planned = Vec::new();
+        for (arm, config) in &arms {
+            planned.push(ArmPlan::new(arm, config)?.if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(10), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

@@ -18,7 +18,7 @@
 //! by construction: it is shown in a table.
 
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
     ProtocolError, Settings,
 };
 use headwater_recsys::{
@@ -356,13 +356,11 @@ impl Experiment for FeedbackLoopWorlds {
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let arms = arms(settings.preset == Preset::Smoke);
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(10) {
-            for (arm, config) in &arms {
-                plan.cells.push(Cell::new(arm, seed, config)?.if_shown());
-            }
+        let mut planned = Vec::new();
+        for (arm, config) in &arms {
+            planned.push(ArmPlan::new(arm, config)?.if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(10), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

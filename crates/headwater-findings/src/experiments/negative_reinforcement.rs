@@ -21,8 +21,8 @@ use headwater_nn::{
 };
 use headwater_optimizers::{Environment, Grade, Objective, Trainer, TrainerConfig, graded_by};
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_rewards::{Countdown, checked_score};
 use rand::seq::SliceRandom;
@@ -174,16 +174,13 @@ impl Experiment for NegativeReinforcement {
         // Many small steps, as in `calibration`: permuted verdicts must not move the policy by
         // their noise alone.
         let steps = if smoke { 3 } else { 900 };
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(5) {
-            plan.cells.push(Cell::new(BASE, seed, &base)?);
-            for (arm, objective, permuted) in learners() {
-                let (objective, trainer) = (Box::new(objective), trainer());
-                let config = CellConfig::Arm { objective, permuted, trainer, steps, test };
-                plan.cells.push(Cell::new(arm, seed, &config)?.needing([BASE]).if_shown());
-            }
+        let mut planned = vec![ArmPlan::new(BASE, &base)?];
+        for (arm, objective, permuted) in learners() {
+            let (objective, trainer) = (Box::new(objective), trainer());
+            let config = CellConfig::Arm { objective, permuted, trainer, steps, test };
+            planned.push(ArmPlan::new(arm, &config)?.needing([BASE]).if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(5), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

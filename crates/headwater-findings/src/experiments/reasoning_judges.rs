@@ -18,7 +18,7 @@ use headwater_core::{Check, EOS};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig};
 use headwater_optimizers::TrainerConfig;
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Plan, Preset,
     ProtocolError, Scalar, Series, Settings, metrics,
 };
 use serde::{Deserialize, Serialize};
@@ -284,19 +284,16 @@ impl Experiment for ReasoningJudges {
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let smoke = settings.preset == Preset::Smoke;
         let base = base(smoke);
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(5) {
-            plan.cells.push(Cell::new(BASE, seed, &base)?.if_shown());
-            for (arm, taught) in judges() {
-                let from = match &taught {
-                    Taught::Reinforced(from) => from.clone(),
-                    Taught::Supervised(..) => BASE,
-                };
-                let cell = Cell::new(arm, seed, &taught.config(smoke))?;
-                plan.cells.push(cell.needing([from]).if_shown());
-            }
+        let mut planned = vec![ArmPlan::new(BASE, &base)?.if_shown()];
+        for (arm, taught) in judges() {
+            let from = match &taught {
+                Taught::Reinforced(from) => from.clone(),
+                Taught::Supervised(..) => BASE,
+            };
+            let cell = ArmPlan::new(arm, &taught.config(smoke))?;
+            planned.push(cell.needing([from]).if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(5), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

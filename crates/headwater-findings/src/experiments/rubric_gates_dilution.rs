@@ -9,8 +9,8 @@ use headwater_core::Check;
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig};
 use headwater_optimizers::TrainerConfig;
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_rewards::SpreadFilterConfig;
 use serde::{Deserialize, Serialize};
@@ -143,17 +143,14 @@ impl Experiment for RubricGatesDilution {
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let smoke = settings.preset == Preset::Smoke;
         let base = base(smoke);
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(8) {
-            plan.cells.push(Cell::new(BASE, seed, &base)?.if_shown());
-            for (arm, reading, fillers) in learners() {
-                let filter = SpreadFilterConfig { quantile: 0.3, window: 32, refresh: 8 };
-                let filter = (arm == FILTERED).then_some(filter);
-                let config = learner(reading, fillers, filter, smoke);
-                plan.cells.push(Cell::new(arm, seed, &config)?.needing([BASE]).if_shown());
-            }
+        let mut planned = vec![ArmPlan::new(BASE, &base)?.if_shown()];
+        for (arm, reading, fillers) in learners() {
+            let filter = SpreadFilterConfig { quantile: 0.3, window: 32, refresh: 8 };
+            let filter = (arm == FILTERED).then_some(filter);
+            let config = learner(reading, fillers, filter, smoke);
+            planned.push(ArmPlan::new(arm, &config)?.needing([BASE]).if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(8), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

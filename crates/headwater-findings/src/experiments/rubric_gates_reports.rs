@@ -10,8 +10,8 @@ use headwater_core::Check;
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, SamplingConfig};
 use headwater_optimizers::TrainerConfig;
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_rewards::{GroupGateConfig, ReferenceRewardConfig};
 use serde::{Deserialize, Serialize};
@@ -241,21 +241,18 @@ impl Experiment for RubricGatesReports {
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let smoke = settings.preset == Preset::Smoke;
         let (base, poor) = (base(smoke), poor(smoke));
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(8) {
-            plan.cells.push(Cell::new(BASE, seed, &base)?.if_shown());
-            plan.cells.push(Cell::new(POOR, seed, &poor)?.needing([BASE]).if_shown());
-            for learner in learners() {
-                let needs = match learner.from == BASE {
-                    true => vec![BASE],
-                    false => vec![BASE, learner.from.clone()],
-                };
-                let arm = Box::new(report_arm(&learner, smoke));
-                let config = CellConfig::Reports { from: learner.from, arm };
-                plan.cells.push(Cell::new(learner.arm, seed, &config)?.needing(needs).if_shown());
-            }
+        let mut planned = vec![ArmPlan::new(BASE, &base)?.if_shown()];
+        planned.push(ArmPlan::new(POOR, &poor)?.needing([BASE]).if_shown());
+        for learner in learners() {
+            let needs = match learner.from == BASE {
+                true => vec![BASE],
+                false => vec![BASE, learner.from.clone()],
+            };
+            let arm = Box::new(report_arm(&learner, smoke));
+            let config = CellConfig::Reports { from: learner.from, arm };
+            planned.push(ArmPlan::new(learner.arm, &config)?.needing(needs).if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(8), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

@@ -8,8 +8,8 @@
 
 use headwater_core::{Check, Streams};
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_self_improvement::anchor::AnchorConfig;
 use headwater_self_improvement::classifier::{
@@ -220,13 +220,11 @@ impl Experiment for SelfImprovementClassifier {
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let smoke = settings.preset == Preset::Smoke;
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(8) {
-            for (arm, course) in courses() {
-                plan.cells.push(Cell::new(arm, seed, &config(course, smoke))?.if_shown());
-            }
+        let mut planned = Vec::new();
+        for (arm, course) in courses() {
+            planned.push(ArmPlan::new(arm, &config(course, smoke))?.if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(8), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

@@ -7,8 +7,8 @@
 
 use headwater_core::{Check, Streams};
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_self_improvement::collapse::{
     DataPolicy, RegressionConfig, first_error, gaussian_variances,
@@ -136,16 +136,14 @@ impl Experiment for SelfImprovementCollapse {
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let arms = arms(settings.preset == Preset::Smoke);
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(8) {
-            for (arm, config) in &arms {
-                let cell = Cell::new(arm, seed, config)?;
-                // Regressions cost nothing.
-                let is_cheap = matches!(config.model, Model::Regression(_));
-                plan.cells.push(if is_cheap { cell } else { cell.if_shown() });
-            }
+        let mut planned = Vec::new();
+        for (arm, config) in &arms {
+            let cell = ArmPlan::new(arm, config)?;
+            // Regressions cost nothing.
+            let is_cheap = matches!(config.model, Model::Regression(_));
+            planned.push(if is_cheap { cell } else { cell.if_shown() });
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(8), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

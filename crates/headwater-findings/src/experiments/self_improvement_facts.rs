@@ -18,8 +18,8 @@ use headwater_nn::{
     supervised_training,
 };
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_self_improvement::fit::FitConfig;
 use headwater_self_improvement::gap::VerdictRates;
@@ -152,15 +152,12 @@ impl Experiment for SelfImprovementFacts {
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let smoke = settings.preset == Preset::Smoke;
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(8) {
-            plan.cells.push(Cell::new(BASE, seed, &base(smoke))?.if_shown());
-            for (arm, table) in [(OWN, false), (TABLE, true)] {
-                let cell = Cell::new(arm, seed, &looped(table, smoke))?;
-                plan.cells.push(cell.needing([BASE]).if_shown());
-            }
+        let mut planned = vec![ArmPlan::new(BASE, &base(smoke))?.if_shown()];
+        for (arm, table) in [(OWN, false), (TABLE, true)] {
+            let cell = ArmPlan::new(arm, &looped(table, smoke))?;
+            planned.push(cell.needing([BASE]).if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(8), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

@@ -10,8 +10,8 @@
 use headwater_core::{Check, Streams};
 use headwater_nn::Device;
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Scalar, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Scalar, Series, Settings, metrics,
 };
 use headwater_self_improvement::collapse::DataPolicy;
 use headwater_self_improvement::collapse::language::{LanguageConfig as LoopConfig, RoundMeasure};
@@ -157,13 +157,11 @@ impl Experiment for SelfImprovementLanguage {
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let arms = arms(settings.preset == Preset::Smoke);
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(8) {
-            for (arm, config) in &arms {
-                plan.cells.push(Cell::new(arm, seed, config)?.if_shown());
-            }
+        let mut planned = Vec::new();
+        for (arm, config) in &arms {
+            planned.push(ArmPlan::new(arm, config)?.if_shown());
         }
-        Ok(plan)
+        Ok(Plan::of(settings.seed_range(8), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

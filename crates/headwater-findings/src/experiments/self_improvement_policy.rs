@@ -18,8 +18,8 @@ use headwater_core::{Check, Streams};
 use headwater_nn::{AdamWConfig, Checkpoint, Decoder, DecoderConfig, Device};
 use headwater_optimizers::TrainerConfig;
 use headwater_protocol::{
-    Arm, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan, Preset,
-    ProtocolError, Series, Settings, metrics,
+    Arm, ArmPlan, Cell, CellContext, CellError, CellOutcome, Experiment, Metric, Metrics, Plan,
+    Preset, ProtocolError, Series, Settings, metrics,
 };
 use headwater_self_improvement::fit::FitConfig;
 use headwater_self_improvement::rejection::RejectionConfig;
@@ -317,20 +317,18 @@ impl Experiment for SelfImprovementPolicy {
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let size = Size::of(settings.preset);
         let test = size.test();
-        let mut plan = Plan::default();
-        for seed in settings.seed_range(8) {
-            for (arm, supervision) in SUPERVISED.into_iter().zip(supervisions(size.smoke)) {
-                let decoder = decoder();
-                let config = PolicyConfig::Supervised { decoder, supervision, test };
-                plan.cells.push(Cell::new(arm, seed, &config)?.if_shown());
-            }
-            for (arm, of) in loops(size) {
-                let config = PolicyConfig::Loop { rounds: ROUNDS, of: Box::new(of), test };
-                let cell = Cell::new(arm, seed, &config)?;
-                plan.cells.push(cell.needing([BASE, JUDGE]).if_shown());
-            }
+        let mut planned = Vec::new();
+        for (arm, supervision) in SUPERVISED.into_iter().zip(supervisions(size.smoke)) {
+            let decoder = decoder();
+            let config = PolicyConfig::Supervised { decoder, supervision, test };
+            planned.push(ArmPlan::new(arm, &config)?.if_shown());
         }
-        Ok(plan)
+        for (arm, of) in loops(size) {
+            let config = PolicyConfig::Loop { rounds: ROUNDS, of: Box::new(of), test };
+            let cell = ArmPlan::new(arm, &config)?;
+            planned.push(cell.needing([BASE, JUDGE]).if_shown());
+        }
+        Ok(Plan::of(settings.seed_range(8), planned))
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {

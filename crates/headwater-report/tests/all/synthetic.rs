@@ -141,20 +141,15 @@ impl Experiment for Synthetic {
 
     fn plan(&self, settings: &Settings) -> Result<Plan, ProtocolError> {
         let reason = "data set y not found: docs/data.md says where it comes from";
-        let not_run = |arm: Arm| NotRun::new(arm, reason);
-        let mut plan = Plan::default();
         if self.nothing {
-            plan.not_run = [BASE].into_iter().chain(ARMS).map(not_run).collect();
-            return Ok(plan);
+            return Ok(Plan::not_run([BASE].into_iter().chain(ARMS), reason));
         }
-        for seed in settings.seed_range(5) {
-            plan.cells.push(Cell::new(BASE, seed, &self.planted)?);
-            for arm in ARMS.into_iter().filter(|arm| !self.without.contains(arm)) {
-                plan.cells.push(Cell::new(arm, seed, &self.planted)?.needing([BASE]));
-            }
+        let mut planned = vec![ArmPlan::new(BASE, &self.planted)?];
+        for arm in ARMS.into_iter().filter(|arm| !self.without.contains(arm)) {
+            planned.push(ArmPlan::new(arm, &self.planted)?.needing([BASE]));
         }
-        plan.not_run = self.without.iter().cloned().map(not_run).collect();
-        Ok(plan)
+        let Plan { not_run, .. } = Plan::not_run(self.without.iter().cloned(), reason);
+        Ok(Plan { not_run, ..Plan::of(settings.seed_range(5), planned) })
     }
 
     fn run(&self, cell: &Cell, context: &CellContext) -> Result<CellOutcome, CellError> {
