@@ -24,7 +24,7 @@ fn products(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(format!("{m}x{k}x{n}")), |bencher| {
             bencher.iter(|| {
                 let left = Strided::rows(black_box(&a), k);
-                kernels::product(&mut c, n, left, black_box(&b), n, (m, k, n), Out::Set);
+                kernels::matmul(&mut c, n, left, black_box(&b), n, (m, k, n), Out::Set);
             });
         });
     }
