@@ -13,7 +13,7 @@ use std::fs::File;
 
 use headwater_core::Streams;
 use headwater_evaluation::intervals::Bootstrap;
-use headwater_recsys::off_policy::{Estimator, LoggedBandit, read_bandit};
+use headwater_recsys::off_policy::{LoggedBandit, OffPolicyEstimator, read_bandit};
 
 fn main() {
     if let Err(error) = run(std::env::args().skip(1)) {
@@ -81,14 +81,14 @@ fn run(given: impl Iterator<Item = String>) -> Result<(), Box<dyn Error>> {
     }
 
     let estimators = [
-        Estimator::Ips,
-        Estimator::ClippedIps { most: clip },
-        Estimator::Snips,
-        Estimator::Dm,
-        Estimator::Dr,
-        Estimator::Sndr,
-        Estimator::SwitchDr { most: switch },
-        Estimator::DrOs { lambda: shrink },
+        OffPolicyEstimator::Ips,
+        OffPolicyEstimator::ClippedIps { most: clip },
+        OffPolicyEstimator::Snips,
+        OffPolicyEstimator::Dm,
+        OffPolicyEstimator::Dr,
+        OffPolicyEstimator::Sndr,
+        OffPolicyEstimator::SwitchDr { most: switch },
+        OffPolicyEstimator::DrOs { lambda: shrink },
     ];
     let bootstrap = Bootstrap::default();
     let streams = Streams::new(1);

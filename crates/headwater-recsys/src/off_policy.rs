@@ -11,7 +11,7 @@
 mod estimator;
 mod table;
 
-pub use estimator::Estimator;
+pub use estimator::OffPolicyEstimator;
 pub use table::{BanditTable, read_bandit};
 
 use headwater_evaluation::intervals::clustered_mean_interval;

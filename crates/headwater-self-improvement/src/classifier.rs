@@ -16,7 +16,7 @@ mod policy;
 mod world;
 
 pub use policy::Policy;
-pub use world::{Prompts, World, WorldConfig, WorldSettings};
+pub use world::{ClassifierWorld, ClassifierWorldConfig, ClassifierWorldSettings, Prompts};
 
 use policy::Descent;
 
@@ -41,7 +41,7 @@ pub enum Voters {
 /// A loop, unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct LoopConfig {
+pub struct ClassifierLoopConfig {
     /// What answers are rewarded by.
     pub anchor: AnchorConfig,
     /// Who votes.
@@ -66,7 +66,7 @@ pub struct LoopConfig {
     pub least_confidence: f64,
 }
 
-impl Default for LoopConfig {
+impl Default for ClassifierLoopConfig {
     /// Own majority, 1,000 steps of 64 fresh prompts, 16 answers each, at 0.002.
     fn default() -> Self {
         Self {
@@ -85,18 +85,18 @@ impl Default for LoopConfig {
     }
 }
 
-/// A checked [`LoopConfig`].
+/// A checked [`ClassifierLoopConfig`].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LoopSettings {
-    config: LoopConfig,
+pub struct ClassifierLoopSettings {
+    config: ClassifierLoopConfig,
     anchor: Anchor,
 }
 
-impl Check for LoopConfig {
-    type Checked = LoopSettings;
+impl Check for ClassifierLoopConfig {
+    type Checked = ClassifierLoopSettings;
 
-    fn check(self) -> Result<LoopSettings, ConfigError> {
-        const NAME: &str = "LoopConfig";
+    fn check(self) -> Result<ClassifierLoopSettings, ConfigError> {
+        const NAME: &str = "ClassifierLoopConfig";
         let anchor = self.anchor.check()?;
         for (field, value) in
             [("steps", self.steps), ("prompts", self.prompts), ("pool", self.pool.unwrap_or(1))]
@@ -122,7 +122,7 @@ impl Check for LoopConfig {
         if let Voters::Average { rate } = self.voters {
             require(rate > 0.0 && rate <= 1.0, NAME, "rate", rate, "a number in (0, 1]")?;
         }
-        Ok(LoopSettings { config: self, anchor })
+        Ok(ClassifierLoopSettings { config: self, anchor })
     }
 }
 
@@ -199,8 +199,8 @@ pub struct Course {
 /// Without an evaluation, a test prompt or a labelled one, and when hardly any prompt is as easy as the settings ask.
 #[must_use]
 pub fn run(
-    world: &World,
-    settings: &LoopSettings,
+    world: &ClassifierWorld,
+    settings: &ClassifierLoopSettings,
     evaluations: usize,
     (test, split): (usize, usize),
     streams: &Streams,
@@ -210,7 +210,7 @@ pub fn run(
     {
         assert!(count >= 1, "{count} {what}: allowed are 1 or more");
     }
-    let LoopSettings { config, anchor } = settings;
+    let ClassifierLoopSettings { config, anchor } = settings;
     let classes = world.settings.config.classes;
     let test = world.draw(test, &mut streams.stream("test prompts", &[]));
     let split = world.draw(split, &mut streams.stream("labelled split", &[]));
@@ -283,7 +283,7 @@ fn slopes(
     [p, q]: [&[f64]; 2],
     groups: &[Group<'_>],
     rewards: &[Vec<f64>],
-    config: &LoopConfig,
+    config: &ClassifierLoopConfig,
 ) -> Vec<f32> {
     let classes = p.len() / groups.len();
     let mut slopes = vec![0.0f32; p.len()];
@@ -308,7 +308,7 @@ fn ascent(
     answers: &[Answer],
     rewards: &[f64],
     is_kept: bool,
-    config: &LoopConfig,
+    config: &ClassifierLoopConfig,
 ) -> Vec<f64> {
     let n = answers.len() as f64;
     let mean = rewards.iter().sum::<f64>() / n;
@@ -355,15 +355,18 @@ mod tests {
 
     #[test]
     fn settings_beyond_f32_are_refused_by_name() {
-        let fine = LoopConfig::default();
+        let fine = ClassifierLoopConfig::default();
         for bad in [f64::NAN, f64::INFINITY, -1.0, 1e60] {
             for (config, field) in [
-                (LoopConfig { learning_rate: bad, ..fine }, "learning_rate"),
-                (LoopConfig { kl: bad, ..fine }, "kl"),
-                (LoopConfig { entropy: bad, ..fine }, "entropy"),
+                (ClassifierLoopConfig { learning_rate: bad, ..fine }, "learning_rate"),
+                (ClassifierLoopConfig { kl: bad, ..fine }, "kl"),
+                (ClassifierLoopConfig { entropy: bad, ..fine }, "entropy"),
             ] {
                 let error = config.check().unwrap_err().to_string();
-                assert!(error.starts_with(&format!("LoopConfig.{field} = {bad}")), "{error}");
+                assert!(
+                    error.starts_with(&format!("ClassifierLoopConfig.{field} = {bad}")),
+                    "{error}"
+                );
             }
         }
     }
@@ -378,7 +381,8 @@ mod tests {
 
     #[test]
     fn the_slope_is_the_gradient_of_the_objective() {
-        let config = LoopConfig { kl: 0.3, entropy: 0.2, ..LoopConfig::default() };
+        let config =
+            ClassifierLoopConfig { kl: 0.3, entropy: 0.2, ..ClassifierLoopConfig::default() };
         let q = [0.2, 0.5, 0.3];
         let (answers, rewards) = ([0, 1, 1, 2], [1.0, 0.0, 0.0, 1.0]);
         let advantage = [1.0, -1.0, -1.0, 1.0];
@@ -402,7 +406,7 @@ mod tests {
             let numeric = (objective(&above) - objective(&below)) / 2e-5;
             assert!((slope[at] - numeric).abs() < 1e-7, "{at}: {} and {numeric}", slope[at]);
         }
-        let none = LoopConfig::default();
+        let none = ClassifierLoopConfig::default();
         assert_eq!(ascent(&p, &q, &answers, &[1.0; 4], true, &none), [0.0; 3], "all agree");
         assert_eq!(ascent(&p, &q, &answers, &rewards, false, &none), [0.0; 3], "left out");
     }
@@ -410,11 +414,12 @@ mod tests {
     #[test]
     fn the_same_streams_give_the_same_course_and_gold_beats_the_base() {
         let streams = Streams::new(4);
-        let world = World::new(WorldConfig::default().check().unwrap(), &streams);
-        let gold = LoopConfig {
+        let world =
+            ClassifierWorld::new(ClassifierWorldConfig::default().check().unwrap(), &streams);
+        let gold = ClassifierLoopConfig {
             anchor: AnchorConfig::Gold { share: 1.0 },
             steps: 150,
-            ..LoopConfig::default()
+            ..ClassifierLoopConfig::default()
         };
         let run = || run(&world, &gold.check().unwrap(), 3, (400, 20), &streams);
         let course = run();
@@ -432,7 +437,8 @@ mod tests {
     #[test]
     fn a_policy_that_answers_all_alike_is_seen_as_that() {
         let streams = Streams::new(5);
-        let world = World::new(WorldConfig::default().check().unwrap(), &streams);
+        let world =
+            ClassifierWorld::new(ClassifierWorldConfig::default().check().unwrap(), &streams);
         let test = world.draw(500, &mut streams.stream("test", &[]));
         let mut stuck = world.base.clone();
         let last = stuck.values.len() - 10;

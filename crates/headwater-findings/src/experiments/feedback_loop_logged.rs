@@ -19,7 +19,7 @@ use headwater_protocol::{
     Plan, Preset, ProtocolError, Scalar, Settings, metrics,
 };
 use headwater_recsys::metrics::{coverage, effective_items, exposure, gini};
-use headwater_recsys::off_policy::{BanditColumns, Estimator, LoggedBandit, ModelColumns};
+use headwater_recsys::off_policy::{BanditColumns, LoggedBandit, ModelColumns, OffPolicyEstimator};
 use serde::{Deserialize, Serialize};
 
 use headwater_data::DataDir;
@@ -51,15 +51,15 @@ pub const POLICIES: [(&str, LoggingPolicy); 2] =
 const MOST: f64 = 10.0;
 
 /// The estimators of a policy from the other one's log.
-pub const ESTIMATORS: [Estimator; 8] = [
-    Estimator::Ips,
-    Estimator::ClippedIps { most: MOST },
-    Estimator::Snips,
-    Estimator::Dm,
-    Estimator::Dr,
-    Estimator::Sndr,
-    Estimator::SwitchDr { most: MOST },
-    Estimator::DrOs { lambda: MOST * MOST },
+pub const ESTIMATORS: [OffPolicyEstimator; 8] = [
+    OffPolicyEstimator::Ips,
+    OffPolicyEstimator::ClippedIps { most: MOST },
+    OffPolicyEstimator::Snips,
+    OffPolicyEstimator::Dm,
+    OffPolicyEstimator::Dr,
+    OffPolicyEstimator::Sndr,
+    OffPolicyEstimator::SwitchDr { most: MOST },
+    OffPolicyEstimator::DrOs { lambda: MOST * MOST },
 ];
 
 /// Impressions at the mean click rate that an item's click rate is shrunk by.
@@ -99,7 +99,7 @@ of_policy! {
 
 /// Click rate of a policy as an estimator tells it from the other one's log.
 #[must_use]
-pub fn estimated(campaign: Campaign, policy: &str, estimator: Estimator) -> Estimate {
+pub fn estimated(campaign: Campaign, policy: &str, estimator: OffPolicyEstimator) -> Estimate {
     Estimate::from(format!("{}/{policy}/{}", campaign.name(), estimator.name()))
 }
 
@@ -107,7 +107,7 @@ pub fn estimated(campaign: Campaign, policy: &str, estimator: Estimator) -> Esti
 /// of an estimate that is the model's alone.
 #[must_use]
 pub fn modelled(campaign: Campaign, policy: &str) -> Scalar {
-    Scalar::from(format!("{}/{policy}/{}", campaign.name(), Estimator::Dm.name()))
+    Scalar::from(format!("{}/{policy}/{}", campaign.name(), OffPolicyEstimator::Dm.name()))
 }
 
 /// Click rate of the random policy at a position, counted from 0.
@@ -137,7 +137,7 @@ impl Experiment for FeedbackLoopLogged {
                     mean_weight(campaign, policy),
                     modelled(campaign, policy),
                 ]);
-                let others = ESTIMATORS.into_iter().filter(|e| *e != Estimator::Dm);
+                let others = ESTIMATORS.into_iter().filter(|e| *e != OffPolicyEstimator::Dm);
                 metrics.extend(others.map(|e| Metric::from(estimated(campaign, policy, e))));
             }
         }
@@ -262,7 +262,7 @@ fn evaluation(
         .scalar(&largest_weight(campaign, policy), overlap.largest_weight)
         .estimate(&mean_weight(campaign, policy), &overlap.mean_weight);
     for estimator in ESTIMATORS {
-        if estimator == Estimator::Dm {
+        if estimator == OffPolicyEstimator::Dm {
             metrics = metrics.scalar(&modelled(campaign, policy), estimator.value(&bandit)?);
             continue;
         }

@@ -13,7 +13,7 @@ use headwater_protocol::{
 };
 use headwater_self_improvement::anchor::AnchorConfig;
 use headwater_self_improvement::classifier::{
-    self, Evaluation, LoopConfig, Voters, World, WorldConfig,
+    self, ClassifierLoopConfig, ClassifierWorld, ClassifierWorldConfig, Evaluation, Voters,
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,30 +76,35 @@ const RATE: f64 = 5e-4;
 const SPLIT: usize = 20;
 
 /// Every arm with its loop.
-fn courses() -> Vec<(Arm, LoopConfig)> {
-    let own = LoopConfig { learning_rate: RATE, steps: STEPS, ..LoopConfig::default() };
-    let anchored = |anchor| LoopConfig { anchor, ..own };
-    let checkpoint = |voters| LoopConfig { voters, anchor: AnchorConfig::Checkpoint, ..own };
+fn courses() -> Vec<(Arm, ClassifierLoopConfig)> {
+    let own = ClassifierLoopConfig {
+        learning_rate: RATE,
+        steps: STEPS,
+        ..ClassifierLoopConfig::default()
+    };
+    let anchored = |anchor| ClassifierLoopConfig { anchor, ..own };
+    let checkpoint =
+        |voters| ClassifierLoopConfig { voters, anchor: AnchorConfig::Checkpoint, ..own };
     let judged = |accuracy, correlation| {
         (judge(accuracy, correlation), anchored(AnchorConfig::Judge { accuracy, correlation }))
     };
     let gold = |share| anchored(AnchorConfig::Gold { share });
     let mut courses = vec![
         (OWN_MAJORITY, own),
-        (GROUP_4, LoopConfig { group: 4, ..own }),
-        (FIXED_16, LoopConfig { pool: Some(16), ..own }),
-        (KL, LoopConfig { kl: 0.3, ..own }),
+        (GROUP_4, ClassifierLoopConfig { group: 4, ..own }),
+        (FIXED_16, ClassifierLoopConfig { pool: Some(16), ..own }),
+        (KL, ClassifierLoopConfig { kl: 0.3, ..own }),
         (FROZEN, checkpoint(Voters::Base)),
         (CHANCE, anchored(AnchorConfig::Chance)),
         judged(0.1, 0.0),
         (GOLD, gold(1.0)),
         (GOLD_TENTH, gold(0.1)),
         (Arm::new("moving-average"), checkpoint(Voters::Average { rate: 0.005 })),
-        (Arm::new("kl-0.05"), LoopConfig { kl: 0.05, ..own }),
-        (Arm::new("entropy-bonus"), LoopConfig { entropy: 0.05, ..own }),
-        (Arm::new("agreement-0.6"), LoopConfig { least_agreement: 0.6, ..own }),
-        (Arm::new("easy"), LoopConfig { least_confidence: 0.6, ..own }),
-        (Arm::new("rate-x4"), LoopConfig { learning_rate: 4.0 * RATE, ..own }),
+        (Arm::new("kl-0.05"), ClassifierLoopConfig { kl: 0.05, ..own }),
+        (Arm::new("entropy-bonus"), ClassifierLoopConfig { entropy: 0.05, ..own }),
+        (Arm::new("agreement-0.6"), ClassifierLoopConfig { least_agreement: 0.6, ..own }),
+        (Arm::new("easy"), ClassifierLoopConfig { least_confidence: 0.6, ..own }),
+        (Arm::new("rate-x4"), ClassifierLoopConfig { learning_rate: 4.0 * RATE, ..own }),
         (Arm::new("gold-0.3"), gold(0.3)),
         (Arm::new("gold-0.6"), gold(0.6)),
     ];
@@ -171,8 +176,8 @@ const BY_EVALUATION: [Seen; 4] = [
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClassifierConfig {
-    world: WorldConfig,
-    course: LoopConfig,
+    world: ClassifierWorldConfig,
+    course: ClassifierLoopConfig,
     /// Evaluations after the first, at equal distances.
     evaluations: usize,
     /// Held-out prompts, and labelled ones for early stopping.
@@ -180,10 +185,13 @@ struct ClassifierConfig {
     split: usize,
 }
 
-fn config(course: LoopConfig, smoke: bool) -> ClassifierConfig {
+fn config(course: ClassifierLoopConfig, smoke: bool) -> ClassifierConfig {
     ClassifierConfig {
-        world: WorldConfig { fit_steps: if smoke { 5 } else { 60 }, ..WorldConfig::default() },
-        course: LoopConfig { steps: if smoke { 40 } else { course.steps }, ..course },
+        world: ClassifierWorldConfig {
+            fit_steps: if smoke { 5 } else { 60 },
+            ..ClassifierWorldConfig::default()
+        },
+        course: ClassifierLoopConfig { steps: if smoke { 40 } else { course.steps }, ..course },
         evaluations: if smoke { 4 } else { EVALUATIONS },
         test: if smoke { 50 } else { 2000 },
         split: SPLIT,
@@ -235,7 +243,7 @@ impl Experiment for SelfImprovementClassifier {
 
 /// Runs one loop.
 fn run(config: &ClassifierConfig, streams: &Streams) -> Result<Metrics, CellError> {
-    let world = World::new(config.world.check()?, streams);
+    let world = ClassifierWorld::new(config.world.check()?, streams);
     let settings = config.course.check()?;
     let sizes = (config.test, config.split);
     let course = classifier::run(&world, &settings, config.evaluations, sizes, streams);
@@ -291,11 +299,15 @@ mod tests {
         let arms = courses();
         let of = |name: Arm| arms.iter().find(|(arm, _)| *arm == name).unwrap().1;
         let own = of(OWN_MAJORITY);
-        assert_eq!(LoopConfig { group: 16, ..of(GROUP_4) }, own);
-        assert_eq!(LoopConfig { kl: 0.0, ..of(KL) }, own);
-        assert_eq!(LoopConfig { pool: None, ..of(FIXED_16) }, own);
+        assert_eq!(ClassifierLoopConfig { group: 16, ..of(GROUP_4) }, own);
+        assert_eq!(ClassifierLoopConfig { kl: 0.0, ..of(KL) }, own);
+        assert_eq!(ClassifierLoopConfig { pool: None, ..of(FIXED_16) }, own);
         for arm in [GOLD, CHANCE, corrections(0.3), tool(0.3), judge(0.7, 0.0)] {
-            assert_eq!(LoopConfig { anchor: own.anchor, ..of(arm.clone()) }, own, "{arm}");
+            assert_eq!(
+                ClassifierLoopConfig { anchor: own.anchor, ..of(arm.clone()) },
+                own,
+                "{arm}"
+            );
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::off_policy::LoggedBandit;
 /// robust ones are unbiased if either propensities or model are right and trade between the two.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Estimator {
+pub enum OffPolicyEstimator {
     /// Inverse propensity scoring: `D[w r]` (Horvitz and Thompson 1952).
     Ips,
     /// IPS with weights of at most `most`: `D[min(w, most) r]` (Ionides 2008).
@@ -68,7 +68,7 @@ impl Sums {
     }
 }
 
-impl Estimator {
+impl OffPolicyEstimator {
     /// The name used in errors and tables.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -108,7 +108,7 @@ impl Estimator {
     /// The estimate with a percentile bootstrap interval, over sessions where the log has them.
     ///
     /// # Errors
-    /// As [`Estimator::value`]; fewer than two sessions; or [`RecsysError::TooLittleOverlap`], with
+    /// As [`OffPolicyEstimator::value`]; fewer than two sessions; or [`RecsysError::TooLittleOverlap`], with
     /// the estimate in it, at a resample without overlap, which a self-normalised estimator has no
     /// value for (a sign that the log is worth a dozen decisions or fewer).
     pub fn estimate(

@@ -3,19 +3,19 @@ use approx::assert_relative_eq;
 use headwater_core::{StreamRng, Streams};
 use headwater_evaluation::intervals::Bootstrap;
 use headwater_recsys::RecsysError;
-use headwater_recsys::off_policy::{BanditColumns, Estimator, LoggedBandit, ModelColumns};
+use headwater_recsys::off_policy::{BanditColumns, LoggedBandit, ModelColumns, OffPolicyEstimator};
 use proptest::prelude::*;
 use rand::RngExt;
 
-const ALL: [Estimator; 8] = [
-    Estimator::Ips,
-    Estimator::ClippedIps { most: 5.0 },
-    Estimator::Snips,
-    Estimator::Dm,
-    Estimator::Dr,
-    Estimator::Sndr,
-    Estimator::SwitchDr { most: 5.0 },
-    Estimator::DrOs { lambda: 5.0 },
+const ALL: [OffPolicyEstimator; 8] = [
+    OffPolicyEstimator::Ips,
+    OffPolicyEstimator::ClippedIps { most: 5.0 },
+    OffPolicyEstimator::Snips,
+    OffPolicyEstimator::Dm,
+    OffPolicyEstimator::Dr,
+    OffPolicyEstimator::Sndr,
+    OffPolicyEstimator::SwitchDr { most: 5.0 },
+    OffPolicyEstimator::DrOs { lambda: 5.0 },
 ];
 const ACTIONS: usize = 5;
 
@@ -87,21 +87,21 @@ fn golden_values() {
         ..BanditColumns::default()
     })
     .unwrap();
-    let value = |estimator: Estimator| estimator.value(&log).unwrap();
-    assert_relative_eq!(value(Estimator::Ips), 2.0 / 3.0);
-    assert_relative_eq!(value(Estimator::ClippedIps { most: 1.0 }), 1.0 / 3.0);
-    assert_relative_eq!(value(Estimator::Snips), 2.0 / 2.5);
-    assert_relative_eq!(value(Estimator::Dm), 0.4, max_relative = 1e-12);
-    assert_relative_eq!(value(Estimator::Dr), 0.4 + 0.5 / 3.0);
-    assert_relative_eq!(value(Estimator::Sndr), 0.4 + 0.5 / 2.5);
+    let value = |estimator: OffPolicyEstimator| estimator.value(&log).unwrap();
+    assert_relative_eq!(value(OffPolicyEstimator::Ips), 2.0 / 3.0);
+    assert_relative_eq!(value(OffPolicyEstimator::ClippedIps { most: 1.0 }), 1.0 / 3.0);
+    assert_relative_eq!(value(OffPolicyEstimator::Snips), 2.0 / 2.5);
+    assert_relative_eq!(value(OffPolicyEstimator::Dm), 0.4, max_relative = 1e-12);
+    assert_relative_eq!(value(OffPolicyEstimator::Dr), 0.4 + 0.5 / 3.0);
+    assert_relative_eq!(value(OffPolicyEstimator::Sndr), 0.4 + 0.5 / 2.5);
     assert_relative_eq!(
-        value(Estimator::SwitchDr { most: 1.0 }),
+        value(OffPolicyEstimator::SwitchDr { most: 1.0 }),
         0.4 - 0.5 / 3.0,
         max_relative = 1e-12
     );
     // λ = 1: weights 2/5 and 0.5/1.25.
     assert_relative_eq!(
-        value(Estimator::DrOs { lambda: 1.0 }),
+        value(OffPolicyEstimator::DrOs { lambda: 1.0 }),
         0.4 + (0.2 - 0.4) / 3.0,
         max_relative = 1e-12
     );
@@ -118,8 +118,8 @@ fn with_the_true_model_the_doubly_robust_estimate_varies_less() {
     for seed in 0..200 {
         let problem = problem(seed, 200);
         let log = problem.log(Some(&problem.truth));
-        ips.push(Estimator::Ips.value(&log).unwrap() - problem.value);
-        dr.push(Estimator::Dr.value(&log).unwrap() - problem.value);
+        ips.push(OffPolicyEstimator::Ips.value(&log).unwrap() - problem.value);
+        dr.push(OffPolicyEstimator::Dr.value(&log).unwrap() - problem.value);
     }
     let moments = |errors: &[f64]| {
         let n = errors.len() as f64;
@@ -136,7 +136,7 @@ fn with_the_true_model_the_doubly_robust_estimate_varies_less() {
 #[test]
 fn doubly_robust_survives_a_wrong_model_or_wrong_propensities_not_both() {
     let problem = problem(5, 40_000);
-    let bias = |columns: BanditColumns, estimator: Estimator| {
+    let bias = |columns: BanditColumns, estimator: OffPolicyEstimator| {
         estimator.value(&LoggedBandit::new(columns).unwrap()).unwrap() - problem.value
     };
     let wrong_model: Vec<f64> = problem.truth.iter().map(|q| 0.3 * q).collect();
@@ -145,11 +145,11 @@ fn doubly_robust_survives_a_wrong_model_or_wrong_propensities_not_both() {
         columns.propensity.iter_mut().for_each(|p| *p = p.sqrt());
         columns
     };
-    assert!(bias(problem.columns(Some(&wrong_model)), Estimator::Dr).abs() < 0.03);
-    assert!(bias(problem.columns(Some(&wrong_model)), Estimator::Dm).abs() > 0.05);
-    assert!(bias(tampered(&problem.truth), Estimator::Dr).abs() < 0.03);
-    assert!(bias(tampered(&problem.truth), Estimator::Ips).abs() > 0.05);
-    assert!(bias(tampered(&wrong_model), Estimator::Dr).abs() > 0.05);
+    assert!(bias(problem.columns(Some(&wrong_model)), OffPolicyEstimator::Dr).abs() < 0.03);
+    assert!(bias(problem.columns(Some(&wrong_model)), OffPolicyEstimator::Dm).abs() > 0.05);
+    assert!(bias(tampered(&problem.truth), OffPolicyEstimator::Dr).abs() < 0.03);
+    assert!(bias(tampered(&problem.truth), OffPolicyEstimator::Ips).abs() > 0.05);
+    assert!(bias(tampered(&wrong_model), OffPolicyEstimator::Dr).abs() > 0.05);
 }
 
 #[test]
@@ -173,8 +173,8 @@ fn actions_that_are_never_logged_are_reported() {
     };
     let log = LoggedBandit::new(none).unwrap();
     assert_eq!(log.overlap().unwrap().effective_sample_size, 0.0);
-    assert_eq!(Estimator::Ips.value(&log), Ok(0.0));
-    let refused = Estimator::Snips.value(&log);
+    assert_eq!(OffPolicyEstimator::Ips.value(&log), Ok(0.0));
+    let refused = OffPolicyEstimator::Snips.value(&log);
     assert_eq!(refused, Err(RecsysError::NoOverlap { estimator: "SNIPS", rows: 3 }));
 }
 
@@ -191,14 +191,15 @@ fn too_little_overlap_for_an_interval_still_gives_the_value() {
     columns.reward[..2].fill(1.0);
     let log = LoggedBandit::new(columns).unwrap();
     let mut rng = Streams::new(1).stream("bootstrap", &[]);
-    let error = Estimator::Snips.estimate(&log, &Bootstrap::default(), &mut rng).unwrap_err();
+    let error =
+        OffPolicyEstimator::Snips.estimate(&log, &Bootstrap::default(), &mut rng).unwrap_err();
     let value = 2.0 / 3.0;
     let expected = RecsysError::TooLittleOverlap { estimator: "SNIPS", value, shared: 3, rows: 20 };
     assert_eq!(error, expected);
     let text = error.to_string();
     assert!(text.starts_with("SNIPS = 0.6666666666666666, and too little overlap for an interval"));
     // What is not divided by the weights has an interval.
-    let ips = Estimator::Ips.estimate(&log, &Bootstrap::default(), &mut rng).unwrap();
+    let ips = OffPolicyEstimator::Ips.estimate(&log, &Bootstrap::default(), &mut rng).unwrap();
     assert_relative_eq!(ips.estimate, 0.2);
 }
 
@@ -218,7 +219,7 @@ fn weights_at_the_edge_of_the_format_are_refused_or_shrunk() {
     // λ w/(w² + λ) at w = 1e300, whose square is no number, is λ/w for a finite λ and w at
     // infinity.
     let huge = log(1e-300).unwrap();
-    let shrunk = |lambda: f64| Estimator::DrOs { lambda }.value(&huge).unwrap();
+    let shrunk = |lambda: f64| OffPolicyEstimator::DrOs { lambda }.value(&huge).unwrap();
     assert_relative_eq!(shrunk(1.0), 0.5e-300, max_relative = 1e-12);
     assert_eq!(shrunk(0.0), 0.0);
     assert_relative_eq!(shrunk(1e308), 0.5e8, max_relative = 1e-9);
@@ -251,7 +252,8 @@ fn intervals_cover_and_sessions_widen_them() {
     let covered = (0..60).filter(|&seed| {
         let problem = problem(seed, 300);
         let log = problem.log(Some(&problem.truth));
-        let interval = Estimator::Snips.estimate(&log, &Bootstrap::default(), &mut rng).unwrap();
+        let interval =
+            OffPolicyEstimator::Snips.estimate(&log, &Bootstrap::default(), &mut rng).unwrap();
         interval.contains(problem.value)
     });
     // 95% of 60 is 57; below 50 has a probability of 1e-4.
@@ -270,7 +272,8 @@ fn intervals_cover_and_sessions_widen_them() {
     };
     let mut width = |columns: &BanditColumns| {
         let log = LoggedBandit::new(columns.clone()).unwrap();
-        let interval = Estimator::Ips.estimate(&log, &Bootstrap::default(), &mut rng).unwrap();
+        let interval =
+            OffPolicyEstimator::Ips.estimate(&log, &Bootstrap::default(), &mut rng).unwrap();
         (interval.half_width(), interval.n)
     };
     let (alone, n) = width(&columns);
@@ -301,8 +304,8 @@ fn errors_name_what_is_wrong() {
     assert!(refused(&|c| c.session = Some(vec![0])).contains("`session` has 1"));
     assert!(refused(&|c| c.model = Some(ModelColumns::default())).contains("`model_logged` has 0"));
     let log = LoggedBandit::new(good.clone()).unwrap();
-    assert_eq!(Estimator::Dr.value(&log), Err(RecsysError::NoModel { estimator: "DR" }));
-    let error = Estimator::ClippedIps { most: -1.0 }.value(&log).unwrap_err().to_string();
+    assert_eq!(OffPolicyEstimator::Dr.value(&log), Err(RecsysError::NoModel { estimator: "DR" }));
+    let error = OffPolicyEstimator::ClippedIps { most: -1.0 }.value(&log).unwrap_err().to_string();
     assert!(error.contains("`most` = -1"), "{error}");
     let policies = |logging: &[f64]| {
         BanditColumns::of_policies(&[1.0], &[0], 2, logging, &[0.5, 0.5], None).unwrap_err()
@@ -319,8 +322,8 @@ proptest! {
         let log = problem.log(Some(&problem.truth));
         let mean = problem.reward.iter().sum::<f64>() / 50.0;
         // Exactly: every weight is 1.
-        prop_assert_eq!(Estimator::Ips.value(&log).unwrap(), mean);
-        prop_assert_eq!(Estimator::Snips.value(&log).unwrap(), mean);
+        prop_assert_eq!(OffPolicyEstimator::Ips.value(&log).unwrap(), mean);
+        prop_assert_eq!(OffPolicyEstimator::Snips.value(&log).unwrap(), mean);
         prop_assert_eq!(log.overlap().unwrap().effective_sample_size, 50.0);
     }
 
@@ -332,7 +335,7 @@ proptest! {
         let half = LoggedBandit::new(columns.clone()).unwrap();
         columns.propensity.iter_mut().for_each(|p| *p *= 2.0);
         let whole = LoggedBandit::new(columns).unwrap();
-        let [ips, snips] = [Estimator::Ips, Estimator::Snips]
+        let [ips, snips] = [OffPolicyEstimator::Ips, OffPolicyEstimator::Snips]
             .map(|e| (e.value(&half).unwrap(), e.value(&whole).unwrap()));
         prop_assert_eq!(ips.1, ips.0 / 2.0);
         prop_assert!((snips.1 - snips.0).abs() <= 1e-12);
@@ -343,14 +346,14 @@ proptest! {
         let problem = problem(seed, 50);
         let model: Vec<f64> = problem.truth.iter().map(|q| 0.3 + 0.2 * q).collect();
         let log = problem.log(Some(&model));
-        let value = |estimator: Estimator| estimator.value(&log).unwrap();
-        let (dm, dr) = (value(Estimator::Dm), value(Estimator::Dr));
-        prop_assert_eq!(value(Estimator::SwitchDr { most: 0.0 }), dm);
-        prop_assert_eq!(value(Estimator::DrOs { lambda: 0.0 }), dm);
-        prop_assert_eq!(value(Estimator::SwitchDr { most: f64::INFINITY }), dr);
-        prop_assert_eq!(value(Estimator::DrOs { lambda: f64::INFINITY }), dr);
+        let value = |estimator: OffPolicyEstimator| estimator.value(&log).unwrap();
+        let (dm, dr) = (value(OffPolicyEstimator::Dm), value(OffPolicyEstimator::Dr));
+        prop_assert_eq!(value(OffPolicyEstimator::SwitchDr { most: 0.0 }), dm);
+        prop_assert_eq!(value(OffPolicyEstimator::DrOs { lambda: 0.0 }), dm);
+        prop_assert_eq!(value(OffPolicyEstimator::SwitchDr { most: f64::INFINITY }), dr);
+        prop_assert_eq!(value(OffPolicyEstimator::DrOs { lambda: f64::INFINITY }), dr);
         prop_assert_eq!(
-            value(Estimator::ClippedIps { most: f64::INFINITY }), value(Estimator::Ips)
+            value(OffPolicyEstimator::ClippedIps { most: f64::INFINITY }), value(OffPolicyEstimator::Ips)
         );
     }
 
@@ -366,7 +369,7 @@ proptest! {
         let log = problem.log(Some(&problem.truth));
         for (estimator, before) in ALL.iter().zip(before) {
             // IPS is the one family that does: its weights do not sum to the number of rows.
-            if !matches!(estimator, Estimator::Ips | Estimator::ClippedIps { .. }) {
+            if !matches!(estimator, OffPolicyEstimator::Ips | OffPolicyEstimator::ClippedIps { .. }) {
                 prop_assert!((estimator.value(&log).unwrap() - before - constant).abs() < 1e-9);
             }
         }

@@ -1,7 +1,7 @@
 //! What the simulator promises: pairing of arms, true propensities, click rates, and who gains from what.
 use headwater_core::{Check, Streams};
 use headwater_evaluation::intervals::Bootstrap;
-use headwater_recsys::off_policy::{BanditColumns, Estimator, LoggedBandit};
+use headwater_recsys::off_policy::{BanditColumns, LoggedBandit, OffPolicyEstimator};
 use headwater_recsys::{
     Arm, BiasCurve, Catalogue, DeviceConfig, ExaminationConfig, Exploration, ExplorationConfig,
     Head, Log, LoopConfig, Popularity, PopularityConfig, PositionGraph, Ranker, Ranking,
@@ -329,7 +329,7 @@ fn the_log_of_one_policy_tells_what_another_would_earn() {
     let (earned, n) = mean(served.clicks(), |row| served.slots()[row] == 0);
     let error = (earned * (1.0 - earned) / n as f64).sqrt();
     let mut rng = Streams::new(12).stream("bootstrap", &[]);
-    for estimator in [Estimator::Ips, Estimator::Snips] {
+    for estimator in [OffPolicyEstimator::Ips, OffPolicyEstimator::Snips] {
         let estimate = estimator.estimate(&bandit, &Bootstrap::default(), &mut rng).unwrap();
         let margin = 1.5 * estimate.half_width() + 3.0 * error;
         assert!((estimate.estimate - earned).abs() < margin, "{estimate:?} {earned}");

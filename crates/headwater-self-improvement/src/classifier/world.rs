@@ -10,7 +10,7 @@ use crate::anchor::Answer;
 /// The task and the base, unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct WorldConfig {
+pub struct ClassifierWorldConfig {
     /// Inputs, at least 1.
     pub inputs: usize,
     /// Hidden units of the teacher and of the policy, at least 1.
@@ -23,7 +23,7 @@ pub struct WorldConfig {
     pub fit_steps: usize,
 }
 
-impl Default for WorldConfig {
+impl Default for ClassifierWorldConfig {
     /// 24 inputs, 64 hidden units, 10 classes, 300 labels.
     fn default() -> Self {
         Self { inputs: 24, hidden: 64, classes: 10, labelled: 300, fit_steps: 60 }
@@ -33,19 +33,19 @@ impl Default for WorldConfig {
 /// Batches that are drawn at most to find one batch of easy prompts.
 const MOST_BATCHES: usize = 1000;
 
-/// A checked [`WorldConfig`].
+/// A checked [`ClassifierWorldConfig`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct WorldSettings {
-    pub(super) config: WorldConfig,
+pub struct ClassifierWorldSettings {
+    pub(super) config: ClassifierWorldConfig,
     /// Of the policy.
     net: SmallNet,
 }
 
-impl Check for WorldConfig {
-    type Checked = WorldSettings;
+impl Check for ClassifierWorldConfig {
+    type Checked = ClassifierWorldSettings;
 
-    fn check(self) -> Result<WorldSettings, ConfigError> {
-        const NAME: &str = "WorldConfig";
+    fn check(self) -> Result<ClassifierWorldSettings, ConfigError> {
+        const NAME: &str = "ClassifierWorldConfig";
         require(self.classes >= 2, NAME, "classes", self.classes, "2 or more")?;
         for (field, value) in [
             ("inputs", self.inputs),
@@ -56,14 +56,14 @@ impl Check for WorldConfig {
             require(value >= 1, NAME, field, value, "1 or more")?;
         }
         let net = network(self.inputs, self.hidden, self.classes)?;
-        Ok(WorldSettings { config: self, net })
+        Ok(ClassifierWorldSettings { config: self, net })
     }
 }
 
 /// The task: prompts, right answers, and a base fitted to a few of them.
 #[derive(Debug, Clone)]
-pub struct World {
-    pub(super) settings: WorldSettings,
+pub struct ClassifierWorld {
+    pub(super) settings: ClassifierWorldSettings,
     teacher: [Vec<f64>; 2],
     pub(super) base: Policy,
 }
@@ -91,11 +91,12 @@ fn tanh(x: f64) -> f64 {
     1.0 - 2.0 / ((2.0 * x).exp() + 1.0)
 }
 
-impl World {
+impl ClassifierWorld {
     /// A task and its base, drawn from `streams`.
     #[must_use]
-    pub fn new(settings: WorldSettings, streams: &Streams) -> Self {
-        let WorldConfig { inputs, hidden, classes, labelled, fit_steps } = settings.config;
+    pub fn new(settings: ClassifierWorldSettings, streams: &Streams) -> Self {
+        let ClassifierWorldConfig { inputs, hidden, classes, labelled, fit_steps } =
+            settings.config;
         let mut stream = streams.stream("teacher", &[]);
         let scale = (inputs as f64).sqrt();
         let teacher = [
@@ -127,7 +128,7 @@ impl World {
     /// Random prompts.
     #[must_use]
     pub fn draw(&self, count: usize, stream: &mut StreamRng) -> Prompts {
-        let WorldConfig { inputs, hidden, classes, .. } = self.settings.config;
+        let ClassifierWorldConfig { inputs, hidden, classes, .. } = self.settings.config;
         let mut prompts = Prompts { x: Vec::with_capacity(count * inputs), truth: Vec::new() };
         for _ in 0..count {
             let x: Vec<f64> = (0..inputs).map(|_| normal(stream)).collect();
@@ -146,7 +147,7 @@ impl World {
     /// # Panics
     /// When hardly any prompt is such a one.
     pub(super) fn draw_easy(&self, count: usize, least: f64, stream: &mut StreamRng) -> Prompts {
-        let WorldConfig { inputs, classes, .. } = self.settings.config;
+        let ClassifierWorldConfig { inputs, classes, .. } = self.settings.config;
         let mut easy = Prompts { x: Vec::new(), truth: Vec::new() };
         let mut drawn_batches = 0;
         while easy.truth.len() < count {

@@ -2,7 +2,7 @@
 
 use headwater_protocol::ProtocolError;
 use headwater_recsys::metrics::amplification;
-use headwater_recsys::off_policy::Estimator;
+use headwater_recsys::off_policy::OffPolicyEstimator;
 use headwater_report::{Along, Column, Figure, Part, Table, Value};
 
 use crate::experiments::feedback_loop_conflict::{self as conflict, COSINES, RANKERS};
@@ -319,7 +319,7 @@ fn spread() -> Figure {
 
 /// Clicks of a policy by its own log, and by that of another.
 fn from_the_other((target, log): (&str, &str)) -> Figure {
-    let names = ["its own log"].into_iter().chain(ESTIMATORS.iter().map(Estimator::name));
+    let names = ["its own log"].into_iter().chain(ESTIMATORS.iter().map(OffPolicyEstimator::name));
     let title = format!("Open Bandit: clicks of the {target} policy from the {log} log");
     let figure = Figure::dots(title, names, "click rate").caption(
         "Above, the click rate in the policy's own log; below, what the other policy's log says of \
@@ -365,7 +365,7 @@ fn own_logs() -> Table {
 fn estimates() -> Table {
     let heads = ["campaign", "target", "its own log"]
         .into_iter()
-        .chain(ESTIMATORS.iter().map(Estimator::name))
+        .chain(ESTIMATORS.iter().map(OffPolicyEstimator::name))
         .chain(["effective sample size", "mean weight", "largest weight"]);
     let title = "Open Bandit: what one log says of the other policy";
     let mut table = Table::new(title, heads).note(
@@ -379,7 +379,7 @@ fn estimates() -> Table {
             let own = Value::Estimate(clicked(campaign, target), LOGS);
             let head = [campaign.name().into(), target.into(), own];
             let values = ESTIMATORS.map(|estimator| match estimator {
-                Estimator::Dm => Value::Mean(modelled(campaign, target).of(LOGS), 4),
+                OffPolicyEstimator::Dm => Value::Mean(modelled(campaign, target).of(LOGS), 4),
                 _ => Value::Estimate(estimated(campaign, target, estimator), LOGS),
             });
             let tail = [
